@@ -1,0 +1,318 @@
+//! A camera picture: a fixed header, then the pixels.
+
+use super::{Field, Message, field};
+use crate::{checksum::checksum, error::MessageError};
+use core::fmt;
+use serde::{Deserialize, Serialize};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The largest width and height of an image, in pixels.
+pub const MAX_IMAGE_SIDE: u32 = 16_384;
+
+/// What the bytes of a pixel mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum PixelFormat {
+    /// Three bytes: red, green, blue.
+    Rgb8,
+    /// Three bytes: blue, green, red.
+    Bgr8,
+    /// One byte: brightness.
+    Gray8,
+}
+
+impl PixelFormat {
+    /// Bytes for each pixel, which is also the number of channels.
+    #[must_use]
+    pub const fn channels(self) -> u32 {
+        match self {
+            Self::Rgb8 | Self::Bgr8 => 3,
+            Self::Gray8 => 1,
+        }
+    }
+
+    const fn code(self) -> u32 {
+        match self {
+            Self::Rgb8 => 1,
+            Self::Bgr8 => 2,
+            Self::Gray8 => 3,
+        }
+    }
+
+    const fn from_code(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Rgb8),
+            2 => Some(Self::Bgr8),
+            3 => Some(Self::Gray8),
+            _ => None,
+        }
+    }
+}
+
+/// The size and pixel format of every image on one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ImageShape {
+    width: u32,
+    height: u32,
+    format: PixelFormat,
+}
+
+impl ImageShape {
+    /// A shape of `width` x `height` pixels.
+    ///
+    /// # Errors
+    /// [`MessageError::Shape`] where a side is 0 or above [`MAX_IMAGE_SIDE`].
+    pub const fn new(width: u32, height: u32, format: PixelFormat) -> Result<Self, MessageError> {
+        if width == 0 || height == 0 || width > MAX_IMAGE_SIDE || height > MAX_IMAGE_SIDE {
+            return Err(MessageError::Shape { width, height });
+        }
+        Ok(Self { width, height, format })
+    }
+
+    /// Width in pixels.
+    #[must_use]
+    pub const fn width(self) -> u32 {
+        self.width
+    }
+
+    /// Height in pixels.
+    #[must_use]
+    pub const fn height(self) -> u32 {
+        self.height
+    }
+
+    /// What the bytes of a pixel mean.
+    #[must_use]
+    pub const fn format(self) -> PixelFormat {
+        self.format
+    }
+
+    /// Bytes of pixels: width x height x channels.
+    #[must_use]
+    pub const fn pixel_bytes(self) -> usize {
+        self.width as usize * self.height as usize * self.format.channels() as usize
+    }
+
+    /// Bytes of a whole [`Image`] of this shape: its header and the pixels, rounded up to the header's alignment.
+    #[must_use]
+    pub const fn image_bytes(self) -> usize {
+        (size_of::<ImageHeader>() + self.pixel_bytes()).next_multiple_of(align_of::<ImageHeader>())
+    }
+
+    /// The shape as four words for a segment's header: width, height, channels, format.
+    #[must_use]
+    pub const fn to_words(self) -> [u32; 4] {
+        [self.width, self.height, self.format.channels(), self.format.code()]
+    }
+
+    /// The shape that four words of a segment's header describe; `None` where they describe none.
+    #[must_use]
+    pub const fn from_words([width, height, channels, code]: [u32; 4]) -> Option<Self> {
+        let Some(format) = PixelFormat::from_code(code) else { return None };
+        if channels != format.channels() {
+            return None;
+        }
+        match Self::new(width, height, format) {
+            Ok(shape) => Some(shape),
+            Err(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ImageShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{} {:?}", self.width, self.height, self.format)
+    }
+}
+
+/// The fixed part of an [`Image`]; 64 bytes.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ImageHeader {
+    frame_id: u64,
+    timestamp: f64,
+    width: u32,
+    height: u32,
+    channels: u32,
+    format: u32,
+    check: u32,
+    reserved: [u32; 7],
+}
+
+const _: () = assert!(size_of::<ImageHeader>() == 64 && align_of::<ImageHeader>() == 8);
+
+/// A picture in a channel's slot: [`ImageHeader`], then the pixels, row by row from the top left, without gaps.
+///
+/// The pixels start 64 bytes behind the header's first byte. Fill them in place, then call [`seal`](Self::seal).
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Image {
+    header: ImageHeader,
+    // As long as the slot allows; how much of it is picture, the header says. Words, so that no padding follows them.
+    words: [u64],
+}
+
+impl Image {
+    /// Sets shape, frame id and capture time, and returns the pixels to be filled. Their content is that of an earlier
+    /// frame. `None` where the image's memory is too small for `shape`.
+    ///
+    /// `timestamp` is the instant that the picture shows, in seconds.
+    pub fn start(&mut self, shape: ImageShape, frame_id: u64, timestamp: f64) -> Option<&mut [u8]> {
+        let pixels = self.words.as_mut_bytes().get_mut(..shape.pixel_bytes())?;
+        let [width, height, channels, format] = shape.to_words();
+        self.header = ImageHeader { frame_id, timestamp, width, height, channels, format, check: 0, reserved: [0; 7] };
+        Some(pixels)
+    }
+
+    /// Writes the check value over header and pixels. An image that was not sealed is not whole.
+    pub fn seal(&mut self) {
+        self.header.check = self.check_value();
+    }
+
+    /// Whether header and pixels are those that were sealed together. Reads every byte.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.shape().is_some() && self.header.check == self.check_value()
+    }
+
+    fn check_value(&self) -> u32 {
+        let header = ImageHeader { check: 0, ..self.header };
+        checksum(header.as_bytes()).rotate_left(16) ^ checksum(self.view().map_or(&[], |view| view.pixels))
+    }
+
+    /// The number of the frame, counted from its source's start.
+    #[must_use]
+    pub fn frame_id(&self) -> u64 {
+        self.header.frame_id
+    }
+
+    /// The instant that the picture shows, in seconds of the monotonic clock; 0 where it is not finite.
+    #[must_use]
+    pub fn timestamp(&self) -> f64 {
+        if self.header.timestamp.is_finite() { self.header.timestamp } else { 0.0 }
+    }
+
+    /// Size and format, `None` where the header describes no picture that fits this memory.
+    #[must_use]
+    pub fn shape(&self) -> Option<ImageShape> {
+        let header = &self.header;
+        ImageShape::from_words([header.width, header.height, header.channels, header.format])
+            .filter(|shape| shape.pixel_bytes() <= size_of_val(&self.words))
+    }
+
+    /// The picture: shape and pixels; `None` as for [`shape`](Self::shape).
+    #[must_use]
+    pub fn view(&self) -> Option<ImageView<'_>> {
+        let shape = self.shape()?;
+        let pixels = self.words.as_bytes().get(..shape.pixel_bytes())?;
+        Some(ImageView { shape, pixels })
+    }
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Image").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+impl Message for Image {
+    const NAME: &'static str = "lkas.Image";
+    const FIELDS: &'static [Field] = &[
+        field!(ImageHeader, frame_id, U64),
+        field!(ImageHeader, timestamp, F64, "s"),
+        field!(ImageHeader, width, U32, "px"),
+        field!(ImageHeader, height, U32, "px"),
+        field!(ImageHeader, channels, U32),
+        field!(ImageHeader, format, U32),
+        field!(ImageHeader, check, U32),
+    ];
+}
+
+/// A borrowed picture: `pixels` has exactly `shape.pixel_bytes()` bytes.
+#[derive(Clone, Copy)]
+pub struct ImageView<'a> {
+    shape: ImageShape,
+    pixels: &'a [u8],
+}
+
+impl<'a> ImageView<'a> {
+    /// A picture over `pixels`; `None` unless there are exactly as many bytes as `shape` says.
+    #[must_use]
+    pub fn new(shape: ImageShape, pixels: &'a [u8]) -> Option<Self> {
+        (pixels.len() == shape.pixel_bytes()).then_some(Self { shape, pixels })
+    }
+
+    /// Size and format.
+    #[must_use]
+    pub fn shape(&self) -> ImageShape {
+        self.shape
+    }
+
+    /// The pixels, row by row from the top left.
+    #[must_use]
+    pub fn pixels(&self) -> &'a [u8] {
+        self.pixels
+    }
+}
+
+impl fmt::Debug for ImageView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageView").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+
+    const SHAPE: ImageShape = match ImageShape::new(5, 3, PixelFormat::Rgb8) {
+        Ok(shape) => shape,
+        Err(_) => panic!(),
+    };
+
+    fn with_image(test: impl FnOnce(&mut Image)) {
+        let mut memory = vec![0u64; SHAPE.image_bytes() / 8];
+        test(Image::mut_from_bytes(memory.as_mut_bytes()).unwrap());
+    }
+
+    #[test]
+    fn a_sealed_image_is_whole_until_any_part_changes() {
+        with_image(|image| {
+            image.start(SHAPE, 7, 1.5).unwrap().fill(9);
+            assert!(!image.is_whole());
+            image.seal();
+            assert!(image.is_whole());
+            assert_eq!((image.frame_id(), image.timestamp()), (7, 1.5));
+            assert_eq!(image.view().unwrap().pixels(), [9; 45]);
+            image.words.as_mut_bytes()[44] = 8;
+            assert!(!image.is_whole());
+            image.words.as_mut_bytes()[44] = 9;
+            image.header.frame_id = 8;
+            assert!(!image.is_whole());
+        });
+    }
+
+    #[test]
+    fn a_shape_that_does_not_fit_is_no_picture() {
+        with_image(|image| {
+            assert!(image.view().is_none(), "zeroes describe no picture");
+            let large = ImageShape::new(16, 3, PixelFormat::Rgb8).unwrap();
+            assert!(image.start(large, 1, 0.0).is_none());
+            image.start(SHAPE, 1, f64::NAN).unwrap();
+            assert_eq!(image.timestamp(), 0.0);
+            image.header.height = 1000;
+            assert!(image.view().is_none());
+            image.seal();
+            assert!(!image.is_whole());
+        });
+    }
+
+    #[test]
+    fn shapes_are_checked_and_survive_the_header() {
+        assert_eq!(ImageShape::from_words(SHAPE.to_words()), Some(SHAPE));
+        assert_eq!(ImageShape::from_words([5, 3, 1, 1]), None, "RGB has three channels");
+        assert_eq!(ImageShape::from_words([0, 3, 3, 1]), None);
+        assert!(ImageShape::new(MAX_IMAGE_SIDE + 1, 3, PixelFormat::Gray8).is_err());
+    }
+}

@@ -1,0 +1,136 @@
+//! The messages: fixed-size plain old data with accessors, the same bytes in static and in shared memory.
+//!
+//! Each message is two types. The *message* ([`Detection`], [`Control`], [`VehicleState`]) is the memory layout: every
+//! bit pattern is a valid value of it, so it can be read from memory that a stranger wrote, and its accessors make each
+//! number safe to use. Its *fields* ([`DetectionFields`] and so on) is an ordinary struct with `Option`s, from which a
+//! message is built and checked, and which is what goes over a wire. No number stands for "none".
+//!
+//! Time stamps are seconds of the clock of whoever took the picture; on one machine that is the monotonic clock, the
+//! same one that stamps a publish. Every message carries the id and the time stamp of the camera frame that it
+//! answers, so the age of a steering command is always counted from the picture it was made from.
+
+mod control;
+mod detection;
+mod image;
+mod vehicle;
+
+pub use control::{Control, ControlFields, Departure, Mode};
+pub use detection::{Detection, DetectionFields, Lane};
+pub use image::{Image, ImageHeader, ImageShape, ImageView, MAX_IMAGE_SIDE, PixelFormat};
+pub use vehicle::{VehicleState, VehicleStateFields};
+
+use crate::error::MessageError;
+
+/// A message's name and fields, so that a tool can print it without being compiled for it.
+pub trait Message {
+    /// The type's name, as it stands in a segment's header.
+    const NAME: &'static str;
+    /// Its fields, in the order of their offsets.
+    const FIELDS: &'static [Field];
+}
+
+/// One field of a [`Message`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The field's name.
+    pub name: &'static str,
+    /// How its bytes are to be read.
+    pub kind: Kind,
+    /// Its first byte, from the start of the message.
+    pub offset: usize,
+    /// Its unit, empty where it has none.
+    pub unit: &'static str,
+    /// The bit of the field `present` that says whether there is a value; `None` if there always is one.
+    pub present_bit: Option<u8>,
+}
+
+/// How a field's bytes are to be read; all little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An unsigned integer of 16 bits.
+    U16,
+    /// An unsigned integer of 32 bits.
+    U32,
+    /// An unsigned integer of 64 bits.
+    U64,
+    /// A floating-point number of 32 bits.
+    F32,
+    /// A floating-point number of 64 bits.
+    F64,
+}
+
+impl Kind {
+    /// The kind's name as it stands in a segment's header.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::U16 => "u16",
+            Self::U32 => "u32",
+            Self::U64 => "u64",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+        }
+    }
+}
+
+/// A hash (64-bit FNV-1a) over a message's name and fields: two sides that agree on it agree on the layout.
+#[must_use]
+pub const fn fingerprint<M: Message + ?Sized>() -> u64 {
+    let mut hash = hash_bytes(0xcbf2_9ce4_8422_2325, M::NAME.as_bytes());
+    let mut rest = M::FIELDS;
+    while let [field, tail @ ..] = rest {
+        hash = hash_bytes(hash, field.name.as_bytes());
+        hash = hash_bytes(hash, field.kind.name().as_bytes());
+        hash = hash_bytes(hash, field.unit.as_bytes());
+        let bit = match field.present_bit {
+            Some(bit) => bit,
+            None => u8::MAX,
+        };
+        hash = hash_bytes(hash, &[bit]);
+        hash = hash_bytes(hash, &(field.offset as u64).to_le_bytes());
+        rest = tail;
+    }
+    hash
+}
+
+const fn hash_bytes(mut hash: u64, mut bytes: &[u8]) -> u64 {
+    while let [byte, tail @ ..] = bytes {
+        hash = (hash ^ *byte as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        bytes = tail;
+    }
+    hash
+}
+
+/// `field!(Type.path, KIND, "unit", present bit)`: a [`Field`] whose offset the compiler works out.
+macro_rules! field {
+    ($message:ty, $($path:ident).+, $kind:ident) => { field!($message, $($path).+, $kind, "", None) };
+    ($message:ty, $($path:ident).+, $kind:ident, $unit:literal) => { field!($message, $($path).+, $kind, $unit, None) };
+    ($message:ty, $($path:ident).+, $kind:ident, $unit:literal, $bit:expr) => {
+        $crate::messages::Field {
+            name: {
+                // `left . x1` → `left.x1`: stringify! leaves the path as it is written below.
+                stringify!($($path).+)
+            },
+            kind: $crate::messages::Kind::$kind,
+            offset: core::mem::offset_of!($message, $($path).+),
+            unit: $unit,
+            present_bit: $bit,
+        }
+    };
+}
+use field;
+
+/// Refuses NaN and infinities by name.
+fn finite(field: &'static str, value: f32) -> Result<f32, MessageError> {
+    if value.is_finite() { Ok(value) } else { Err(MessageError::NotFinite { field, found: f64::from(value) }) }
+}
+
+/// Refuses a time stamp that is NaN or infinite.
+fn finite_time(value: f64) -> Result<f64, MessageError> {
+    if value.is_finite() { Ok(value) } else { Err(MessageError::NotFinite { field: "timestamp", found: value }) }
+}
+
+/// A number from foreign memory: clamped to its range, and the safe value where it is not finite.
+fn sane(value: f32, min: f32, max: f32, safe: f32) -> f32 {
+    if value.is_finite() { value.clamp(min, max) } else { safe }
+}

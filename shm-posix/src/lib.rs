@@ -1,1 +1,1 @@
-//! x
+//! Latest-value channels in POSIX shared memory.

@@ -1,0 +1,224 @@
+//! The mailbox: one word between the writer and one reader, and every atomic operation of the protocol.
+//!
+//! ```text
+//!  bit 31      17       16        15 … 8   7 … 0
+//!    FRESH … CLOSED   WAITING    held     current
+//! ```
+//!
+//! `current` is the slot last put here, `held` the slot that the reader was looking at when it was put (only meaningful
+//! while `FRESH`). Slots are counted from 1 and 0 is none, so zeroed memory is an empty mailbox.
+//!
+//! Between two puts a reader changes the word at most twice: it clears `FRESH` and it sets `WAITING`, and never the
+//! other way round. That holds across any number of readers that succeed one another in the same mailbox, because
+//! attaching is a mere load. Hence the bound on [`Mailbox::put`].
+
+use crate::sync::{AtomicU32, Ordering};
+
+/// A slot's number, from 1; [`NO_SLOT`] is none.
+pub(crate) type Slot = u8;
+
+/// No slot.
+pub(crate) const NO_SLOT: Slot = 0;
+
+// The topmost bit, so that subtracting it clears it and carries nowhere.
+const FRESH: u32 = 1 << 31;
+const CLOSED: u32 = 1 << 17;
+const WAITING: u32 = 1 << 16;
+const HELD_SHIFT: u32 = 8;
+
+/// How often [`Mailbox::put`] tries: the reader can get in between twice.
+const PUT_ATTEMPTS: u32 = 3;
+
+/// A mailbox's content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word(u32);
+
+impl Word {
+    pub(crate) const fn current(self) -> Slot {
+        self.0 as u8
+    }
+
+    /// The slot that the reader may look at besides `current`.
+    pub(crate) const fn held(self) -> Slot {
+        (self.0 >> HELD_SHIFT) as u8
+    }
+
+    pub(crate) const fn is_fresh(self) -> bool {
+        self.0 & FRESH != 0
+    }
+
+    pub(crate) const fn is_waiting(self) -> bool {
+        self.0 & WAITING != 0
+    }
+
+    pub(crate) const fn is_closed(self) -> bool {
+        self.0 & CLOSED != 0
+    }
+
+    /// The word after `slot` is put: what the reader looks at now is held until it takes `slot`.
+    const fn put(self, slot: Slot) -> Self {
+        let held = if self.is_fresh() { self.held() } else { self.current() };
+        Self(FRESH | (held as u32) << HELD_SHIFT | slot as u32)
+    }
+}
+
+/// What [`Mailbox::put`] found.
+#[derive(Clone, Copy)]
+pub(crate) struct Put {
+    /// The slot that the reader may still look at; the writer must leave it alone.
+    pub(crate) held: Slot,
+    /// The reader sleeps on the word, or did since the last put.
+    pub(crate) waiting: bool,
+}
+
+/// One word between the writer and one reader.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Mailbox(AtomicU32);
+
+impl Mailbox {
+    #[cfg(not(lkas_loom))]
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    #[cfg(lkas_loom)]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// The word itself, to sleep on.
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.0
+    }
+
+    /// Writer: puts `slot`. At most three compare-and-swaps, as long as the reader follows the protocol.
+    #[inline]
+    pub(crate) fn put(&self, slot: Slot) -> Put {
+        // ORDERING: Relaxed. Only a guess for the exchange below, which brings the ordering.
+        let mut word = Word(self.0.load(Ordering::Relaxed));
+        for _ in 0..PUT_ATTEMPTS {
+            let next = word.put(slot);
+            // ORDERING: Release pairs with the Acquire of `take`: the slot's content is visible to the
+            // reader that finds it here. Acquire pairs with the Release of `take`: when FRESH is seen cleared, all that
+            // the reader did with the slot it had before has happened, and the writer may write to it. Models:
+            // `no_torn_value` (Release), `slots_are_not_reused_early` (Acquire). Failure is Relaxed: only a new guess.
+            match self.0.compare_exchange(word.0, next.0, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Put { held: next.held(), waiting: word.is_waiting() },
+                Err(found) => word = Word(found),
+            }
+        }
+        // Only a reader that breaks the protocol gets us here. The word is made valid again whatever it was; that
+        // reader may see a slot being rewritten, the others are not affected.
+        #[cfg(lkas_loom)]
+        crate::fault::must_not_happen("a publish needed a fourth attempt");
+        let next = word.put(slot);
+        // ORDERING: as above.
+        self.0.swap(next.0, Ordering::AcqRel);
+        Put { held: next.held(), waiting: true }
+    }
+
+    /// Reader: takes what is fresh. [`NO_SLOT`] where nothing is; then the line is not written to.
+    #[inline]
+    pub(crate) fn take(&self) -> Slot {
+        // ORDERING: Relaxed. If FRESH is seen it stays until this reader clears it; the exchange brings the ordering.
+        if !Word(self.0.load(Ordering::Relaxed)).is_fresh() {
+            return NO_SLOT;
+        }
+        // A subtraction, because x86 has an instruction that returns the whole word for it and none for `and`: one step
+        // instead of a loop. FRESH is set, so it clears that bit and leaves the rest.
+        // ORDERING: Acquire pairs with the Release of `put`: the slot's content is visible. Release pairs with its
+        // Acquire: the slot looked at until now is handed back. Models: `no_torn_value` (Acquire),
+        // `slots_are_not_reused_early` (Release).
+        Word(self.0.fetch_sub(FRESH, Ordering::AcqRel)).current()
+    }
+
+    /// Succeeding writer: what the word says now, when all that the reader did with slots it handed back has happened.
+    pub(crate) fn look(&self) -> Word {
+        // ORDERING: Acquire pairs with the Release of `take`, so that a succeeding writer may reuse what a reader handed
+        // back. Model: `a_succeeding_writer_goes_on`.
+        Word(self.0.load(Ordering::Acquire))
+    }
+
+    /// Either side: what the word says now, and nothing more.
+    pub(crate) fn peek(&self) -> Word {
+        // ORDERING: Relaxed. Flags carry no data. What a predecessor in the same role published or took is visible to
+        // its successor because taking over a role happens after the predecessor's last step (`View`).
+        Word(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Reader: announces that it will sleep on the word while it has the value returned. `None`: look again first.
+    pub(crate) fn announce_sleep(&self) -> Option<u32> {
+        let word = self.peek();
+        if word.is_fresh() || word.is_closed() {
+            return None;
+        }
+        let next = word.0 | WAITING;
+        if word.is_waiting() {
+            return Some(next);
+        }
+        // ORDERING: Relaxed. It hands nothing over: what the reader released before, `put` still acquires, because this
+        // read-modify-write continues that release sequence. That no wake-up is lost follows from the word's own
+        // modification order: either `put` sees WAITING, or this exchange fails. Model: `no_wake_up_is_lost`.
+        let done = self.0.compare_exchange(word.0, next, Ordering::Relaxed, Ordering::Relaxed);
+        done.ok().map(|_| next)
+    }
+
+    /// Writer: says that no more will come. Returns whether the reader sleeps.
+    pub(crate) fn close(&self) -> bool {
+        // ORDERING: Relaxed. A flag without data.
+        Word(self.0.fetch_or(CLOSED, Ordering::Relaxed)).is_waiting()
+    }
+
+    /// Succeeding writer: takes back what [`close`](Self::close) said.
+    pub(crate) fn reopen(&self) {
+        // ORDERING: Relaxed. A flag without data.
+        self.0.fetch_and(!CLOSED, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(lkas_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_mailbox_is_all_zero() {
+        let word = Mailbox::new().peek();
+        assert!(word == Word(0));
+        assert_eq!((word.current(), word.held(), word.is_fresh()), (NO_SLOT, NO_SLOT, false));
+    }
+
+    #[test]
+    fn the_slot_looked_at_is_held_until_the_next_take() {
+        let mailbox = Mailbox::new();
+        assert_eq!(mailbox.take(), NO_SLOT);
+        assert_eq!(mailbox.put(1).held, NO_SLOT);
+        assert_eq!(mailbox.take(), 1);
+        assert_eq!(mailbox.take(), NO_SLOT);
+        assert_eq!(mailbox.put(2).held, 1);
+        assert_eq!(mailbox.put(3).held, 1, "the reader still looks at 1");
+        assert_eq!(mailbox.take(), 3);
+        assert_eq!(mailbox.put(1).held, 3);
+    }
+
+    #[test]
+    fn a_put_ends_waiting_and_says_so() {
+        let mailbox = Mailbox::new();
+        let asleep = mailbox.announce_sleep().unwrap();
+        assert_eq!(mailbox.announce_sleep(), Some(asleep), "waiting stays until the next put");
+        assert!(mailbox.put(1).waiting);
+        assert_eq!(mailbox.announce_sleep(), None, "there is something to take");
+        mailbox.take();
+        assert!(!mailbox.put(2).waiting);
+    }
+
+    #[test]
+    fn a_closed_mailbox_lets_nobody_sleep() {
+        let mailbox = Mailbox::new();
+        assert!(mailbox.announce_sleep().is_some());
+        assert!(mailbox.close());
+        assert_eq!(mailbox.announce_sleep(), None);
+        mailbox.reopen();
+        assert!(mailbox.announce_sleep().is_some());
+    }
+}

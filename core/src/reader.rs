@@ -1,0 +1,236 @@
+//! A reader's side.
+
+use crate::layout::Payload;
+use crate::mailbox::{Mailbox, NO_SLOT, Slot};
+use crate::slots::{SlotRef, View};
+use crate::sync::AtomicU32;
+use core::cell::Cell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
+
+/// One reader of a channel. It sees the newest value, each at most once as new, and never a torn one.
+///
+/// Can be sent to another thread, not shared between threads:
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>(_: T) {}
+/// let mut channel = lkas_core::Channel::<u32, 1>::new();
+/// let (_, [reader]) = channel.split();
+/// shared(reader);
+/// ```
+pub struct Reader<'a, T: Payload + ?Sized> {
+    view: View<'a, T>,
+    mailbox: &'a Mailbox,
+    place: usize,
+    /// The slot that this reader looks at (I2).
+    slot: Slot,
+    /// `slot` is a predecessor's, and this reader has not shown it yet.
+    inherited: bool,
+    sequence: u64,
+    missed: u64,
+    not_sync: PhantomData<Cell<()>>,
+}
+
+impl<'a, T: Payload + ?Sized> Reader<'a, T> {
+    /// Holds what the mailbox says is held, without changing it (I5).
+    pub(crate) fn attach(view: View<'a, T>, place: usize) -> Self {
+        // The caller checked `place`; a wrong one would be a mistake in this crate, and ends in a clean panic.
+        #[allow(clippy::indexing_slicing)]
+        let mailbox: &Mailbox = &view.mailboxes()[place];
+        let word = mailbox.peek();
+        let slot = if word.is_fresh() { NO_SLOT } else { word.current() };
+        Self { view, mailbox, place, slot, inherited: slot != NO_SLOT, sequence: 0, missed: 0, not_sync: PhantomData }
+    }
+
+    /// This reader's place, from 0.
+    #[must_use]
+    pub fn place(&self) -> usize {
+        self.place
+    }
+
+    /// How many values were published and replaced before this reader took them, since it attached.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// The newest value, if this reader has not had it yet. The writer may publish while the sample is looked at: the
+    /// sample stays as it is.
+    ///
+    /// # Progress
+    /// Wait-free: one load, and if there is something new one read-modify-write. No copy, no system call.
+    ///
+    /// # Examples
+    /// A sample ends with the next take, because then its slot goes back to the writer:
+    /// ```compile_fail,E0499
+    /// let mut channel = lkas_core::Channel::<u32, 1>::new();
+    /// let (mut writer, [mut reader]) = channel.split();
+    /// writer.publish(1, 0);
+    /// let first = reader.take();
+    /// let second = reader.take();
+    /// drop(first);
+    /// ```
+    /// One after the other is what the compiler wants to see:
+    /// ```
+    /// let mut channel = lkas_core::Channel::<u32, 1>::new();
+    /// let (mut writer, [mut reader]) = channel.split();
+    /// writer.publish(1, 0);
+    /// let first = reader.take();
+    /// drop(first);
+    /// let second = reader.take();
+    /// ```
+    #[inline]
+    pub fn take(&mut self) -> Option<Sample<'_, T>> {
+        self.advance().then(|| self.sample(true)).flatten()
+    }
+
+    /// The newest value, whether or not it was had before; `None` until there is one.
+    ///
+    /// # Progress
+    /// As [`take`](Self::take).
+    #[inline]
+    pub fn latest(&mut self) -> Option<Sample<'_, T>> {
+        let fresh = self.advance();
+        self.sample(fresh)
+    }
+
+    /// The newest value together with the verdict on its age. `now` and `max_age` are nanoseconds of the clock with
+    /// which the writer stamps. A publish time in the future counts as stale: its clock can't be trusted.
+    ///
+    /// # Progress
+    /// As [`take`](Self::take).
+    #[inline]
+    pub fn latest_within(&mut self, max_age: u64, now: u64) -> Latest<'_, T> {
+        let Some(sample) = self.latest() else { return Latest::Empty };
+        match now.checked_sub(sample.time()) {
+            Some(age) if age <= max_age => Latest::Fresh(sample),
+            age => Latest::Stale { age, sample },
+        }
+    }
+
+    /// Whether [`take`](Self::take) would return something now.
+    ///
+    /// # Progress
+    /// Wait-free: one load.
+    #[inline]
+    #[must_use]
+    pub fn has_fresh(&self) -> bool {
+        self.inherited || self.mailbox.peek().is_fresh()
+    }
+
+    /// Whether the writer has left in good order.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.mailbox.peek().is_closed()
+    }
+
+    /// Prepares to sleep: the word and the value that it must still have when sleep begins, in the manner of a futex.
+    /// `None`: look again first, there is something new or the writer has left. The next publish wakes.
+    ///
+    /// # Progress
+    /// Wait-free: one load and at most one compare-and-swap.
+    #[must_use = "sleep on the word while it has the value"]
+    pub fn announce_sleep(&mut self) -> Option<(&'a AtomicU32, u32)> {
+        self.mailbox.announce_sleep().map(|value| (self.mailbox.word(), value))
+    }
+
+    /// Moves on to the newest slot. Whether there was one that this reader has not had.
+    #[inline]
+    fn advance(&mut self) -> bool {
+        let taken = self.mailbox.take();
+        if taken != NO_SLOT {
+            self.slot = taken;
+        } else if !self.inherited {
+            return false;
+        }
+        self.inherited = false;
+        // SAFETY: the slot is this reader's from `take` or `attach` until its next `take` (I2).
+        if let Some(slot) = unsafe { self.view.read(self.slot) } {
+            if self.sequence != 0 {
+                self.missed += slot.header.sequence.saturating_sub(self.sequence + 1);
+            }
+            self.sequence = slot.header.sequence;
+        }
+        true
+    }
+
+    #[inline]
+    fn sample(&self, fresh: bool) -> Option<Sample<'_, T>> {
+        // SAFETY: the slot is this reader's until its next `take`, which needs the exclusive borrow that the sample
+        // keeps (I2).
+        let slot = unsafe { self.view.read(self.slot) }?;
+        Some(Sample { slot, fresh })
+    }
+}
+
+impl<T: Payload + ?Sized> fmt::Debug for Reader<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("place", &self.place)
+            .field("sequence", &self.sequence)
+            .field("missed", &self.missed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A reader's view of one value. It does not change while it is looked at.
+pub struct Sample<'r, T: ?Sized> {
+    slot: SlotRef<'r, T>,
+    fresh: bool,
+}
+
+impl<T: ?Sized> Sample<'_, T> {
+    /// The number of its publish, from 1; only rises.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.slot.header.sequence
+    }
+
+    /// When it was published, in nanoseconds of the writer's clock.
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        self.slot.header.time
+    }
+
+    /// Whether this reader gets it for the first time.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+}
+
+impl<T: ?Sized> Deref for Sample<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.slot.payload
+    }
+}
+
+impl<T: fmt::Debug + ?Sized> fmt::Debug for Sample<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sample")
+            .field("sequence", &self.sequence())
+            .field("time", &self.time())
+            .field("value", &self.slot.payload)
+            .finish()
+    }
+}
+
+/// What [`Reader::latest_within`] found.
+#[derive(Debug)]
+#[must_use = "a stale value must not pass for a fresh one"]
+pub enum Latest<'r, T: ?Sized> {
+    /// A value that is young enough.
+    Fresh(Sample<'r, T>),
+    /// The newest value is too old.
+    Stale {
+        /// Its age in nanoseconds; `None` if it was published in the future, as a clock that can't be trusted says.
+        age: Option<u64>,
+        /// The value all the same.
+        sample: Sample<'r, T>,
+    },
+    /// Nothing was published yet.
+    Empty,
+}

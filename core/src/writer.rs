@@ -1,0 +1,215 @@
+//! The writer's side.
+
+use crate::layout::Payload;
+use crate::mailbox::{NO_SLOT, Slot};
+use crate::slots::{SlotHeader, SlotMut, View};
+use crate::sync::AtomicU32;
+use core::cell::Cell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+
+/// The one writer of a channel.
+///
+/// Can be sent to another thread, not shared between threads:
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>(_: T) {}
+/// shared(lkas_core::Channel::<u32, 1>::new().split().0);
+/// ```
+pub struct Writer<'a, T: Payload + ?Sized> {
+    view: View<'a, T>,
+    /// The slot that no reader can reach (I1).
+    free: Slot,
+    /// The number of the newest publish.
+    sequence: u64,
+    not_sync: PhantomData<Cell<()>>,
+}
+
+/// The slots in use, one bit each; bit 0, "none", always is.
+struct Used(u32);
+
+impl Used {
+    fn new(newest: Slot) -> Self {
+        let mut used = Self(1);
+        used.add(newest);
+        used
+    }
+
+    fn add(&mut self, slot: Slot) {
+        // A foreign word may name anything; what is no slot is not in use.
+        self.0 |= 1_u32.checked_shl(slot.into()).unwrap_or(0);
+    }
+
+    /// Of R + 2 slots at most R + 1 are in use: the newest and what each reader holds (I3).
+    fn any_free(&self) -> Slot {
+        self.0.trailing_ones() as Slot
+    }
+}
+
+impl<'a, T: Payload + ?Sized> Writer<'a, T> {
+    /// Finishes what a predecessor may have left half done, then goes on (I4).
+    pub(crate) fn take_over(view: View<'a, T>) -> Self {
+        let mut newest = NO_SLOT;
+        let mut sequence = 0;
+        for mailbox in view.mailboxes() {
+            let word = mailbox.peek();
+            if word.is_closed() {
+                mailbox.reopen();
+            }
+            let current = word.current();
+            // SAFETY: the slot is in a mailbox, so no writer writes to it (I1), and there is no other writer.
+            if let Some(slot) = unsafe { view.read(current) }
+                && (newest == NO_SLOT || slot.header.sequence > sequence)
+            {
+                newest = current;
+                sequence = slot.header.sequence;
+            }
+        }
+        let mut used = Used::new(newest);
+        for mailbox in view.mailboxes() {
+            let word = mailbox.look();
+            if word.current() != newest {
+                used.add(mailbox.put(newest).held);
+            } else if word.is_fresh() {
+                used.add(word.held());
+            }
+        }
+        Self { view, free: used.any_free(), sequence, not_sync: PhantomData }
+    }
+
+    /// The channel's memory.
+    #[must_use]
+    pub fn view(&self) -> View<'a, T> {
+        self.view
+    }
+
+    /// The number of the newest publish; 0 before the first.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The free slot, to be filled in place. It holds some earlier value, or zeroes: write every field.
+    ///
+    /// # Progress
+    /// Wait-free; touches nothing that is shared.
+    #[inline]
+    pub fn loan(&mut self) -> Loan<'_, 'a, T> {
+        // SAFETY: `free` is in no mailbox (I1), and the loan borrows the only writer.
+        match unsafe { self.view.write(self.free) } {
+            Some(slot) => Loan { writer: self, slot },
+            // `any_free` returns a slot of this channel whatever is in the mailboxes (I3).
+            None => unreachable!("R + 2 slots, and at most R + 1 in use"),
+        }
+    }
+
+    /// Publishes a copy of `value`. `time` is now, in nanoseconds of a monotonic clock (0 where there is none); readers
+    /// tell a value's age by it.
+    ///
+    /// # Progress
+    /// Wait-free: one copy of the value; for each reader a load and one compare-and-swap, at most three. No system call.
+    #[inline]
+    pub fn publish(&mut self, value: T, time: u64) -> Sleepers
+    where
+        T: Sized,
+    {
+        let mut loan = self.loan();
+        *loan = value;
+        loan.publish(time)
+    }
+
+    #[inline]
+    fn put_everywhere(&mut self) -> Sleepers {
+        let mut used = Used::new(self.free);
+        let mut sleepers = Sleepers(0);
+        for (place, mailbox) in self.view.mailboxes().iter().enumerate() {
+            let put = mailbox.put(self.free);
+            used.add(put.held);
+            sleepers.0 |= u32::from(put.waiting) << place;
+        }
+        self.free = used.any_free();
+        sleepers
+    }
+
+    /// Tells the readers that no more will come. A later writer takes it back.
+    ///
+    /// # Progress
+    /// Wait-free: one read-modify-write for each reader.
+    pub fn close(self) -> Sleepers {
+        let mut sleepers = Sleepers(0);
+        for (place, mailbox) in self.view.mailboxes().iter().enumerate() {
+            sleepers.0 |= u32::from(mailbox.close()) << place;
+        }
+        sleepers
+    }
+}
+
+impl<T: Payload + ?Sized> fmt::Debug for Writer<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
+}
+
+/// The free slot, until it is published or dropped. Dropping it discards it: a panic never publishes half a value.
+#[must_use = "a loan that is dropped publishes nothing"]
+pub struct Loan<'w, 'a, T: Payload + ?Sized> {
+    writer: &'w mut Writer<'a, T>,
+    slot: SlotMut<'a, T>,
+}
+
+impl<T: Payload + ?Sized> Loan<'_, '_, T> {
+    /// Publishes what is in the slot. `time` is now, in nanoseconds of a monotonic clock (0 where there is none).
+    ///
+    /// # Progress
+    /// Wait-free: for each reader a load and one compare-and-swap, at most three, whatever the payload's size. No copy,
+    /// no system call.
+    #[inline]
+    pub fn publish(self, time: u64) -> Sleepers {
+        let sequence = self.writer.sequence.wrapping_add(1);
+        self.writer.sequence = sequence;
+        self.slot.finish(SlotHeader { sequence, time });
+        self.writer.put_everywhere()
+    }
+}
+
+impl<T: Payload + ?Sized> Deref for Loan<'_, '_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.slot.payload
+    }
+}
+
+impl<T: Payload + ?Sized> DerefMut for Loan<'_, '_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.slot.payload
+    }
+}
+
+impl<T: Payload + ?Sized> fmt::Debug for Loan<'_, '_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loan").finish_non_exhaustive()
+    }
+}
+
+/// The readers that sleep, or did since the publish before, and have to be woken by whoever put them to sleep. Where
+/// nobody uses [`Reader::announce_sleep`](crate::Reader::announce_sleep) it is always empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sleepers(u32);
+
+impl Sleepers {
+    /// Whether nobody has to be woken.
+    #[inline]
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The words that the readers sleep on.
+    pub fn words<'a, T: Payload + ?Sized>(self, view: View<'a, T>) -> impl Iterator<Item = &'a AtomicU32> {
+        let mailboxes = view.mailboxes().iter().enumerate();
+        mailboxes.filter(move |(place, _)| self.0 & 1 << place != 0).map(|(_, mailbox)| mailbox.word())
+    }
+}

@@ -1,0 +1,269 @@
+//! What can go wrong, in words that say what to do about it.
+
+use crate::name::ChannelName;
+use core::fmt;
+use lkas_core::LayoutError;
+use rustix::io::Errno;
+
+/// A segment's header is not what this reader or writer expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// The file does not start with a channel's magic number: something else made it.
+    NotAChannel,
+    /// Made by a version of this library with another layout.
+    Version {
+        /// The version found.
+        found: u32,
+        /// The version that this library reads.
+        expected: u32,
+    },
+    /// The file is shorter or longer than its header says.
+    Size {
+        /// Bytes in the file.
+        found: u64,
+        /// Bytes that the header, or a header as such, needs.
+        expected: u64,
+    },
+    /// Numbers in the header contradict each other.
+    Damaged {
+        /// Which.
+        field: &'static str,
+        /// The number found.
+        found: u64,
+    },
+    /// The channel carries another type.
+    Type {
+        /// The name of the type found.
+        found: String,
+        /// The name of the type expected; the same name means that the type's fields differ.
+        expected: &'static str,
+    },
+    /// The channel's shape, payload size or number of readers is another.
+    Shape {
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAChannel => write!(f, "it is not a channel; choose another name, or remove the file from /dev/shm"),
+            Self::Version { found, expected } => {
+                write!(f, "its layout has version {found}, expected {expected}; use the same release on both sides")
+            }
+            Self::Size { found, expected } => {
+                write!(f, "it has {found} bytes, expected {expected}; remove it from /dev/shm and start its writer again")
+            }
+            Self::Damaged { field, found } => write!(
+                f,
+                "its header is damaged ({field} is {found}); remove it from /dev/shm and start its writer again"
+            ),
+            Self::Type { found, expected } if found == expected => {
+                write!(f, "it carries {found} with other fields than expected; use the same release on both sides")
+            }
+            Self::Type { found, expected } => write!(f, "it carries {found}, expected {expected}; check the names"),
+            Self::Shape { found, expected } => write!(f, "it carries {found}, expected {expected}"),
+        }
+    }
+}
+
+impl core::error::Error for HeaderError {}
+
+/// A writer could not create its channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// The channel has a writer that is alive.
+    HasWriter {
+        /// The channel.
+        name: ChannelName,
+        /// The process that says it is the writer.
+        pid: u32,
+    },
+    /// The memory file system is too full.
+    NoSpace {
+        /// The channel.
+        name: ChannelName,
+        /// Bytes needed.
+        needs: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// There is such a segment, and it can't be taken over.
+    Unusable {
+        /// The channel.
+        name: ChannelName,
+        /// Why.
+        why: HeaderError,
+    },
+    /// The segment belongs to another user.
+    Owner {
+        /// The channel.
+        name: ChannelName,
+        /// The owner's user id.
+        found: u32,
+        /// This process's user id.
+        expected: u32,
+    },
+    /// No such layout is possible.
+    Layout(LayoutError),
+    /// The operating system refused.
+    System {
+        /// The channel.
+        name: ChannelName,
+        /// What was tried.
+        what: &'static str,
+        /// The system's reason.
+        why: Errno,
+    },
+}
+
+impl fmt::Display for CreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HasWriter { name, pid } => {
+                write!(f, "channel {name} already has a writer, process {pid}; stop it, or choose another name")
+            }
+            Self::NoSpace { name, needs, free } => write!(
+                f,
+                "channel {name} needs {needs} bytes of shared memory, {free} are free; remove what is not used from \
+                 /dev/shm, or enlarge it"
+            ),
+            Self::Unusable { name, why } => write!(f, "segment {name} exists and can't be used: {why}"),
+            Self::Owner { name, found, expected } => owner(f, name, *found, *expected),
+            Self::Layout(why) => why.fmt(f),
+            Self::System { name, what, why } => system(f, name, what, *why),
+        }
+    }
+}
+
+impl core::error::Error for CreateError {}
+
+/// A reader could not open a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no such channel.
+    NoSuchChannel {
+        /// The channel.
+        name: ChannelName,
+    },
+    /// All reader places are taken.
+    NoPlace {
+        /// The channel.
+        name: ChannelName,
+        /// How many there are.
+        places: usize,
+    },
+    /// The segment can't be used.
+    Unusable {
+        /// The channel.
+        name: ChannelName,
+        /// Why.
+        why: HeaderError,
+    },
+    /// The segment belongs to another user.
+    Owner {
+        /// The channel.
+        name: ChannelName,
+        /// The owner's user id.
+        found: u32,
+        /// This process's user id.
+        expected: u32,
+    },
+    /// The operating system refused.
+    System {
+        /// The channel.
+        name: ChannelName,
+        /// What was tried.
+        what: &'static str,
+        /// The system's reason.
+        why: Errno,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchChannel { name } => {
+                write!(f, "there is no channel {name}: its writer was not started; start it, or wait longer")
+            }
+            Self::NoPlace { name, places } => write!(
+                f,
+                "all {places} reader places of channel {name} are taken; stop a reader, or create it with more places"
+            ),
+            Self::Unusable { name, why } => write!(f, "channel {name} can't be used: {why}"),
+            Self::Owner { name, found, expected } => owner(f, name, *found, *expected),
+            Self::System { name, what, why } => system(f, name, what, *why),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+/// A segment could not be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnlinkError {
+    /// A writer or a reader is alive. What is in use is never removed.
+    InUse {
+        /// The channel.
+        name: ChannelName,
+    },
+    /// The file is no channel, so this library did not make it and does not remove it.
+    NotAChannel {
+        /// The channel.
+        name: ChannelName,
+    },
+    /// The operating system refused.
+    System {
+        /// The channel.
+        name: ChannelName,
+        /// What was tried.
+        what: &'static str,
+        /// The system's reason.
+        why: Errno,
+    },
+}
+
+impl fmt::Display for UnlinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { name } => write!(f, "channel {name} is in use; stop its writer and its readers first"),
+            Self::NotAChannel { name } => write!(f, "{name} in /dev/shm is not a channel; it is left alone"),
+            Self::System { name, what, why } => system(f, name, what, *why),
+        }
+    }
+}
+
+impl core::error::Error for UnlinkError {}
+
+/// The pixels given are not those of the channel's shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PixelsError {
+    /// Bytes given.
+    pub found: usize,
+    /// The channel's shape.
+    pub expected: lkas_core::messages::ImageShape,
+}
+
+impl fmt::Display for PixelsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (found, expected) = (self.found, self.expected);
+        write!(f, "{found} bytes of pixels, expected {} for {expected}", expected.pixel_bytes())
+    }
+}
+
+impl core::error::Error for PixelsError {}
+
+fn owner(f: &mut fmt::Formatter<'_>, name: &ChannelName, found: u32, expected: u32) -> fmt::Result {
+    write!(f, "segment {name} belongs to user {found}, expected {expected}; run as that user, or choose another name")
+}
+
+fn system(f: &mut fmt::Formatter<'_>, name: &ChannelName, what: &str, why: Errno) -> fmt::Result {
+    write!(f, "can't {what} {name}: {why}")
+}

@@ -1,0 +1,316 @@
+//! The first page of a segment: what it is, how large its parts are, what it carries.
+//!
+//! All numbers are little-endian. The header is written before the segment gets its name and never changes, but for two
+//! words: `retired` and `writer_pid`.
+
+use crate::error::HeaderError;
+use core::fmt::Write;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
+use lkas_core::messages::{Field, ImageShape, Message, fingerprint};
+use lkas_core::{Layout, Payload};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+const MAGIC: [u8; 8] = *b"LKASCHAN";
+const VERSION: u32 = 1;
+/// Bytes of the header and of a page.
+pub(crate) const PAGE: usize = 4096;
+const TYPE_NAME: usize = 64;
+const FIELDS: usize = PAGE - 256;
+
+#[cfg(not(target_endian = "little"))]
+compile_error!("segments are little-endian");
+
+/// The header as it lies in memory.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Header {
+    magic: [u8; 8],
+    version: u32,
+    readers: u32,
+    total_size: u64,
+    slots_offset: u64,
+    payload_size: u64,
+    payload_align: u64,
+    payload_offset: u64,
+    stride: u64,
+    fingerprint: u64,
+    shape: [u32; 4],
+    /// Not zero: this segment has been replaced by another of the same name.
+    retired: u32,
+    /// Who writes; for people only.
+    writer_pid: u32,
+    reserved: [u8; 88],
+    type_name: [u8; TYPE_NAME],
+    /// A line for each field: name, kind, offset, unit or `-`, present bit or `-`.
+    fields: [u8; FIELDS],
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == PAGE);
+    assert!(core::mem::offset_of!(Header, slots_offset) == 24);
+    assert!(core::mem::offset_of!(Header, shape) == 72);
+    assert!(core::mem::offset_of!(Header, retired) == 88);
+    assert!(core::mem::offset_of!(Header, type_name) == 192);
+    assert!(core::mem::offset_of!(Header, fields) == 256);
+};
+
+/// What a channel is to carry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spec {
+    pub(crate) type_name: &'static str,
+    pub(crate) fields: &'static [Field],
+    pub(crate) fingerprint: u64,
+    pub(crate) payload_size: usize,
+    pub(crate) payload_align: usize,
+    pub(crate) shape: [u32; 4],
+}
+
+impl Spec {
+    pub(crate) const fn of<T: Message + Payload + ?Sized>(payload_size: usize, shape: [u32; 4]) -> Self {
+        Self {
+            type_name: T::NAME,
+            fields: T::FIELDS,
+            fingerprint: fingerprint::<T>(),
+            payload_size,
+            payload_align: T::ALIGN,
+            shape,
+        }
+    }
+}
+
+/// Bytes before the slots: header and mailboxes, in whole pages.
+pub(crate) const fn control_size(layout: &Layout) -> usize {
+    (PAGE + layout.mailbox_bytes()).next_multiple_of(PAGE)
+}
+
+/// Bytes of the whole segment.
+pub(crate) const fn total_size(layout: &Layout) -> usize {
+    control_size(layout) + layout.slot_bytes().next_multiple_of(PAGE)
+}
+
+impl Header {
+    pub(crate) fn new(spec: &Spec, layout: &Layout) -> Self {
+        let mut header = Self {
+            magic: MAGIC,
+            version: VERSION,
+            readers: layout.readers() as u32,
+            total_size: total_size(layout) as u64,
+            slots_offset: control_size(layout) as u64,
+            payload_size: spec.payload_size as u64,
+            payload_align: spec.payload_align as u64,
+            payload_offset: layout.payload_offset() as u64,
+            stride: layout.stride() as u64,
+            fingerprint: spec.fingerprint,
+            shape: spec.shape,
+            retired: 0,
+            writer_pid: 0,
+            reserved: [0; 88],
+            type_name: [0; TYPE_NAME],
+            fields: [0; FIELDS],
+        };
+        let mut name = Text { bytes: &mut header.type_name, length: 0 };
+        // Text that does not fit is cut off: it is for people, the fingerprint is what is compared.
+        let _ = name.write_str(spec.type_name);
+        let mut text = Text { bytes: &mut header.fields, length: 0 };
+        for field in spec.fields {
+            let unit = if field.unit.is_empty() { "-" } else { field.unit };
+            let _ = write!(text, "{} {} {} {unit} ", field.name, field.kind.name(), field.offset);
+            let _ = match field.present_bit {
+                Some(bit) => writeln!(text, "{bit}"),
+                None => writeln!(text, "-"),
+            };
+        }
+        header
+    }
+
+    /// Checks everything that a foreign header says against everything else, and returns the layout.
+    pub(crate) fn layout(&self, file_size: u64) -> Result<Layout, HeaderError> {
+        if self.magic != MAGIC {
+            return Err(HeaderError::NotAChannel);
+        }
+        if self.version != VERSION {
+            return Err(HeaderError::Version { found: self.version, expected: VERSION });
+        }
+        let damaged = |field, found| HeaderError::Damaged { field, found };
+        let number = |field, value: u64| usize::try_from(value).map_err(|_| damaged(field, value));
+        let readers = number("readers", self.readers.into())?;
+        let size = number("payload_size", self.payload_size)?;
+        let align = number("payload_align", self.payload_align)?;
+        let layout = Layout::new(readers, size, align).map_err(|why| match why {
+            lkas_core::LayoutError::Readers { .. } => damaged("readers", self.readers.into()),
+            lkas_core::LayoutError::Alignment { .. } => damaged("payload_align", self.payload_align),
+            _ => damaged("payload_size", self.payload_size),
+        })?;
+        let expected = [
+            ("payload_offset", self.payload_offset, layout.payload_offset()),
+            ("stride", self.stride, layout.stride()),
+            ("slots_offset", self.slots_offset, control_size(&layout)),
+            ("total_size", self.total_size, total_size(&layout)),
+        ];
+        for (field, found, expected) in expected {
+            if found != expected as u64 {
+                return Err(damaged(field, found));
+            }
+        }
+        if file_size != self.total_size {
+            return Err(HeaderError::Size { found: file_size, expected: self.total_size });
+        }
+        Ok(layout)
+    }
+
+    /// Whether the channel carries that type, whatever its shape.
+    pub(crate) fn check_type(&self, expected: &'static str, fingerprint: u64) -> Result<(), HeaderError> {
+        if self.fingerprint == fingerprint {
+            return Ok(());
+        }
+        Err(HeaderError::Type { found: text(&self.type_name), expected })
+    }
+
+    /// Whether the channel is exactly as `spec` and `layout` want it.
+    pub(crate) fn check(&self, spec: &Spec, layout: &Layout) -> Result<(), HeaderError> {
+        self.check_type(spec.type_name, spec.fingerprint)?;
+        let wanted = Self::new(spec, layout);
+        if (self.shape, self.payload_size, self.readers) == (wanted.shape, wanted.payload_size, wanted.readers) {
+            return Ok(());
+        }
+        Err(HeaderError::Shape { found: self.describe(), expected: wanted.describe() })
+    }
+
+    /// The shape words: for images width, height, channels and pixel format.
+    pub(crate) fn shape(&self) -> [u32; 4] {
+        self.shape
+    }
+
+    /// The bytes of one payload.
+    pub(crate) fn payload_size(&self) -> u64 {
+        self.payload_size
+    }
+
+    fn describe(&self) -> String {
+        let what = match ImageShape::from_words(self.shape) {
+            Some(shape) => shape.to_string(),
+            None => format!("{} bytes", self.payload_size),
+        };
+        format!("{what} for {} readers", self.readers)
+    }
+}
+
+/// The words of a live header that change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LiveWords<'a> {
+    retired: &'a AtomicU32,
+    writer_pid: &'a AtomicU32,
+}
+
+impl<'a> LiveWords<'a> {
+    /// # Safety
+    /// `start` is the first byte of a mapped segment, readable and writable for `'a`.
+    pub(crate) unsafe fn new(start: NonNull<u8>) -> Self {
+        let word = |offset: usize| -> &'a AtomicU32 {
+            // SAFETY: the offset lies inside of the header.
+            let word = unsafe { start.add(offset) };
+            // SAFETY: aligned, and only ever accessed atomically once the segment has its name.
+            unsafe { word.cast::<AtomicU32>().as_ref() }
+        };
+        Self {
+            retired: word(core::mem::offset_of!(Header, retired)),
+            writer_pid: word(core::mem::offset_of!(Header, writer_pid)),
+        }
+    }
+
+    pub(crate) fn retire(&self) {
+        // ORDERING: Relaxed. A flag that is never taken back; who is woken looks at it after a system call.
+        self.retired.store(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        // ORDERING: Relaxed, as above.
+        self.retired.load(Ordering::Relaxed) != 0
+    }
+
+    pub(crate) fn set_writer_pid(&self, pid: u32) {
+        // ORDERING: Relaxed. For people only.
+        self.writer_pid.store(pid, Ordering::Relaxed);
+    }
+
+    pub(crate) fn writer_pid(&self) -> u32 {
+        // ORDERING: Relaxed. For people only.
+        self.writer_pid.load(Ordering::Relaxed)
+    }
+}
+
+/// Foreign bytes up to the first zero, as text to print.
+fn text(bytes: &[u8]) -> String {
+    let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(bytes).escape_debug().collect()
+}
+
+struct Text<'a> {
+    bytes: &'a mut [u8],
+    length: usize,
+}
+
+impl Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let room = &mut self.bytes[self.length..];
+        // The last byte stays zero.
+        let fits = text.len().min(room.len().saturating_sub(1));
+        room[..fits].copy_from_slice(&text.as_bytes()[..fits]);
+        self.length += fits;
+        if fits == text.len() { Ok(()) } else { Err(core::fmt::Error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lkas_core::messages::{Control, Detection};
+
+    fn control() -> (Spec, Layout, Header) {
+        let spec = Spec::of::<Control>(size_of::<Control>(), [0; 4]);
+        let layout = Layout::new(3, spec.payload_size, spec.payload_align).unwrap();
+        (spec, layout, Header::new(&spec, &layout))
+    }
+
+    #[test]
+    fn a_new_header_is_valid_and_describes_its_type() {
+        let (spec, layout, header) = control();
+        assert_eq!(header.layout(header.total_size), Ok(layout));
+        assert_eq!(header.check(&spec, &layout), Ok(()));
+        assert_eq!(text(&header.type_name), "lkas.Control");
+        let fields = text(&header.fields);
+        assert!(fields.starts_with("frame_id u64 0 - -"), "{fields}");
+        assert!(fields.contains("lateral_offset_m f32 44 m 1"), "{fields}");
+    }
+
+    #[test]
+    fn every_damaged_number_is_found() {
+        let (_, _, header) = control();
+        let size = header.total_size;
+        let damage: [fn(&mut Header); 9] = [
+            |h| h.magic[0] = 0,
+            |h| h.version = 9,
+            |h| h.readers = 0,
+            |h| h.readers = u32::MAX,
+            |h| h.payload_size = u64::MAX,
+            |h| h.payload_align = 3,
+            |h| h.stride += 128,
+            |h| h.slots_offset = 0,
+            |h| h.total_size += 4096,
+        ];
+        for (i, damage) in damage.iter().enumerate() {
+            let mut header = header;
+            damage(&mut header);
+            assert!(header.layout(size).is_err(), "damage {i}");
+        }
+        assert_eq!(header.layout(size - 1), Err(HeaderError::Size { found: size - 1, expected: size }));
+    }
+
+    #[test]
+    fn another_type_is_named() {
+        let (_, _, header) = control();
+        let error = header.check_type(Detection::NAME, fingerprint::<Detection>()).unwrap_err();
+        assert_eq!(error.to_string(), "it carries lkas.Control, expected lkas.Detection; check the names");
+    }
+}

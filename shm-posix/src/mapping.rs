@@ -1,0 +1,102 @@
+//! A segment in this process's memory: header and mailboxes writable, slots writable for the writer only.
+
+use crate::header::{Header, LiveWords, PAGE, control_size, total_size};
+use core::ptr::NonNull;
+use lkas_core::{Layout, Payload, View};
+use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use zerocopy::{FromZeros, IntoBytes};
+
+/// A mapped segment. Other processes change its bytes at any time; only the protocol says who may look where.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    control: NonNull<u8>,
+    slots: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: an address of memory that belongs to no thread; what is done with it is up to the roles.
+unsafe impl Send for Mapping {}
+// SAFETY: as for Send; the methods only hand out atomics and views.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps a segment whose size was checked against `layout`. All its pages are made present at once, so that nothing
+    /// faults later.
+    pub(crate) fn new(fd: BorrowedFd<'_>, layout: Layout, slots_writable: bool) -> Result<Self, Errno> {
+        let control_size = control_size(&layout);
+        let control = map(fd, 0, control_size, ProtFlags::READ | ProtFlags::WRITE)?;
+        let protection = if slots_writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+        match map(fd, control_size, total_size(&layout) - control_size, protection) {
+            Ok(slots) => Ok(Self { control, slots, layout }),
+            Err(why) => {
+                unmap(control, control_size);
+                Err(why)
+            }
+        }
+    }
+
+    /// Writes the header of a segment that nobody else knows yet.
+    pub(crate) fn write_header(&mut self, header: &Header) {
+        // SAFETY: the control pages are mapped, at least a page long, page-aligned, and nobody else uses them yet.
+        unsafe { self.control.cast::<Header>().write(*header) }
+    }
+
+    /// The words of the header that change.
+    pub(crate) fn live(&self) -> LiveWords<'_> {
+        // SAFETY: the control pages are mapped as long as `self` lives.
+        unsafe { LiveWords::new(self.control) }
+    }
+
+    /// The channel in this memory.
+    ///
+    /// # Safety
+    /// The view is not used after the mapping is dropped, and the segment was made for `T`.
+    pub(crate) unsafe fn view<T: Payload + ?Sized>(&self) -> View<'static, T> {
+        // SAFETY: the mailboxes follow the header's page.
+        let mailboxes = unsafe { self.control.add(PAGE) };
+        // SAFETY: sizes and alignment follow from `layout`, and pages are aligned to more than any part needs. Other
+        // processes access the memory through views of the same layout, which the header guarantees (I6).
+        unsafe { View::from_raw(mailboxes, self.slots, self.layout) }
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        let control_size = control_size(&self.layout);
+        unmap(self.slots, total_size(&self.layout) - control_size);
+        unmap(self.control, control_size);
+    }
+}
+
+fn map(fd: BorrowedFd<'_>, offset: usize, size: usize, protection: ProtFlags) -> Result<NonNull<u8>, Errno> {
+    let flags = MapFlags::SHARED | MapFlags::POPULATE;
+    // SAFETY: the kernel chooses the address, so no memory in use is replaced.
+    let start = unsafe { mmap(core::ptr::null_mut(), size, protection, flags, fd, offset as u64) }?;
+    NonNull::new(start.cast()).ok_or(Errno::NOMEM)
+}
+
+fn unmap(start: NonNull<u8>, size: usize) {
+    // SAFETY: exactly what `map` returned, once. It can't fail for such a range.
+    let _ = unsafe { munmap(start.as_ptr().cast(), size) };
+}
+
+/// Reads the header through the file, so that a file that is too short is an error and not a fault.
+pub(crate) fn read_header(fd: BorrowedFd<'_>) -> Result<Option<Header>, Errno> {
+    let mut header = Header::new_zeroed();
+    let mut done = 0;
+    while done < PAGE {
+        match rustix::io::pread(fd, &mut header.as_mut_bytes()[done..], done as u64) {
+            Ok(0) => return Ok(None),
+            Ok(count) => done += count,
+            Err(Errno::INTR) => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(Some(header))
+}

@@ -1,6 +1,7 @@
 //! Latest-value channels, messages and codec of a lane keeping assist system.
 #![no_std]
 #![warn(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![warn(clippy::std_instead_of_core)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
 #[cfg(any(test, lkas_loom))]

@@ -157,7 +157,13 @@ pub struct Loan<'w, 'a, T: Payload + ?Sized> {
     slot: SlotMut<'a, T>,
 }
 
-impl<T: Payload + ?Sized> Loan<'_, '_, T> {
+impl<'a, T: Payload + ?Sized> Loan<'_, 'a, T> {
+    /// The channel's memory.
+    #[must_use]
+    pub fn view(&self) -> View<'a, T> {
+        self.writer.view
+    }
+
     /// Publishes what is in the slot. `time` is now, in nanoseconds of a monotonic clock (0 where there is none).
     ///
     /// # Progress

@@ -3,6 +3,9 @@
 //! Byte 0 is the writer's role, byte 1 + n the reader place n. A suspended process keeps its locks. rustix has no call
 //! for these locks, so libc does it.
 
+use crate::mapping::Mapping;
+use crate::segment::Segment;
+use lkas_core::{Payload, Reader, Writer};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 
@@ -51,4 +54,28 @@ fn lock(fd: BorrowedFd<'_>, command: i32, role: Role) -> Result<i16, Errno> {
         return Err(Errno::from_raw_os_error(code));
     }
     Ok(lock.l_type)
+}
+
+/// The writer of a segment whose creation claimed the writer's role. It must not outlive the segment.
+pub(crate) fn writer<T: Payload + ?Sized>(segment: &Segment) -> Writer<'static, T> {
+    // SAFETY: the segment was created for `T`, and its owner drops the writer first.
+    let view = unsafe { segment.mapping.view() };
+    // SAFETY: the segment's file holds the lock on the writer's byte, which orders this after a predecessor's end.
+    unsafe { view.writer() }
+}
+
+/// A writer over a mapping whose writer's role the caller has claimed, to close it. It must not outlive the mapping.
+pub(crate) fn retiring_writer(mapping: &Mapping) -> Writer<'static, u8> {
+    // SAFETY: closing touches no payload, so bytes stand for any type; the caller drops the writer first.
+    let view = unsafe { mapping.view() };
+    // SAFETY: the caller holds the lock on the writer's byte.
+    unsafe { view.writer() }
+}
+
+/// The reader at `place` of a segment whose opening claimed that place. It must not outlive the segment.
+pub(crate) fn reader<T: Payload + ?Sized>(segment: &Segment, place: usize) -> Option<Reader<'static, T>> {
+    // SAFETY: the segment carries `T` by its fingerprint, and its owner drops the reader first.
+    let view = unsafe { segment.mapping.view() };
+    // SAFETY: the segment's file holds the lock on the place's byte, which orders this after a predecessor's end.
+    unsafe { view.reader(place) }
 }

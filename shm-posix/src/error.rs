@@ -51,12 +51,17 @@ pub enum HeaderError {
 impl fmt::Display for HeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAChannel => write!(f, "it is not a channel; choose another name, or remove the file from /dev/shm"),
+            Self::NotAChannel => {
+                write!(f, "it is not a channel; choose another name, or remove the file from /dev/shm")
+            }
             Self::Version { found, expected } => {
                 write!(f, "its layout has version {found}, expected {expected}; use the same release on both sides")
             }
             Self::Size { found, expected } => {
-                write!(f, "it has {found} bytes, expected {expected}; remove it from /dev/shm and start its writer again")
+                write!(
+                    f,
+                    "it has {found} bytes, expected {expected}; remove it from /dev/shm and start its writer again"
+                )
             }
             Self::Damaged { field, found } => write!(
                 f,

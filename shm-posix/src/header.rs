@@ -40,7 +40,7 @@ pub(crate) struct Header {
     retired: u32,
     /// Who writes; for people only.
     writer_pid: u32,
-    reserved: [u8; 88],
+    reserved: [u8; 96],
     type_name: [u8; TYPE_NAME],
     /// A line for each field: name, kind, offset, unit or `-`, present bit or `-`.
     fields: [u8; FIELDS],
@@ -105,7 +105,7 @@ impl Header {
             shape: spec.shape,
             retired: 0,
             writer_pid: 0,
-            reserved: [0; 88],
+            reserved: [0; 96],
             type_name: [0; TYPE_NAME],
             fields: [0; FIELDS],
         };

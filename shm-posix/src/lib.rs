@@ -1,1 +1,65 @@
 //! Latest-value channels in POSIX shared memory.
+//!
+//! Use it when processes on one Linux machine each need the newest value of something (a camera frame, a detection, a
+//! command), at full rate, and must survive each other's death. Do not use it where every value has to arrive, between
+//! machines, or between users who do not trust each other: whoever may write to a segment can make its readers see
+//! garbage, though not crash them.
+//!
+//! ```
+//! use lkas_core::messages::{Control, ControlFields, Mode};
+//! use lkas_shm::{ChannelName, ControlChannel, Options, Wait};
+//! use std::time::Duration;
+//!
+//! # let name = format!("doc-{}", std::process::id());
+//! # let second = Duration::from_secs(1);
+//! let name: ChannelName = name.parse()?;
+//! let mut writer = ControlChannel::create(&name, Options::default())?;
+//! let mut reader = ControlChannel::open(&name, second)?; // in another process
+//!
+//! let drive = ControlFields { mode: Mode::LaneKeeping, throttle: 0.2, brake: 0.0, ..Default::default() };
+//! writer.publish(Control::try_from(drive)?);
+//!
+//! assert_eq!(reader.wait(second), Wait::Fresh);
+//! let control = reader.take().expect("it is fresh");
+//! assert_eq!((control.sequence(), control.throttle()), (1, 0.2));
+//! # drop(control);
+//! # drop((writer, reader));
+//! # lkas_shm::unlink(&name)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Guarantees
+//! - A value is never torn, sequence numbers only rise, what was replaced before it was taken is counted as missed.
+//! - Publishing and taking never block and never retry without bound, whatever the other side does.
+//! - A process may die at any instruction. Roles are locks of the kernel that die with it; a successor takes over and
+//!   goes on; nothing has to be cleaned up.
+//! - Nobody sees half a segment: it gets its name when it is complete, with all its memory reserved.
+//!
+//! # Costs
+//! A channel with `R` reader places is one page, `R` mailboxes of 128 bytes and `R + 2` slots. Publishing is a
+//! compare-and-swap for each place and a reading of the clock; taking is one read-modify-write, and a load when there is
+//! nothing new. System calls happen only to sleep and to wake.
+//!
+//! # Limits
+//! Linux on little-endian machines, 1 to 29 readers for a channel, one size of value for each channel. Truncating a
+//! live segment kills who uses it: keep its permissions tight.
+#![deny(unsafe_code)]
+
+mod channels;
+#[allow(unsafe_code)] // locks that rustix does not have, and the roles that they stand for
+mod claim;
+pub mod clock;
+mod error;
+#[allow(unsafe_code)] // words of the header that change
+mod header;
+#[allow(unsafe_code)] // mapped memory
+mod mapping;
+mod name;
+mod segment;
+mod wait;
+
+pub use channels::{Channel, ControlChannel, DetectionChannel, ImageChannel, Loan, Reader, Wait, Writer};
+pub use error::{CreateError, HeaderError, OpenError, PixelsError, UnlinkError};
+pub use lkas_core::{Latest, Sample};
+pub use name::{ChannelName, ChannelNameError, MAX_NAME};
+pub use segment::{Options, unlink};

@@ -60,10 +60,6 @@ impl Mapping {
         // processes access the memory through views of the same layout, which the header guarantees (I6).
         unsafe { View::from_raw(mailboxes, self.slots, self.layout) }
     }
-
-    pub(crate) fn layout(&self) -> &Layout {
-        &self.layout
-    }
 }
 
 impl Drop for Mapping {

@@ -101,16 +101,26 @@ const fn hash_bytes(mut hash: u64, mut bytes: &[u8]) -> u64 {
     hash
 }
 
-/// `field!(Type.path, KIND, "unit", present bit)`: a [`Field`] whose offset the compiler works out.
+/// `field!(Type, path, KIND, "unit", present bit)`: a [`Field`](crate::messages::Field) whose offset the compiler works
+/// out. Unit and bit may be left out.
+///
+/// ```
+/// #[repr(C)]
+/// struct Wheel {
+///     rate: f32,
+/// }
+/// const RATE: lkas_core::messages::Field = lkas_core::field!(Wheel, rate, F32, "1/s");
+/// assert_eq!((RATE.name, RATE.offset), ("rate", 0));
+/// ```
+#[macro_export]
 macro_rules! field {
-    ($message:ty, $($path:ident).+, $kind:ident) => { field!($message, $($path).+, $kind, "", None) };
-    ($message:ty, $($path:ident).+, $kind:ident, $unit:literal) => { field!($message, $($path).+, $kind, $unit, None) };
+    ($message:ty, $($path:ident).+, $kind:ident) => { $crate::field!($message, $($path).+, $kind, "", None) };
+    ($message:ty, $($path:ident).+, $kind:ident, $unit:literal) => {
+        $crate::field!($message, $($path).+, $kind, $unit, None)
+    };
     ($message:ty, $($path:ident).+, $kind:ident, $unit:literal, $bit:expr) => {
         $crate::messages::Field {
-            name: {
-                // `left . x1` → `left.x1`: stringify! leaves the path as it is written below.
-                stringify!($($path).+)
-            },
+            name: stringify!($($path).+),
             kind: $crate::messages::Kind::$kind,
             offset: core::mem::offset_of!($message, $($path).+),
             unit: $unit,
@@ -118,7 +128,7 @@ macro_rules! field {
         }
     };
 }
-use field;
+use crate::field;
 
 /// Refuses NaN and infinities by name.
 fn finite(field: &'static str, value: f32) -> Result<f32, MessageError> {

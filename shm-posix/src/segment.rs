@@ -1,0 +1,304 @@
+//! Segments: created whole, opened checked, removed only when nobody uses them.
+
+use crate::claim::{self, Role};
+use crate::clock;
+use crate::error::{CreateError, HeaderError, OpenError, UnlinkError};
+use crate::header::{Header, Spec, total_size};
+use crate::mapping::{Mapping, read_header};
+use crate::name::ChannelName;
+use crate::wait;
+use core::time::Duration;
+use lkas_core::Layout;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+/// Where POSIX shared memory lies on Linux: what `shm_open("/name")` opens is this folder's `name`.
+const FOLDER: &str = "/dev/shm";
+
+/// How often a reader that waits for its channel looks for it.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// How a channel is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How many readers there can be at a time, 1 to [`MAX_READERS`](lkas_core::MAX_READERS). Each costs one slot.
+    pub readers: usize,
+    /// Who may open the channel: permission bits of the segment, whatever the umask.
+    pub mode: u32,
+}
+
+impl Default for Options {
+    /// Four readers, and nobody but the owner.
+    fn default() -> Self {
+        Self { readers: 4, mode: 0o600 }
+    }
+}
+
+/// A segment in which this process has a role, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) mapping: Mapping,
+    pub(crate) shape: [u32; 4],
+    pub(crate) payload_size: u64,
+    // Closed last: the role ends when nothing of the segment is mapped any more.
+    file: OwnedFd,
+}
+
+impl Segment {
+    /// Creates the channel, or takes it over from a writer that is gone. Over a segment of another shape, that one is
+    /// retired, its readers are woken, and a new one takes its name.
+    pub(crate) fn create(name: &ChannelName, spec: &Spec, options: Options) -> Result<Self, CreateError> {
+        let layout =
+            Layout::new(options.readers, spec.payload_size, spec.payload_align).map_err(CreateError::Layout)?;
+        let system = |what| move |why| CreateError::System { name: name.clone(), what, why };
+        loop {
+            let Some(file) = open_file(name).map_err(system("open segment"))? else {
+                match Self::create_new(name, spec, layout, options.mode)? {
+                    Some(segment) => return Ok(segment),
+                    // Somebody else was faster.
+                    None => continue,
+                }
+            };
+            check_owner(&file).map_err(|why| why.create(name))?;
+            let unusable = |why| CreateError::Unusable { name: name.clone(), why };
+            let (header, found) = read_checked(&file).map_err(|why| match why {
+                Refusal::Header(why) => unusable(why),
+                Refusal::System(what, why) => system(what)(why),
+            })?;
+            if !claim::claim(file.as_fd(), Role::Writer).map_err(system("lock segment"))? {
+                let mapping = Mapping::new(file.as_fd(), found, false).map_err(system("map segment"))?;
+                return Err(CreateError::HasWriter { name: name.clone(), pid: mapping.live().writer_pid() });
+            }
+            if !is_linked(&file).map_err(system("look at segment"))? {
+                // Removed or replaced between opening and locking.
+                continue;
+            }
+            let mapping = Mapping::new(file.as_fd(), found, true).map_err(system("map segment"))?;
+            if header.check(spec, &layout).is_ok() {
+                mapping.live().set_writer_pid(std::process::id());
+                return Ok(Self { mapping, shape: spec.shape, payload_size: header.payload_size(), file });
+            }
+            retire(&mapping);
+            remove(name).map_err(system("remove segment"))?;
+        }
+    }
+
+    /// A new segment under a new name; `None` if the name is taken by now. The file has no name until all of it is
+    /// there, so nobody sees half a segment, and a creator that dies leaves nothing.
+    fn create_new(name: &ChannelName, spec: &Spec, layout: Layout, mode: u32) -> Result<Option<Self>, CreateError> {
+        let system = |what| move |why| CreateError::System { name: name.clone(), what, why };
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let file = rustix::fs::open(FOLDER, flags, Mode::RUSR | Mode::WUSR).map_err(system("create segment"))?;
+        let size = total_size(&layout) as u64;
+        let no_space = |free| CreateError::NoSpace { name: name.clone(), needs: size, free };
+        let space = rustix::fs::fstatvfs(&file).map_err(system("look at the space for segment"))?;
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        if size > free {
+            return Err(no_space(free));
+        }
+        // Reserves every page, so that a full file system is an error here and not a fault later. Looking first keeps
+        // what can never fit from filling the memory on its way to the error.
+        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size).map_err(|why| match why {
+            Errno::NOSPC | Errno::FBIG => no_space(free),
+            why => system("reserve memory for segment")(why),
+        })?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(system("set the mode of segment"))?;
+        if !claim::claim(file.as_fd(), Role::Writer).map_err(system("lock segment"))? {
+            unreachable_for_others(name)?;
+        }
+        let mut mapping = Mapping::new(file.as_fd(), layout, true).map_err(system("map segment"))?;
+        mapping.write_header(&Header::new(spec, &layout));
+        mapping.live().set_writer_pid(std::process::id());
+        // An unnamed file gets its name through the descriptor's entry in /proc, as open(2) describes for O_TMPFILE.
+        let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+        match rustix::fs::linkat(CWD, unnamed, CWD, path(name), AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => Ok(Some(Self { mapping, shape: spec.shape, payload_size: spec.payload_size as u64, file })),
+            Err(Errno::EXIST) => Ok(None),
+            Err(why) => Err(system("name segment")(why)),
+        }
+    }
+
+    /// Opens the channel and takes the first free reader place, which is returned. Waits up to `patience` for its
+    /// writer to create it.
+    pub(crate) fn open(
+        name: &ChannelName,
+        type_name: &'static str,
+        fingerprint: u64,
+        patience: Duration,
+    ) -> Result<(Self, usize), OpenError> {
+        let start = clock::now();
+        let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
+        let unusable = |why| OpenError::Unusable { name: name.clone(), why };
+        loop {
+            if let Some(file) = open_file(name).map_err(system("open segment"))? {
+                check_owner(&file).map_err(|why| why.open(name))?;
+                let (header, layout) = read_checked(&file).map_err(|why| match why {
+                    Refusal::Header(why) => unusable(why),
+                    Refusal::System(what, why) => system(what)(why),
+                })?;
+                header.check_type(type_name, fingerprint).map_err(unusable)?;
+                let place = claim_place(&file, layout.readers()).map_err(system("lock segment"))?;
+                // What was removed or replaced between opening and claiming is looked for again.
+                if is_linked(&file).map_err(system("look at segment"))? {
+                    let Some(place) = place else {
+                        return Err(OpenError::NoPlace { name: name.clone(), places: layout.readers() });
+                    };
+                    let mapping = Mapping::new(file.as_fd(), layout, false).map_err(system("map segment"))?;
+                    let segment = Self { mapping, shape: header.shape(), payload_size: header.payload_size(), file };
+                    return Ok((segment, place));
+                }
+            } else {
+                let waited = Duration::from_nanos(clock::now().saturating_sub(start));
+                let Some(left) = patience.checked_sub(waited).filter(|left| !left.is_zero()) else {
+                    return Err(OpenError::NoSuchChannel { name: name.clone() });
+                };
+                std::thread::sleep(left.min(LOOK_EVERY));
+            }
+        }
+    }
+
+    /// Whether some process has the writer's role now, running or suspended.
+    pub(crate) fn has_writer(&self) -> bool {
+        // A system that can't tell is treated as one without a writer: the safe side for a reader.
+        claim::is_taken(self.file.as_fd(), Role::Writer).unwrap_or(false)
+    }
+}
+
+/// Removes the channel's name, unless somebody uses it. Nothing happens where there is no such channel.
+///
+/// # Errors
+/// [`UnlinkError::InUse`] where a writer or reader is alive; [`UnlinkError::NotAChannel`] where something else made the
+/// file; [`UnlinkError::System`] where the system refuses.
+pub fn unlink(name: &ChannelName) -> Result<(), UnlinkError> {
+    let system = |what| move |why| UnlinkError::System { name: name.clone(), what, why };
+    let Some(file) = open_file(name).map_err(system("open segment"))? else { return Ok(()) };
+    let (_, layout) = read_checked(&file).map_err(|why| match why {
+        Refusal::Header(_) => UnlinkError::NotAChannel { name: name.clone() },
+        Refusal::System(what, why) => system(what)(why),
+    })?;
+    let roles = core::iter::once(Role::Writer).chain((0..layout.readers()).map(Role::Reader));
+    for role in roles {
+        if !claim::claim(file.as_fd(), role).map_err(system("lock segment"))? {
+            return Err(UnlinkError::InUse { name: name.clone() });
+        }
+    }
+    // With all roles in hand nobody can be about to use it; who has opened it already will see that it lost its name.
+    if is_linked(&file).map_err(system("look at segment"))? {
+        let mapping = Mapping::new(file.as_fd(), layout, true).map_err(system("map segment"))?;
+        retire(&mapping);
+        remove(name).map_err(system("remove segment"))?;
+    }
+    Ok(())
+}
+
+fn path(name: &ChannelName) -> String {
+    format!("{FOLDER}/{name}")
+}
+
+fn open_file(name: &ChannelName) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    match rustix::fs::open(path(name), flags, Mode::empty()) {
+        Ok(file) => Ok(Some(file)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+fn remove(name: &ChannelName) -> Result<(), Errno> {
+    match rustix::fs::unlink(path(name)) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(why) => Err(why),
+    }
+}
+
+/// Says in the segment itself that it is replaced or removed, and wakes whoever sleeps on it.
+fn retire(mapping: &Mapping) {
+    mapping.live().retire();
+    let writer = claim::retiring_writer(mapping);
+    let view = writer.view();
+    wait::wake(writer.close(), view);
+}
+
+fn claim_place(file: &OwnedFd, places: usize) -> Result<Option<usize>, Errno> {
+    for place in 0..places {
+        if claim::claim(file.as_fd(), Role::Reader(place))? {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+fn is_linked(file: &OwnedFd) -> Result<bool, Errno> {
+    rustix::fs::fstat(file).map(|stat| stat.st_nlink > 0)
+}
+
+/// A fresh file that nobody else can have opened is locked by somebody else: the system does not keep its promises.
+fn unreachable_for_others(name: &ChannelName) -> Result<(), CreateError> {
+    Err(CreateError::System { name: name.clone(), what: "lock new segment", why: Errno::AGAIN })
+}
+
+/// Why a file is not used.
+enum Refusal {
+    Header(HeaderError),
+    System(&'static str, Errno),
+}
+
+/// Reads and checks the header.
+fn read_checked(file: &OwnedFd) -> Result<(Header, Layout), Refusal> {
+    let stat = rustix::fs::fstat(file).map_err(|why| Refusal::System("look at segment", why))?;
+    let size = stat.st_size as u64;
+    let header = read_header(file.as_fd()).map_err(|why| Refusal::System("read segment", why))?;
+    let short = HeaderError::Size { found: size, expected: size_of::<Header>() as u64 };
+    let header = header.ok_or(Refusal::Header(short))?;
+    let layout = header.layout(size).map_err(Refusal::Header)?;
+    Ok((header, layout))
+}
+
+/// The segment's owner where it is not this process's user.
+enum OwnerRefusal {
+    Other { found: u32, expected: u32 },
+    System(Errno),
+}
+
+impl OwnerRefusal {
+    fn create(self, name: &ChannelName) -> CreateError {
+        let name = name.clone();
+        match self {
+            Self::Other { found, expected } => CreateError::Owner { name, found, expected },
+            Self::System(why) => CreateError::System { name, what: "look at segment", why },
+        }
+    }
+
+    fn open(self, name: &ChannelName) -> OpenError {
+        let name = name.clone();
+        match self {
+            Self::Other { found, expected } => OpenError::Owner { name, found, expected },
+            Self::System(why) => OpenError::System { name, what: "look at segment", why },
+        }
+    }
+}
+
+fn check_owner(file: &OwnedFd) -> Result<(), OwnerRefusal> {
+    let found = rustix::fs::fstat(file).map_err(OwnerRefusal::System)?.st_uid;
+    let expected = rustix::process::geteuid().as_raw();
+    if found == expected { Ok(()) } else { Err(OwnerRefusal::Other { found, expected }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_an_error_with_both_numbers() {
+        let name = ChannelName::new(&format!("test-{}", std::process::id()), "space").unwrap();
+        // A pebibyte.
+        let payload_size = 1 << 50;
+        let spec =
+            Spec { type_name: "test", fields: &[], fingerprint: 1, payload_size, payload_align: 8, shape: [0; 4] };
+        let error = Segment::create(&name, &spec, Options::default()).unwrap_err();
+        let CreateError::NoSpace { needs, free, .. } = error else { panic!("{error}") };
+        assert!(needs > 6 << 50 && free < 1 << 50, "needs {needs}, free {free}");
+        assert_eq!(open_file(&name).unwrap().map(|_| ()), None, "nothing is left");
+    }
+}

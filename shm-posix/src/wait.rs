@@ -1,0 +1,36 @@
+//! Sleeping on a mailbox and waking who sleeps: shared futexes.
+
+use lkas_core::{AtomicU32, Payload, Sleepers, View};
+use rustix::io::Errno;
+use rustix::thread::futex::{self, Flags};
+use rustix::time::Timespec;
+
+/// Wakes every reader that sleeps. No system call where nobody does.
+#[inline]
+pub(crate) fn wake<T: Payload + ?Sized>(sleepers: Sleepers, view: View<'_, T>) {
+    if sleepers.is_empty() {
+        return;
+    }
+    for word in sleepers.words(view) {
+        // It fails only for words that can't be, and a reader's waits are sliced: nothing is lost.
+        let _ = futex::wake(word, Flags::empty(), 1);
+    }
+}
+
+/// Why [`sleep`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slept {
+    /// Woken, or the word had another value already, or the time is over: look.
+    Look,
+    /// A signal was handled.
+    Interrupted,
+}
+
+/// Sleeps while `word` has `value`, at most `nanoseconds`.
+pub(crate) fn sleep(word: &AtomicU32, value: u32, nanoseconds: u64) -> Slept {
+    let timeout = Timespec { tv_sec: (nanoseconds / 1_000_000_000) as _, tv_nsec: (nanoseconds % 1_000_000_000) as _ };
+    match futex::wait(word, Flags::empty(), value, Some(&timeout)) {
+        Err(Errno::INTR) => Slept::Interrupted,
+        _ => Slept::Look,
+    }
+}

@@ -1,1 +1,57 @@
-//! x
+//! The running lane keeping assist system: the steps from a camera frame to a steering command, and the programs made of
+//! them.
+//!
+//! | program | what it does |
+//! |---|---|
+//! | `lkas` | detection and decision server, with `--broadcast` the broker |
+//! | `simulation` | a road, a camera and a vehicle that obeys |
+//! | `viewer` | a web page that shows it all |
+//! | `lkas demo` | everything at once |
+//!
+//! Each process owns one channel in shared memory and reads the one before it; none needs another to be alive.
+#![forbid(unsafe_code)]
+
+mod broker_server;
+pub mod cli;
+pub mod decision;
+mod decision_server;
+mod demo;
+pub mod detection;
+mod detection_server;
+mod feed;
+pub mod options;
+pub mod report;
+mod servers;
+pub mod simulation;
+mod simulation_program;
+mod stop;
+mod supervisor;
+pub mod viewer;
+pub mod vitals;
+
+use std::sync::OnceLock;
+
+/// Why a program ends before it should: a message for a person.
+pub type Failure = Box<dyn core::error::Error + Send + Sync>;
+
+static SPEAKER: OnceLock<&'static str> = OnceLock::new();
+
+/// Names this process in what it says.
+fn set_speaker(name: &'static str) {
+    // A process has one name, set once.
+    let _ = SPEAKER.set(name);
+}
+
+/// Says something to the person at the terminal. On a terminal it first clears the live line.
+fn speak(words: core::fmt::Arguments<'_>) {
+    use std::io::{IsTerminal, Write};
+    let mut out = std::io::stderr().lock();
+    let clear = if out.is_terminal() { "\r\x1b[K" } else { "" };
+    // Nobody reads it any more: no reason to stop.
+    let _ = writeln!(out, "{clear}[{}] {words}", SPEAKER.get().unwrap_or(&"lkas"));
+}
+
+macro_rules! say {
+    ($($words:tt)*) => { $crate::speak(format_args!($($words)*)) };
+}
+pub(crate) use say;

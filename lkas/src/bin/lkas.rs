@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The program `lkas`; see `lkas --help`.
+
+fn main() -> std::process::ExitCode {
+    lkas::cli::lkas()
+}

@@ -1,0 +1,5 @@
+//! The program `viewer`; see `viewer --help`.
+
+fn main() -> std::process::ExitCode {
+    lkas::cli::viewer()
+}

@@ -1,0 +1,171 @@
+//! The broker as a process: carries frames, detections, state and telemetry to viewers, and parameters and actions back.
+
+use crate::Failure;
+use crate::feed::Feed;
+use crate::options::SystemOptions;
+use crate::say;
+use crate::stop::Stop;
+use crate::vitals::{Notice, VitalSigns, Vitals};
+use jpeg_encoder::{ColorType, Encoder};
+use lkas_core::messages::{Control, ControlFields, Detection, DetectionFields, Image, ImageView, PixelFormat};
+use lkas_shm::{Channel, ControlChannel, DetectionChannel, ImageChannel, clock};
+use lkas_zmq::{Broker, BrokerOptions, FrameHeader, Topic};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long to wait for viewers before looking at the channels again.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// How good the pictures for viewers are, 1 to 100.
+const JPEG_QUALITY: u8 = 80;
+
+/// How many steps nicer than the others this process is: watching must not slow down driving.
+const NICE: i32 = 5;
+
+/// The actions that the simulation knows.
+const ACTIONS: [&str; 3] = ["pause", "resume", "respawn"];
+
+/// Runs until `stop` is set.
+///
+/// # Errors
+/// The ports are in use, or a channel can't be used.
+pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
+    // Not being nicer is no reason not to run.
+    let _ = rustix::process::nice(NICE);
+    let mut broker = Broker::bind(BrokerOptions { endpoint: options.endpoint(), ..BrokerOptions::default() })?;
+    for action in ACTIONS {
+        broker.register_action(action.parse()?, |_| {});
+    }
+    let mut frames = Feed::new(options.camera_channel()?, ImageChannel::open);
+    let mut detections = Feed::new(options.detection_channel()?, DetectionChannel::open);
+    let mut controls = Feed::new(options.control_channel()?, ControlChannel::open);
+    let mut simulation = Feed::new(options.vitals_channel("simulation")?, Channel::<Vitals>::open);
+    let mut vitals = VitalSigns::create(&options.vitals_channel("broker")?)?;
+    let missed_before = vitals.now.missed;
+    let mut jpeg = Vec::new();
+    let mut rate = Rate::default();
+    let mut last_detection_ms = None;
+    let mut notice = Notice::None;
+    say!("ports {} to {} of {}", options.broker_port, options.broker_port + 5, options.broker_host);
+    while !stop.is_set() {
+        broker.wait(LOOK_EVERY)?;
+        broker.poll();
+        if let Some(image) = frames.next(Duration::ZERO)? {
+            vitals.now.taken += 1;
+            rate.count(image.sequence());
+            if broker.has_viewers(Topic::Frame) {
+                match image.view().filter(|_| image.is_whole()) {
+                    Some(view) => {
+                        jpeg.clear();
+                        encode(&view, &mut jpeg)?;
+                        broker.broadcast_frame(&header(&image, &view, jpeg.len()), &jpeg);
+                        vitals.now.published += 1;
+                    }
+                    None => vitals.now.torn += 1,
+                }
+            }
+        }
+        if let Some(detection) = detections.next(Duration::ZERO)? {
+            if detection.is_whole() {
+                last_detection_ms = Some(detection.processing_time_ms());
+                broker.broadcast_detection(&DetectionFields::from(*detection));
+            } else {
+                vitals.now.torn += 1;
+            }
+        }
+        if let Some(simulation) = simulation.next(Duration::ZERO)? {
+            notice = Notice::from_code(simulation.notice);
+        }
+        if let Some(control) = controls.next(Duration::ZERO)? {
+            if control.is_whole() {
+                let latency_ms = control.time() as f64 * 1e-6 - control.timestamp() * 1e3;
+                let fields = ControlFields::from(*control);
+                broker.broadcast_telemetry(&telemetry(&fields, latency_ms, rate.get(), last_detection_ms, notice));
+            } else {
+                vitals.now.torn += 1;
+            }
+        }
+        vitals.now.missed = missed_before + frames.missed();
+        vitals.publish_if_due();
+    }
+    broker.close();
+    Ok(())
+}
+
+fn encode(view: &ImageView<'_>, jpeg: &mut Vec<u8>) -> Result<(), Failure> {
+    let shape = view.shape();
+    let color = match shape.format() {
+        PixelFormat::Bgr8 => ColorType::Bgr,
+        PixelFormat::Gray8 => ColorType::Luma,
+        _ => ColorType::Rgb,
+    };
+    // An image's sides fit: the largest is 16384.
+    Encoder::new(jpeg, JPEG_QUALITY).encode(view.pixels(), shape.width() as u16, shape.height() as u16, color)?;
+    Ok(())
+}
+
+fn header(image: &Image, view: &ImageView<'_>, jpeg_size: usize) -> FrameHeader {
+    FrameHeader {
+        timestamp: unix_seconds(image.timestamp()),
+        frame_id: image.frame_id(),
+        width: view.shape().width(),
+        height: view.shape().height(),
+        jpeg_size: jpeg_size as u64,
+    }
+}
+
+/// A time of the monotonic clock as one of the clock that viewers know: seconds since 1970.
+fn unix_seconds(monotonic: f64) -> f64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    unix - (clock::now_seconds() - monotonic)
+}
+
+fn telemetry(
+    control: &ControlFields,
+    latency_ms: f64,
+    fps: Option<f64>,
+    detection_ms: Option<f32>,
+    notice: Notice,
+) -> serde_json::Value {
+    serde_json::json!({
+        "frame_id": control.frame_id,
+        "mode": control.mode,
+        "steering": control.steering,
+        "throttle": control.throttle,
+        "brake": control.brake,
+        "lateral_offset": control.lateral_offset,
+        "lateral_offset_m": control.lateral_offset_m,
+        "heading_angle_deg": control.heading_angle_deg,
+        "lane_width_px": control.lane_width_px,
+        "departure": control.departure,
+        "latency_ms": latency_ms,
+        "fps": fps,
+        "detection_ms": detection_ms,
+        "decision_ms": control.processing_time_ms,
+        "notice": notice.text(),
+    })
+}
+
+/// Frames a second, from the sequence numbers of the last second or so.
+#[derive(Default)]
+struct Rate {
+    since: Option<(Instant, u64)>,
+    rate: Option<f64>,
+}
+
+impl Rate {
+    fn count(&mut self, sequence: u64) {
+        let now = Instant::now();
+        match self.since {
+            Some((start, _)) if now - start < Duration::from_secs(1) => {}
+            Some((start, first)) => {
+                self.rate = Some(sequence.saturating_sub(first) as f64 / (now - start).as_secs_f64());
+                self.since = Some((now, sequence));
+            }
+            None => self.since = Some((now, sequence)),
+        }
+    }
+
+    fn get(&self) -> Option<f64> {
+        self.rate
+    }
+}

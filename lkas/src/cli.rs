@@ -1,0 +1,153 @@
+//! The command lines of the three programs.
+
+use crate::demo::{self, DemoOptions};
+use crate::options::SystemOptions;
+use crate::servers::{self, ServerOptions};
+use crate::simulation_program::{self, SimulationOptions};
+use crate::stop::{self, Stop};
+use crate::supervisor::EXIT_UNUSABLE;
+use crate::viewer::{self, ViewerOptions};
+use crate::{Failure, broker_server, decision_server, detection_server, say};
+use clap::{Args, Parser, Subcommand};
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::ExitCode;
+
+/// A lane keeping assist system: finds the lanes in camera frames and steers between them.
+///
+/// Without a subcommand it runs the detection and the decision server.
+#[derive(Debug, Parser)]
+#[command(name = "lkas", version, args_conflicts_with_subcommands = true)]
+struct Lkas {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    servers: ServerOptions,
+    #[command(flatten)]
+    system: SystemOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything: simulation, servers, broker and viewer
+    Demo(DemoOptions),
+    /// The simulation alone: a road, a camera and a vehicle
+    Simulation(SimulationOptions),
+    /// The viewer alone: a web page
+    Viewer(ViewerArguments),
+    /// The detection server alone
+    #[command(hide = true)]
+    Detection {
+        #[arg(long)]
+        broadcast: bool,
+    },
+    /// The decision server alone
+    #[command(hide = true)]
+    Decision {
+        #[arg(long)]
+        broadcast: bool,
+    },
+    /// The broker alone
+    #[command(hide = true)]
+    Broker,
+}
+
+/// How the viewer runs.
+#[derive(Args, Clone, Debug)]
+struct ViewerArguments {
+    /// Port of the web page
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Address to serve the page on; 0.0.0.0 lets everybody on the network watch and steer
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
+    bind: IpAddr,
+}
+
+/// A road, a camera and a vehicle, in the place of a car or a driving simulator.
+#[derive(Debug, Parser)]
+#[command(name = "simulation", version)]
+struct Simulation {
+    #[command(flatten)]
+    simulation: SimulationOptions,
+    #[command(flatten)]
+    system: SystemOptions,
+}
+
+/// A web page that shows what the system sees and does.
+#[derive(Debug, Parser)]
+#[command(name = "viewer", version)]
+struct Viewer {
+    #[command(flatten)]
+    viewer: ViewerArguments,
+    #[command(flatten)]
+    system: SystemOptions,
+}
+
+/// The program `lkas`.
+#[must_use]
+pub fn lkas() -> ExitCode {
+    let line = Lkas::parse();
+    match line.command {
+        None => program("lkas", &line.system, |system, stop| servers::run(system, &line.servers, stop)),
+        Some(Command::Demo(options)) => {
+            program("demo", &line.system, |system, stop| demo::run(system, &options, stop))
+        }
+        Some(Command::Simulation(options)) => simulation_program(&line.system, &options),
+        Some(Command::Viewer(options)) => viewer_program(&line.system, &options),
+        Some(Command::Detection { broadcast }) => {
+            program("detection", &line.system, |system, stop| detection_server::run(system, broadcast, stop))
+        }
+        Some(Command::Decision { broadcast }) => {
+            program("decision", &line.system, |system, stop| decision_server::run(system, broadcast, stop))
+        }
+        Some(Command::Broker) => program("broker", &line.system, broker_server::run),
+    }
+}
+
+/// The program `simulation`.
+#[must_use]
+pub fn simulation() -> ExitCode {
+    let line = Simulation::parse();
+    simulation_program(&line.system, &line.simulation)
+}
+
+/// The program `viewer`.
+#[must_use]
+pub fn viewer() -> ExitCode {
+    let line = Viewer::parse();
+    viewer_program(&line.system, &line.viewer)
+}
+
+fn simulation_program(system: &SystemOptions, options: &SimulationOptions) -> ExitCode {
+    program("simulation", system, |system, stop| simulation_program::run(system, options, stop))
+}
+
+fn viewer_program(system: &SystemOptions, arguments: &ViewerArguments) -> ExitCode {
+    program("viewer", system, |system, stop| {
+        let options =
+            ViewerOptions { address: arguments.bind, port: arguments.port, broker: system.endpoint() };
+        Ok(viewer::run(&options, stop.flag())?)
+    })
+}
+
+/// Runs a program until it ends or a signal asks it to.
+fn program(
+    name: &'static str,
+    system: &SystemOptions,
+    run: impl FnOnce(&SystemOptions, &Stop) -> Result<(), Failure>,
+) -> ExitCode {
+    crate::set_speaker(name);
+    let result = (|| {
+        let stop = Stop::on_signals()?;
+        if system.supervised {
+            stop::with_parent()?;
+        }
+        run(system, &stop)
+    })();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say!("error: {error}");
+            EXIT_UNUSABLE.into()
+        }
+    }
+}

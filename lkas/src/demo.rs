@@ -1,0 +1,193 @@
+//! The whole system at once: simulation, detection, decision, broker and viewer, each a process of its own.
+
+use crate::Failure;
+use crate::options::{SystemOptions, remove_channels};
+use crate::report::AllVitals;
+use crate::say;
+use crate::servers::{self, server};
+use crate::simulation_program::SimulationOptions;
+use crate::stop::Stop;
+use crate::supervisor::{Plan, Supervisor};
+use crate::vitals::{Notice, Vitals};
+use clap::Args;
+use lkas_shm::{Channel, ChannelName, Reader};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How often processes are looked after.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How often the live line is written: to a terminal, and to anything else.
+const LINE_EVERY: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
+
+/// How the demonstration runs.
+#[derive(Args, Clone, Debug)]
+pub struct DemoOptions {
+    /// End after so many seconds instead of on Ctrl-C
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub duration: Option<Duration>,
+    /// Write the summary as JSON
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Port of the viewer's web page
+    #[arg(long, default_value_t = 8080, value_name = "PORT")]
+    pub port: u16,
+    /// Run without the viewer
+    #[arg(long)]
+    pub no_viewer: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub simulation: SimulationOptions,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0.0 => Duration::try_from_secs_f64(seconds).map_err(|why| why.to_string()),
+        _ => Err("expected a number of seconds above 0".into()),
+    }
+}
+
+/// Runs until `stop` is set or the duration is over.
+///
+/// # Errors
+/// A process can't run, or the report can't be written.
+pub fn run(system: &SystemOptions, options: &DemoOptions, stop: &Stop) -> Result<(), Failure> {
+    let mut supervisor = Supervisor::start(plans(system, options)?)?;
+    let mut watch = Watch::new(system)?;
+    println!();
+    if options.no_viewer {
+        println!("  The system runs, without a viewer.");
+    } else {
+        println!("  The system runs. Watch it on http://localhost:{}", options.port);
+    }
+    println!("  Ctrl-C ends it.\n");
+    let result = watch_over(&mut supervisor, &mut watch, options, stop);
+    supervisor.stop();
+    // The last words of the processes that have just ended.
+    watch.look();
+    let filmed = watch.filmed();
+    let report = watch.vitals.report(system, filmed, supervisor.restarts());
+    drop(watch);
+    remove_channels(system);
+    result?;
+    println!("\n\n  In {:.1} s:\n{report}\n", filmed.as_secs_f64());
+    if let Some(path) = &options.report {
+        report.write(path)?;
+        println!("  The report is in {}.", path.display());
+    }
+    Ok(())
+}
+
+fn watch_over(
+    supervisor: &mut Supervisor,
+    watch: &mut Watch,
+    options: &DemoOptions,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let terminal = std::io::stdout().is_terminal();
+    let line_every = LINE_EVERY[usize::from(!terminal)];
+    let start = Instant::now();
+    let mut line_due = start + line_every;
+    while !stop.is_set() && options.duration.is_none_or(|duration| start.elapsed() < duration) {
+        supervisor.look()?;
+        watch.look();
+        if Instant::now() >= line_due {
+            line_due += line_every;
+            let mut out = std::io::stdout().lock();
+            // Nobody reads it any more: the system runs all the same.
+            let _ = if terminal { write!(out, "\r\x1b[K  {}", watch.line()) } else { writeln!(out, "  {}", watch.line()) };
+            let _ = out.flush();
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+fn plans(system: &SystemOptions, options: &DemoOptions) -> Result<Vec<Plan>, Failure> {
+    let mut plans = vec![server("broker", servers::PAUSE, system, &[])];
+    let mut simulation = vec!["--broadcast".into()];
+    let SimulationOptions { width, height, fps, ref replay, .. } = options.simulation;
+    simulation.extend([format!("--width={width}"), format!("--height={height}"), format!("--fps={fps}")]);
+    if let Some(folder) = replay {
+        let folder = folder.to_str().ok_or("the folder to be replayed has a name that is not UTF-8")?;
+        simulation.push(format!("--replay={folder}"));
+    }
+    plans.push(server("simulation", servers::PAUSE, system, &simulation));
+    plans.extend(servers::plans(system, true));
+    if !options.no_viewer {
+        plans.push(server("viewer", servers::PAUSE, system, &[format!("--port={}", options.port)]));
+    }
+    Ok(plans)
+}
+
+/// The vitals of all processes, as they come.
+struct Watch {
+    names: [ChannelName; 4],
+    readers: [Option<Reader<Vitals>>; 4],
+    vitals: AllVitals,
+    /// When the first and the latest frame was seen to be there.
+    filmed: Option<(Instant, Instant)>,
+    recent: (Instant, u64, f64),
+}
+
+impl Watch {
+    fn new(system: &SystemOptions) -> Result<Self, Failure> {
+        let name = |process| system.vitals_channel(process);
+        Ok(Self {
+            names: [name("simulation")?, name("detection")?, name("decision")?, name("broker")?],
+            readers: [const { None }; 4],
+            vitals: AllVitals::default(),
+            filmed: None,
+            recent: (Instant::now(), 0, 0.0),
+        })
+    }
+
+    fn look(&mut self) {
+        let AllVitals { simulation, detection, decision, broker } = &mut self.vitals;
+        let places = [simulation, detection, decision, broker];
+        let frames_before = places[0].published;
+        for ((name, reader), vitals) in self.names.iter().zip(&mut self.readers).zip(places) {
+            if reader.is_none() {
+                // Its process has not come so far yet, or can't: then the supervisor knows.
+                *reader = Channel::open(name, Duration::ZERO).ok();
+            }
+            if let Some(sample) = reader.as_mut().and_then(Reader::take) {
+                *vitals = *sample;
+            }
+        }
+        let now = Instant::now();
+        let frames = self.vitals.simulation.published;
+        if frames > frames_before {
+            let (first, _) = self.filmed.unwrap_or((now, now));
+            self.filmed = Some((first, now));
+        }
+        let (since, frames_then, _) = self.recent;
+        if now - since >= Duration::from_secs(1) {
+            let rate = frames.saturating_sub(frames_then) as f64 / (now - since).as_secs_f64();
+            self.recent = (now, frames, rate);
+        }
+    }
+
+    fn filmed(&self) -> Duration {
+        self.filmed.map_or(Duration::ZERO, |(first, last)| last - first)
+    }
+
+    /// The live line.
+    fn line(&self) -> String {
+        let AllVitals { simulation, detection, .. } = &self.vitals;
+        let (_, _, fps) = self.recent;
+        let both = detection.both_lanes as f64 / detection.published.max(1) as f64;
+        let figures = format!(
+            "{fps:4.1} frames/s   camera to control {:4.1} ms   offset {:+.2} m   {:3.0} km/h   both lanes {:3.0} %",
+            simulation.latency_p50_ms,
+            simulation.offset_m,
+            simulation.speed_kmh,
+            both * 100.0
+        );
+        match Notice::from_code(simulation.notice).text() {
+            Some(notice) => format!("{figures}   {notice}"),
+            None => figures,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The detection server: takes camera frames, finds the lanes, publishes where they are.
+
+use crate::Failure;
+use crate::detection::{DetectorParameters, LaneDetector, Lanes};
+use crate::feed::Feed;
+use crate::options::SystemOptions;
+use crate::say;
+use crate::stop::Stop;
+use crate::vitals::VitalSigns;
+use lkas_core::messages::{Detection, DetectionFields, Image};
+use lkas_core::names::Category;
+use lkas_shm::{DetectionChannel, ImageChannel, Options};
+use lkas_zmq::ParameterClient;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long to wait for a frame before looking at parameters and signals again.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Runs until `stop` is set. With `broadcast` parameters are taken from the broker while it runs.
+///
+/// # Errors
+/// A channel can't be created or used.
+pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
+    let mut frames = Feed::new(options.camera_channel()?, ImageChannel::open);
+    let mut writer = DetectionChannel::create(&options.detection_channel()?, Options::default())?;
+    let mut vitals = VitalSigns::create(&options.vitals_channel("detection")?)?;
+    let missed_before = vitals.now.missed;
+    let detector = Rc::new(RefCell::new(LaneDetector::new(DetectorParameters::default())));
+    let mut parameters = parameters(options, broadcast, &detector)?;
+    say!("ready");
+    while !stop.is_set() {
+        if let Some(parameters) = &mut parameters {
+            parameters.poll();
+        }
+        if let Some(image) = frames.next(PATIENCE)? {
+            vitals.now.taken += 1;
+            match detect(&image, &mut detector.borrow_mut()) {
+                Some(fields) => {
+                    vitals.now.both_lanes += u64::from(fields.left.is_some() && fields.right.is_some());
+                    writer.publish(Detection::try_from(fields)?);
+                    vitals.now.published += 1;
+                }
+                None => {
+                    vitals.now.torn += 1;
+                    say!("frame {} is not whole and was left out", image.frame_id());
+                }
+            }
+        }
+        vitals.now.missed = missed_before + frames.missed();
+        vitals.publish_if_due();
+    }
+    Ok(())
+}
+
+/// The lanes of one frame; `None` where the frame is not whole.
+fn detect(image: &Image, detector: &mut LaneDetector) -> Option<DetectionFields> {
+    let start = Instant::now();
+    let view = image.view().filter(|_| image.is_whole())?;
+    let Lanes { left, right } = detector.detect(&view);
+    Some(DetectionFields {
+        left,
+        right,
+        // An image's sides fit: the largest is 16384.
+        width: view.shape().width() as u16,
+        height: view.shape().height() as u16,
+        frame_id: image.frame_id(),
+        timestamp: image.timestamp(),
+        processing_time_ms: start.elapsed().as_secs_f32() * 1000.0,
+    })
+}
+
+fn parameters(
+    options: &SystemOptions,
+    broadcast: bool,
+    detector: &Rc<RefCell<LaneDetector>>,
+) -> Result<Option<ParameterClient>, Failure> {
+    if !broadcast {
+        return Ok(None);
+    }
+    let detector = detector.clone();
+    let client = ParameterClient::connect(&options.endpoint(), Category::Detection, move |parameter, value| {
+        match detector.borrow_mut().set(parameter.name, value) {
+            Ok(value) => say!("{} is {value}", parameter.name),
+            Err(error) => say!("{error}"),
+        }
+    })?;
+    Ok(Some(client))
+}

@@ -1,0 +1,110 @@
+//! What the programs have in common on their command lines.
+
+use clap::Args;
+use lkas_shm::{ChannelName, ChannelNameError};
+use lkas_zmq::Endpoint;
+
+/// Where the parts of one system find each other.
+#[derive(Args, Clone, Debug)]
+pub struct SystemOptions {
+    /// Prefix of all shared-memory names, so that two systems on one machine don't meet
+    #[arg(long, default_value = "", global = true, value_name = "NAME")]
+    pub namespace: String,
+    /// Shared-memory name of the camera's frames
+    #[arg(long, default_value = "camera_feed", global = true, value_name = "NAME")]
+    pub camera: String,
+    /// Shared-memory name of the detections
+    #[arg(long, default_value = "lane_detection", global = true, value_name = "NAME")]
+    pub detections: String,
+    /// Shared-memory name of the controls
+    #[arg(long, default_value = "vehicle_control", global = true, value_name = "NAME")]
+    pub controls: String,
+    /// Address of the broker: where it binds, and where the others connect
+    #[arg(long, default_value = "127.0.0.1", global = true, value_name = "HOST")]
+    pub broker_host: String,
+    /// First of the broker's six ports
+    #[arg(long, default_value_t = 5557, global = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65530))]
+    pub broker_port: u16,
+    /// End when the process that started this one ends
+    #[arg(long, hide = true, global = true)]
+    pub supervised: bool,
+}
+
+/// The processes of a system, each with vitals of its own.
+pub const VITALS: [&str; 4] = ["simulation", "detection", "decision", "broker"];
+
+impl SystemOptions {
+    fn name(&self, name: &str) -> Result<ChannelName, ChannelNameError> {
+        ChannelName::new(&self.namespace, name)
+    }
+
+    /// The channel of the camera's frames.
+    ///
+    /// # Errors
+    /// The name is not usable.
+    pub fn camera_channel(&self) -> Result<ChannelName, ChannelNameError> {
+        self.name(&self.camera)
+    }
+
+    /// The channel of the detections.
+    ///
+    /// # Errors
+    /// The name is not usable.
+    pub fn detection_channel(&self) -> Result<ChannelName, ChannelNameError> {
+        self.name(&self.detections)
+    }
+
+    /// The channel of the controls.
+    ///
+    /// # Errors
+    /// The name is not usable.
+    pub fn control_channel(&self) -> Result<ChannelName, ChannelNameError> {
+        self.name(&self.controls)
+    }
+
+    /// The channel on which `process` publishes its vitals.
+    ///
+    /// # Errors
+    /// The name is not usable.
+    pub fn vitals_channel(&self, process: &str) -> Result<ChannelName, ChannelNameError> {
+        self.name(&format!("vitals_{process}"))
+    }
+
+    /// Every channel of the system.
+    ///
+    /// # Errors
+    /// A name is not usable.
+    pub fn all_channels(&self) -> Result<Vec<ChannelName>, ChannelNameError> {
+        let three = [self.camera_channel(), self.detection_channel(), self.control_channel()];
+        three.into_iter().chain(VITALS.map(|process| self.vitals_channel(process))).collect()
+    }
+
+    /// Where the broker is.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint { host: self.broker_host.clone(), base_port: self.broker_port }
+    }
+
+    /// These options as arguments for a child process.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let pairs = [
+            ("--namespace", self.namespace.clone()),
+            ("--camera", self.camera.clone()),
+            ("--detections", self.detections.clone()),
+            ("--controls", self.controls.clone()),
+            ("--broker-host", self.broker_host.clone()),
+            ("--broker-port", self.broker_port.to_string()),
+        ];
+        let pairs = pairs.into_iter().map(|(option, value)| format!("{option}={value}"));
+        pairs.chain(["--supervised".into()]).collect()
+    }
+}
+
+/// Removes the channels of a system that nobody uses any more; those in use stay.
+pub fn remove_channels(options: &SystemOptions) {
+    // What is in use belongs to somebody who will remove it.
+    for name in options.all_channels().unwrap_or_default() {
+        let _ = lkas_shm::unlink(&name);
+    }
+}

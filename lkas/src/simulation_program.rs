@@ -1,0 +1,289 @@
+//! The simulation as a process: camera frames out, controls in, vehicle status and actions over the broker.
+
+use crate::Failure;
+use crate::feed::Feed;
+use crate::options::{SystemOptions, remove_channels};
+use crate::say;
+use crate::simulation::{CameraOptions, LastControl, Replay, SafetyEvent, World, WorldOptions};
+use crate::stop::Stop;
+use crate::vitals::{Notice, VitalSigns};
+use clap::Args;
+use hdrhistogram::Histogram;
+use lkas_core::messages::{Control, Image, ImageShape};
+use lkas_shm::{ControlChannel, ImageChannel, Options, Writer, clock};
+use lkas_zmq::{ActionClient, VehicleStatusClient};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How often the vehicle's status is sent.
+const STATUS_EVERY: Duration = Duration::from_millis(50);
+
+/// How the simulation runs.
+#[derive(Args, Clone, Debug)]
+pub struct SimulationOptions {
+    /// Talk to the broker: send the vehicle's status, obey pause, resume and respawn
+    #[arg(long)]
+    pub broadcast: bool,
+    /// Width of the camera's picture, in pixels
+    #[arg(long, default_value_t = 800, value_name = "PIXELS")]
+    pub width: u32,
+    /// Height of the camera's picture, in pixels
+    #[arg(long, default_value_t = 600, value_name = "PIXELS")]
+    pub height: u32,
+    /// Frames a second
+    #[arg(long, default_value_t = 30.0, value_name = "RATE", value_parser = frame_rate)]
+    pub fps: f64,
+    /// Show the pictures of a folder (JPEG or PNG, in the order of their names) instead of the rendered road
+    #[arg(long, value_name = "DIR")]
+    pub replay: Option<PathBuf>,
+}
+
+fn frame_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (1.0..=1000.0).contains(&rate) => Ok(rate),
+        _ => Err("expected a number of frames a second, 1 to 1000".into()),
+    }
+}
+
+/// Where the pictures come from. The vehicle drives in the world either way; a replayed road does not answer to it.
+enum Source {
+    Rendered,
+    Replayed(Replay),
+}
+
+/// Runs until `stop` is set.
+///
+/// # Errors
+/// A channel can't be created or used, or the pictures to be replayed can't be read.
+pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> Result<(), Failure> {
+    let mut world = World::new(WorldOptions {
+        camera: CameraOptions { width: options.width, height: options.height, ..CameraOptions::default() },
+        ..WorldOptions::default()
+    })?;
+    let source = match &options.replay {
+        Some(folder) => Source::Replayed(Replay::open(folder)?),
+        None => Source::Rendered,
+    };
+    let shape = match &source {
+        Source::Rendered => world.shape(),
+        Source::Replayed(replay) => replay.shape(),
+    };
+    let mut simulation = Simulation {
+        camera: Camera {
+            writer: ImageChannel::create(&system.camera_channel()?, shape, Options::default())?,
+            shape,
+            source,
+            shown: vec![0; shape.pixel_bytes()],
+        },
+        controls: Feed::new(system.control_channel()?, ControlChannel::open),
+        last: None,
+        vitals: VitalSigns::create(&system.vitals_channel("simulation")?)?,
+        latency_us: Histogram::new_with_bounds(1, 60_000_000, 3)?,
+        perceived: Perceived::default(),
+        link: options.broadcast.then(|| Link::connect(system)).transpose()?,
+        notice: Notice::Waiting,
+    };
+    // A predecessor's frames were numbered by the same sequence.
+    let mut frame_id = simulation.camera.writer.sequence();
+    let period = Duration::from_secs_f64(1.0 / options.fps);
+    let mut next_frame = Instant::now();
+    let mut stepped = Instant::now();
+    say!("camera {shape} at {} frames a second", options.fps);
+    while !stop.is_set() {
+        simulation.obey(&mut world);
+        let left = next_frame.saturating_duration_since(Instant::now());
+        simulation.receive(left)?;
+        simulation.drive(&mut world, stepped.elapsed());
+        stepped = Instant::now();
+        if Instant::now() >= next_frame {
+            frame_id += 1;
+            simulation.camera.show(&mut world, frame_id)?;
+            simulation.vitals.now.published += 1;
+            next_frame += period;
+            if next_frame < Instant::now() {
+                // Too late for the next one already: skip frames rather than chase them.
+                next_frame = Instant::now() + period;
+            }
+        }
+        simulation.report(&world);
+    }
+    drop(simulation);
+    remove_channels(system);
+    Ok(())
+}
+
+struct Simulation {
+    camera: Camera,
+    controls: Feed<Control>,
+    /// The control that arrived last, and when it was published.
+    last: Option<(Control, u64)>,
+    vitals: VitalSigns,
+    latency_us: Histogram<u64>,
+    perceived: Perceived,
+    link: Option<Link>,
+    notice: Notice,
+}
+
+impl Simulation {
+    /// Does what was asked over the broker.
+    fn obey(&mut self, world: &mut World) {
+        let Some(link) = &mut self.link else { return };
+        while let Some(request) = link.actions.poll() {
+            say!("{}", request.action);
+            match request.action.as_str() {
+                "pause" => world.pause(),
+                "resume" => world.resume(),
+                "respawn" => {
+                    world.respawn();
+                    self.camera.restart();
+                }
+                other => say!("unknown action \"{other}\"; there are pause, resume and respawn"),
+            }
+        }
+    }
+
+    /// Waits for a control, at most `timeout`.
+    fn receive(&mut self, timeout: Duration) -> Result<(), Failure> {
+        if self.controls.reader().is_none() {
+            // Nobody decides yet: the picture must go on all the same.
+            std::thread::sleep(timeout);
+        }
+        let timeout = if self.controls.reader().is_none() { Duration::ZERO } else { timeout };
+        let Some(control) = self.controls.next(timeout)? else { return Ok(()) };
+        let vitals = &mut self.vitals.now;
+        vitals.taken += 1;
+        vitals.torn += u64::from(!control.is_whole());
+        let latency = control.time() as f64 * 1e-3 - control.timestamp() * 1e6;
+        if control.timestamp() > 0.0 && latency >= 0.0 {
+            self.latency_us.saturating_record(latency as u64);
+        }
+        self.perceived.add(&control);
+        self.last = Some((*control, control.time()));
+        vitals.missed = self.controls.missed();
+        Ok(())
+    }
+
+    /// Lets the vehicle drive for `elapsed`.
+    fn drive(&mut self, world: &mut World, elapsed: Duration) {
+        let now = clock::now();
+        let last = self.last.map(|(control, published)| LastControl {
+            control,
+            age_s: (now as f64 - published as f64) * 1e-9,
+        });
+        for event in world.step(elapsed.as_secs_f64(), now as f64 * 1e-9, last) {
+            say!("{event}");
+            self.notice = match event {
+                SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => Notice::None,
+                SafetyEvent::SafeStop { .. } => Notice::Stopping,
+                SafetyEvent::StandingStill => Notice::Standing,
+                SafetyEvent::EmergencyStop => Notice::EmergencyStop,
+                _ => self.notice,
+            };
+        }
+    }
+
+    fn report(&mut self, world: &World) {
+        let state = world.state();
+        let vitals = &mut self.vitals.now;
+        let (mean, max, now) = match self.camera.source {
+            Source::Rendered => {
+                let statistics = world.statistics();
+                (statistics.mean_abs_offset_m, statistics.max_abs_offset_m, world.lateral_offset_m())
+            }
+            Source::Replayed(_) => self.perceived.figures(),
+        };
+        vitals.offset_mean_abs_m = mean;
+        vitals.offset_max_abs_m = max;
+        vitals.offset_m = now;
+        vitals.safe_stops = world.statistics().safe_stops;
+        vitals.speed_kmh = state.speed_kmh.into();
+        vitals.latency_p50_ms = self.latency_us.value_at_quantile(0.5) as f64 * 1e-3;
+        vitals.latency_p99_ms = self.latency_us.value_at_quantile(0.99) as f64 * 1e-3;
+        vitals.latency_max_ms = self.latency_us.max() as f64 * 1e-3;
+        vitals.notice = self.notice.code();
+        self.vitals.publish_if_due();
+        if let Some(link) = &mut self.link
+            && Instant::now() >= link.status_due
+        {
+            // Nobody listens, or the link is full: the next one is as good.
+            let _ = link.status.send(&state);
+            link.status_due = Instant::now() + STATUS_EVERY;
+        }
+    }
+}
+
+struct Camera {
+    writer: Writer<Image>,
+    shape: ImageShape,
+    source: Source,
+    /// The picture of a replay that is shown, for as long as time stands still.
+    shown: Vec<u8>,
+}
+
+impl Camera {
+    /// Publishes one frame, drawn or decoded in place.
+    fn show(&mut self, world: &mut World, frame_id: u64) -> Result<(), Failure> {
+        let mut loan = self.writer.loan();
+        // The instant that the picture shows: the vehicle does not move until it is drawn.
+        let Some(pixels) = loan.start(self.shape, frame_id, clock::now_seconds()) else {
+            return Err("the camera's channel is too small for its own shape".into());
+        };
+        match &mut self.source {
+            Source::Rendered => world.render(pixels),
+            Source::Replayed(_) if world.is_paused() => pixels.copy_from_slice(&self.shown),
+            Source::Replayed(replay) => {
+                replay.next_into(pixels)?;
+                self.shown.copy_from_slice(pixels);
+            }
+        }
+        loan.seal();
+        loan.publish();
+        Ok(())
+    }
+
+    fn restart(&mut self) {
+        if let Source::Replayed(replay) = &mut self.source {
+            replay.restart();
+        }
+    }
+}
+
+/// The lateral offset as the decision server sees it, for pictures whose vehicle is not in this world.
+#[derive(Default)]
+struct Perceived {
+    sum: f64,
+    count: u64,
+    max: f64,
+    now: f64,
+}
+
+impl Perceived {
+    fn add(&mut self, control: &Control) {
+        let Some(offset) = control.lateral_offset_m() else { return };
+        self.now = offset.into();
+        self.sum += self.now.abs();
+        self.count += 1;
+        self.max = self.max.max(self.now.abs());
+    }
+
+    fn figures(&self) -> (f64, f64, f64) {
+        (self.sum / self.count.max(1) as f64, self.max, self.now)
+    }
+}
+
+struct Link {
+    actions: ActionClient,
+    status: VehicleStatusClient,
+    status_due: Instant,
+}
+
+impl Link {
+    fn connect(system: &SystemOptions) -> Result<Self, Failure> {
+        let endpoint = system.endpoint();
+        Ok(Self {
+            actions: ActionClient::connect(&endpoint)?,
+            status: VehicleStatusClient::connect(&endpoint)?,
+            status_due: Instant::now(),
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! Stopping in good order: on Ctrl-C, on a polite kill, and when the process that started this one is gone.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set when the process shall end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// A stop that SIGINT and SIGTERM set. A second one of them ends the process at once.
+    ///
+    /// # Errors
+    /// The system does not let the signals be handled.
+    pub fn on_signals() -> io::Result<Self> {
+        let stop = Self::default();
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // In this order: the first signal finds the flag not set yet.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, stop.0.clone())?;
+            signal_hook::flag::register(signal, stop.0.clone())?;
+        }
+        Ok(stop)
+    }
+
+    /// Whether the process shall end.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Asks for the end.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// The flag, for code that does not know this type.
+    #[must_use]
+    pub fn flag(&self) -> &Arc<AtomicBool> {
+        &self.0
+    }
+}
+
+/// Makes the kernel send SIGTERM to this process when the one that started it ends, however it ends.
+///
+/// # Errors
+/// The system refuses.
+pub fn with_parent() -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    Ok(())
+}

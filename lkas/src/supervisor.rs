@@ -1,0 +1,156 @@
+//! Child processes that are started, started again when they die, and stopped in good order.
+
+use crate::Failure;
+use crate::say;
+use core::time::Duration;
+use rustix::process::{Pid, Signal, kill_process};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+/// What a process ends with when starting it again would not help: wrong options, a port in use, another system running.
+pub const EXIT_UNUSABLE: u8 = 2;
+
+/// How long a child that was asked to end may take.
+const END_WITHIN: Duration = Duration::from_secs(2);
+
+/// The longest pause before a child is started again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A child that lived for so long is not one that dies at every start.
+const LONG_LIFE: Duration = Duration::from_secs(10);
+
+/// What to run, and how soon to run it again.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The process's name for people.
+    pub name: &'static str,
+    /// The subcommand of this program.
+    pub arguments: Vec<String>,
+    /// The pause before it is started again; doubled each time that it dies young.
+    pub pause: Duration,
+}
+
+#[derive(Debug)]
+struct Process {
+    plan: Plan,
+    state: State,
+    pause: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    Running { child: Child, since: Instant },
+    Dead { until: Instant },
+    Ended,
+}
+
+/// Children of this process. Dropping it stops them.
+#[derive(Debug)]
+pub struct Supervisor {
+    processes: Vec<Process>,
+    restarts: u64,
+}
+
+impl Supervisor {
+    /// Starts the processes, in order.
+    ///
+    /// # Errors
+    /// This program can't be started again as a child.
+    pub fn start(plans: Vec<Plan>) -> Result<Self, Failure> {
+        let mut supervisor = Self { processes: Vec::new(), restarts: 0 };
+        for plan in plans {
+            let state = spawn(&plan)?;
+            let pause = plan.pause;
+            supervisor.processes.push(Process { plan, state, pause });
+        }
+        Ok(supervisor)
+    }
+
+    /// How often a process was started again.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// Looks after the processes: notices who died, and starts again whoever's pause is over. To be called a few times a
+    /// second or more.
+    ///
+    /// # Errors
+    /// A process ended because it can't run at all; its own words say why.
+    pub fn look(&mut self) -> Result<(), Failure> {
+        for process in &mut self.processes {
+            match &mut process.state {
+                State::Running { child, since } => {
+                    let Some(status) = child.try_wait()? else { continue };
+                    if status.code() == Some(EXIT_UNUSABLE.into()) {
+                        process.state = State::Ended;
+                        return Err(format!("{} can't run; see its message above", process.plan.name).into());
+                    }
+                    if since.elapsed() > LONG_LIFE {
+                        process.pause = process.plan.pause;
+                    }
+                    let pause = process.pause;
+                    say!("{} {}; starting it again in {:.1} s", process.plan.name, ending(status), pause.as_secs_f32());
+                    process.state = State::Dead { until: Instant::now() + pause };
+                    process.pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                State::Dead { until } if Instant::now() >= *until => {
+                    process.state = spawn(&process.plan)?;
+                    self.restarts += 1;
+                }
+                State::Dead { .. } | State::Ended => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks all processes to end, in the reverse order of their start, and ends those that don't.
+    pub fn stop(&mut self) {
+        for process in self.processes.iter_mut().rev() {
+            if let State::Running { child, .. } = &mut process.state {
+                end(child, process.plan.name);
+            }
+            process.state = State::Ended;
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn spawn(plan: &Plan) -> Result<State, Failure> {
+    let mut command = Command::new(std::env::current_exe()?);
+    // In a group of its own, so that Ctrl-C reaches this process alone, which then ends the others in order.
+    command.args(&plan.arguments).stdin(Stdio::null()).process_group(0);
+    let child = command.spawn().map_err(|why| format!("can't start {}: {why}", plan.name))?;
+    Ok(State::Running { child, since: Instant::now() })
+}
+
+fn end(child: &mut Child, name: &str) {
+    if let Some(pid) = Pid::from_raw(child.id() as i32) {
+        // It may have ended by itself.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let deadline = Instant::now() + END_WITHIN;
+    while Instant::now() < deadline {
+        match child.try_wait() {
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            Ok(Some(_)) | Err(_) => return,
+        }
+    }
+    say!("{name} did not end within {} s and is killed", END_WITHIN.as_secs());
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn ending(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("was killed by signal {signal}"),
+        (None, Some(code)) => format!("ended with code {code}"),
+        (None, None) => "ended".into(),
+    }
+}

@@ -1,0 +1,178 @@
+//! Edges after Canny ("A computational approach to edge detection", IEEE PAMI 8(6), 1986): smoothed gradient, thinning
+//! across the edge, hysteresis along it.
+
+use super::region::Region;
+use lkas_core::messages::{ImageView, PixelFormat};
+
+/// Marks in the edge map.
+const WEAK: u8 = 1;
+const EDGE: u8 = 2;
+
+/// The gradient's scale: a Sobel operator on a picture smoothed with a mask whose sum is 16, left undivided.
+const GAIN: f64 = 16.0;
+
+/// Finds edges, and keeps the memory for it from frame to frame.
+#[derive(Debug, Default)]
+pub(super) struct EdgeFinder {
+    width: usize,
+    rows: usize,
+    grey: Vec<u8>,
+    /// One row smoothed, and one differentiated, from top to bottom.
+    smooth: Vec<i16>,
+    differ: Vec<i16>,
+    gx: Vec<i16>,
+    gy: Vec<i16>,
+    magnitude: Vec<i16>,
+    marks: Vec<u8>,
+    open: Vec<u32>,
+}
+
+impl EdgeFinder {
+    /// Finds the edges in that region of the picture. `low` and `high` are the sums of the absolute horizontal and
+    /// vertical Sobel responses at which an edge continues and starts, in either order.
+    pub(super) fn find(&mut self, image: &ImageView<'_>, region: &Region, low: f64, high: f64) {
+        (self.width, self.rows) = (region.width, region.rows);
+        let size = region.width * region.rows;
+        for plane in [&mut self.gx, &mut self.gy, &mut self.magnitude] {
+            plane.resize(size, 0);
+        }
+        self.smooth.resize(region.width, 0);
+        self.differ.resize(region.width, 0);
+        self.grey.resize(size, 0);
+        self.marks.clear();
+        self.marks.resize(size, 0);
+        self.make_grey(image, region);
+        for row in 0..region.rows {
+            self.differentiate(row);
+        }
+        // The saturating conversion keeps thresholds beyond any gradient meaning "no edge".
+        let [low, high] = [low.min(high), low.max(high)].map(|threshold| (threshold * GAIN) as i16);
+        self.open.clear();
+        for row in 1..region.rows - 1 {
+            self.thin(row, region.columns(row), low.max(1), high.max(1));
+        }
+        self.follow();
+    }
+
+    /// The region's columns in `row` at which there is an edge, each with its gradient (right, down).
+    pub(super) fn edges_in(&self, row: usize) -> impl Iterator<Item = (usize, i16, i16)> + '_ {
+        let range = row * self.width..(row + 1) * self.width;
+        let gradients = self.gx[range.clone()].iter().zip(&self.gy[range.clone()]);
+        let marked = self.marks[range].iter().zip(gradients).enumerate();
+        marked.filter(|(_, (mark, _))| **mark == EDGE).map(|(column, (_, (gx, gy)))| (column, *gx, *gy))
+    }
+
+    /// The mean of red and green: white and yellow paint are equally bright in it, and blue, which tells yellow from
+    /// white and shadow from light, is left out.
+    fn make_grey(&mut self, image: &ImageView<'_>, region: &Region) {
+        let shape = image.shape();
+        let channels = shape.format().channels() as usize;
+        let stride = shape.width() as usize * channels;
+        let (red, green) = match shape.format() {
+            PixelFormat::Bgr8 => (2, 1),
+            PixelFormat::Gray8 => (0, 0),
+            _ => (0, 1),
+        };
+        let scale = region.scale;
+        let rows = image.pixels().chunks_exact(stride * scale).skip(region.top);
+        for (out, block) in self.grey.chunks_exact_mut(region.width).zip(rows) {
+            match (scale, channels) {
+                (1, 1) => out.copy_from_slice(block),
+                (1, _) => {
+                    for (out, pixel) in out.iter_mut().zip(block.chunks_exact(3)) {
+                        *out = ((u16::from(pixel[red]) + u16::from(pixel[green])) / 2) as u8;
+                    }
+                }
+                _ => {
+                    for (column, out) in out.iter_mut().enumerate() {
+                        let first = column * scale * channels;
+                        let sum: u32 = block
+                            .chunks_exact(stride)
+                            .flat_map(|row| row[first..first + scale * channels].chunks_exact(channels))
+                            .map(|pixel| u32::from(pixel[red]) + u32::from(pixel[green]))
+                            .sum();
+                        *out = (sum / (2 * scale * scale) as u32) as u8;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The gradient of one row: a 3x3 binomial and a Sobel operator in one pass, both split into a vertical and a
+    /// horizontal mask. The largest response, 16 x 4 x 255, fits 16 bits, and so does the sum of two.
+    fn differentiate(&mut self, row: usize) {
+        let (width, last) = (self.width, self.rows - 1);
+        let grey = |row: usize| &self.grey[row * width..(row + 1) * width];
+        let above = (grey(row.saturating_sub(2)), grey(row.saturating_sub(1)));
+        let below = (grey((row + 2).min(last)), grey((row + 1).min(last)));
+        let middle = grey(row);
+        let [smooth, differ] = [&mut self.smooth[..width], &mut self.differ[..width]];
+        for x in 0..width {
+            let [a2, a1, m, b1, b2] = [above.0[x], above.1[x], middle[x], below.1[x], below.0[x]].map(i16::from);
+            smooth[x] = a2 + b2 + 4 * (a1 + b1) + 6 * m;
+            differ[x] = b2 - a2 + 2 * (b1 - a1);
+        }
+        let range = row * width + 2..(row + 1) * width - 2;
+        let (gx, gy) = (&mut self.gx[range.clone()], &mut self.gy[range.clone()]);
+        let magnitude = &mut self.magnitude[range];
+        let n = width - 4;
+        let (gx, gy, magnitude) = (&mut gx[..n], &mut gy[..n], &mut magnitude[..n]);
+        let s: [&[i16]; 5] = core::array::from_fn(|i| &smooth[i..i + n]);
+        let d: [&[i16]; 5] = core::array::from_fn(|i| &differ[i..i + n]);
+        for x in 0..n {
+            let right = s[4][x] - s[0][x] + 2 * (s[3][x] - s[1][x]);
+            let down = d[0][x] + d[4][x] + 4 * (d[1][x] + d[3][x]) + 6 * d[2][x];
+            gx[x] = right;
+            gy[x] = down;
+            magnitude[x] = right.abs() + down.abs();
+        }
+    }
+
+    /// Marks the pixels of one row that are larger than both neighbours across the edge.
+    fn thin(&mut self, row: usize, (from, to): (usize, usize), low: i16, high: i16) {
+        let (width, magnitude) = (self.width, &self.magnitude);
+        for at in row * width + from.max(3)..row * width + to.min(width - 3) {
+            let own = magnitude[at];
+            if own < low {
+                continue;
+            }
+            let (gx, gy) = (i32::from(self.gx[at]), i32::from(self.gy[at]));
+            // tan 22.5° is 0.414 and tan 67.5° is 2.414, here as fractions of 256.
+            let (across, steep) = (gx.abs() * 106, gy.abs() * 256);
+            let step = if steep < across {
+                1
+            } else if steep > gx.abs() * 618 {
+                width
+            } else if (gx < 0) == (gy < 0) {
+                width + 1
+            } else {
+                width - 1
+            };
+            // Of two equal neighbours exactly one stays.
+            if own > magnitude[at - step] && own >= magnitude[at + step] {
+                let strong = own >= high;
+                self.marks[at] = if strong { EDGE } else { WEAK };
+                if strong {
+                    self.open.push(at as u32);
+                }
+            }
+        }
+    }
+
+    /// Follows edges from their strong pixels through the weak ones.
+    fn follow(&mut self) {
+        let width = self.width;
+        while let Some(at) = self.open.pop() {
+            let at = at as usize;
+            // Marks keep clear of the first and the last row and column, so that all eight neighbours exist.
+            for first in [at - width - 1, at - 1, at + width - 1] {
+                for near in first..first + 3 {
+                    if self.marks[near] == WEAK {
+                        self.marks[near] = EDGE;
+                        self.open.push(near as u32);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What a camera behind the windscreen sees.
+//!
+//! A pinhole camera looks ahead along the vehicle and slightly down, without rolling. So every point of the ground that
+//! one row of pixels shows is equally far ahead, and along a row the lateral position changes evenly: each row is drawn
+//! from a few numbers, and the road's curve comes in through a table of its middle line in the vehicle's coordinates.
+
+use super::{
+    ground,
+    outline::Outline,
+    road::{Pose, Road},
+    scenery::Scenery,
+    sky::Sky,
+};
+use core::fmt;
+use lkas_core::{
+    MessageError,
+    messages::{ImageShape, PixelFormat},
+};
+
+/// How a [`Camera`] is mounted and what it draws.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CameraOptions {
+    /// Width of the picture in pixels.
+    pub width: u32,
+    /// Height of the picture in pixels.
+    pub height: u32,
+    /// Height of the camera above the ground in metres, 0.5 to 5.
+    pub mount_height_m: f64,
+    /// Horizontal field of view in degrees, 30 to 120.
+    pub field_of_view_deg: f64,
+    /// Where the horizon lies, as a part of the picture's height from the top, 0.2 to 0.8.
+    pub horizon: f64,
+    /// Whether there are trees and posts beside the road. Like real ones, they hide what is behind them.
+    pub scenery: bool,
+}
+
+impl Default for CameraOptions {
+    fn default() -> Self {
+        Self { width: 800, height: 600, mount_height_m: 1.4, field_of_view_deg: 80.0, horizon: 0.48, scenery: true }
+    }
+}
+
+/// A [`Camera`] can't be made as asked.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum CameraError {
+    /// No picture has this width and height.
+    Shape(MessageError),
+    /// A number is outside of its range.
+    Range {
+        /// The option's name.
+        option: &'static str,
+        /// The value found.
+        found: f64,
+        /// The least and the largest value.
+        expected: [f64; 2],
+    },
+}
+
+impl fmt::Display for CameraError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shape(error) => error.fmt(f),
+            Self::Range { option, found, expected: [least, most] } => {
+                write!(f, "the camera's {option} is {found}, expected {least} to {most}; choose a value in between")
+            }
+        }
+    }
+}
+
+impl core::error::Error for CameraError {}
+
+/// The geometry of a pinhole camera above flat ground.
+///
+/// Positions in the picture count in pixels from its top left corner; the middle of the first pixel is at (0.5, 0.5).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pinhole {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    /// Focal length in pixels.
+    pub(super) focal: f32,
+    pub(super) centre: [f32; 2],
+    /// Height above the ground in metres.
+    pub(super) mount: f32,
+    /// Sine and cosine of the angle by which it looks down.
+    pub(super) pitch: [f32; 2],
+}
+
+impl Pinhole {
+    /// The direction of a row of pixels: how far ahead and how far down it goes for `focal` pixels' worth of depth.
+    pub(super) fn ray(&self, row: f32) -> [f32; 2] {
+        let below = row - self.centre[1];
+        let [sin, cos] = self.pitch;
+        [self.focal * cos - below * sin, self.focal * sin + below * cos]
+    }
+
+    /// The row of the horizon.
+    pub(super) fn horizon(&self) -> f32 {
+        self.centre[1] - self.focal * self.pitch[0] / self.pitch[1]
+    }
+
+    /// Where a point shows that is `ahead`, `right` and `up` metres from the ground below the camera; `None` behind it.
+    pub(super) fn project(&self, ahead: f32, right: f32, up: f32) -> Option<[f32; 2]> {
+        let [sin, cos] = self.pitch;
+        let below = self.mount - up;
+        let depth = ahead * cos + below * sin;
+        (depth > 0.05).then(|| {
+            let scale = self.focal / depth;
+            [self.centre[0] + right * scale, self.centre[1] + (below * cos - ahead * sin) * scale]
+        })
+    }
+}
+
+/// Draws pictures of a [`Road`].
+///
+/// A picture depends on nothing but the options, the road and the vehicle's pose; what the camera stores is only
+/// prepared once.
+#[derive(Debug)]
+pub struct Camera {
+    shape: ImageShape,
+    pinhole: Pinhole,
+    outline: Outline,
+    sky: Sky,
+    ground: ground::Painter,
+    scenery: Option<Scenery>,
+}
+
+impl Camera {
+    /// A camera as `options` say.
+    ///
+    /// # Errors
+    /// [`CameraError`] where the size is no picture's or a number is outside of its range.
+    pub fn new(options: CameraOptions) -> Result<Self, CameraError> {
+        let shape = ImageShape::new(options.width, options.height, PixelFormat::Rgb8).map_err(CameraError::Shape)?;
+        let range = |option, found: f64, expected: [f64; 2]| {
+            // NaN is in no range.
+            let inside = found >= expected[0] && found <= expected[1];
+            if inside { Ok(found) } else { Err(CameraError::Range { option, found, expected }) }
+        };
+        let mount = range("mount height in metres", options.mount_height_m, [0.5, 5.0])?;
+        let view = range("field of view in degrees", options.field_of_view_deg, [30.0, 120.0])?;
+        let horizon = range("horizon", options.horizon, [0.2, 0.8])?;
+
+        let (width, height) = (f64::from(options.width), f64::from(options.height));
+        let focal = 0.5 * width / (0.5 * view.to_radians()).tan();
+        let pitch = ((0.5 - horizon) * height / focal).atan();
+        let pinhole = Pinhole {
+            width: options.width as usize,
+            height: options.height as usize,
+            focal: focal as f32,
+            centre: [0.5 * width as f32, 0.5 * height as f32],
+            mount: mount as f32,
+            pitch: [pitch.sin() as f32, pitch.cos() as f32],
+        };
+        Ok(Self {
+            shape,
+            pinhole,
+            outline: Outline::default(),
+            sky: Sky::new(&pinhole),
+            ground: ground::Painter::new(&pinhole),
+            scenery: options.scenery.then(Scenery::new),
+        })
+    }
+
+    /// Size and format of the pictures.
+    #[must_use]
+    pub fn shape(&self) -> ImageShape {
+        self.shape
+    }
+
+    /// The row of the horizon, in pixels from the top.
+    #[must_use]
+    pub fn horizon(&self) -> f32 {
+        self.pinhole.horizon()
+    }
+
+    /// Where a point of the ground shows in the picture taken from `pose`: column and row in pixels, possibly outside
+    /// of the picture; `None` where the point is behind the camera.
+    #[must_use]
+    pub fn project(&self, pose: Pose, point: [f64; 2]) -> Option<[f32; 2]> {
+        let [ahead, right] = pose.to_local(point);
+        self.pinhole.project(ahead as f32, right as f32, 0.0)
+    }
+
+    /// Draws what is seen from `pose`, near the place `s` of the road, into rows of RGB pixels from the top left.
+    ///
+    /// `pixels` holds [`ImageShape::pixel_bytes`] bytes; of a shorter slice, the whole rows that fit are drawn.
+    pub fn render(&mut self, road: &Road, pose: Pose, s: f64, pixels: &mut [u8]) {
+        let pinhole = &self.pinhole;
+        let row_bytes = 3 * pinhole.width;
+        let rows = pinhole.height.min(pixels.len() / row_bytes);
+        let pixels = &mut pixels[..rows * row_bytes];
+        self.outline.trace(road, pose, s);
+        let (above, below) = pixels.split_at_mut((pinhole.horizon() as usize).min(rows) * row_bytes);
+        self.sky.draw(pinhole, pose.heading, above);
+        self.ground.draw(pinhole, road, &self.outline, below);
+        if let Some(scenery) = &mut self.scenery {
+            scenery.draw(pinhole, road, pose, s, pixels);
+        }
+    }
+}

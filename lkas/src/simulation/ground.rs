@@ -1,0 +1,296 @@
+//! Grass, asphalt and lines.
+
+use super::{
+    camera::Pinhole,
+    outline::{Cursor, FAR_M, Outline, Place},
+    road::{ASPHALT_M, LINE_WIDTH_M, LINES, Road},
+    texture::{self, Ripmap, phase, phase_step},
+};
+
+/// The colour into which everything far away fades, and that of the sky at the horizon.
+pub(super) const HAZE: [f32; 3] = [203.0, 216.0, 226.0];
+
+// Both as bright as each other in a grey picture: the strongest edges are those of the lines, as on a real road.
+const ASPHALT: [f32; 3] = [106.0, 107.0, 111.0];
+const GRASS: [f32; 3] = [98.0, 122.0, 62.0];
+const LINE: [f32; 3] = [238.0, 238.0, 232.0];
+
+/// How much a full swing of the noise changes each colour.
+const ASPHALT_GRAIN: [f32; 3] = [17.0, 17.0, 17.0];
+const GRASS_GRAIN: [f32; 3] = [30.0, 28.0, 18.0];
+
+/// What is this far away has faded to about a third, in metres.
+const SIGHT_M: f32 = 260.0;
+
+/// Extent of the texture in metres: sideways, and roughly along the road.
+const TILE_M: [f64; 2] = [10.24, 20.48];
+
+/// Rows of lines are computed at several heights and averaged, or far lines would flicker; further away more often.
+const NEAR_SLICES: usize = 4;
+const FAR_SLICES: usize = 12;
+
+/// Where more slices begin, in metres ahead.
+const FAR_SLICES_FROM_M: f32 = 35.0;
+
+/// How much of a colour remains, 0 to 1, this many metres ahead.
+pub(super) fn visibility(ahead: f32) -> f32 {
+    let part = ahead / SIGHT_M;
+    (-part * part.min(1.0)).exp()
+}
+
+/// A colour as seen through the haze.
+pub(super) fn hazed(colour: [f32; 3], visibility: f32) -> [f32; 3] {
+    core::array::from_fn(|i| HAZE[i] + (colour[i] - HAZE[i]) * visibility)
+}
+
+/// One row of the ground, or a part of it as high as a fraction of a row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slice {
+    place: Place,
+    /// Metres to the side for each pixel.
+    scale: f32,
+    /// Column in which the vehicle's own direction shows.
+    centre: f32,
+    /// How the lateral offset bends away from a linear function, in 1/m: see [`Slice::column`].
+    bend: f32,
+}
+
+impl Slice {
+    fn new(pinhole: &Pinhole, row: f32, cursor: &mut Cursor<'_>) -> Self {
+        let [ahead, down] = pinhole.ray(row);
+        let ahead = (pinhole.mount * ahead / down).clamp(0.0, FAR_M);
+        let place = cursor.at(ahead);
+        // Where the road runs nearly across the picture the bend is left out: far away, and a series of one term would
+        // not do there.
+        let weight = ((place.cos.abs() - 0.3) / 0.3).clamp(0.0, 1.0);
+        let bend = 0.5 * weight * place.curvature * place.sin * place.sin;
+        Self { place, scale: pinhole.mount / down, centre: pinhole.centre[0], bend }
+    }
+
+    /// The column in which a lateral offset shows, in pixels.
+    ///
+    /// A point `t` metres to the right of the road's middle has, in the road's own coordinates, the offset
+    /// `t cos - curvature/2 (t sin)²` to second order. This is that, solved for `t`.
+    fn column(&self, offset: f32) -> f32 {
+        let Place { right, cos, .. } = self.place;
+        let mut across = offset / cos;
+        for _ in 0..2 {
+            across = (offset + self.bend * across * across) / cos;
+        }
+        self.centre + (right + across) / self.scale
+    }
+
+    /// The columns between two offsets, in ascending order.
+    fn columns(&self, [from, to]: [f32; 2]) -> [f32; 2] {
+        let (a, b) = (self.column(from), self.column(to));
+        [a.min(b), a.max(b)]
+    }
+}
+
+/// How much of the pixel in column `index` lies between two columns, 0 to 1.
+fn overlap(index: usize, [from, to]: [f32; 2]) -> f32 {
+    let left = index as f32;
+    (to.min(left + 1.0) - from.max(left)).clamp(0.0, 1.0)
+}
+
+/// Colour and grain of a surface in one row, in 256ths.
+#[derive(Clone, Copy)]
+struct Surface {
+    colour: [i32; 3],
+    grain: [i32; 3],
+}
+
+impl Surface {
+    fn new(colour: [f32; 3], grain: [f32; 3], visibility: f32) -> Self {
+        Self {
+            colour: hazed(colour, visibility).map(|value| (value * 256.0) as i32 + 128),
+            grain: grain.map(|value| (value * visibility * 2.0) as i32),
+        }
+    }
+
+    #[inline]
+    fn at(&self, noise: i32) -> [u8; 3] {
+        core::array::from_fn(|i| ((self.colour[i] + self.grain[i] * noise) >> 8).clamp(0, 255) as u8)
+    }
+}
+
+/// Where a row is in the texture: the phases of its first pixel and what each pixel adds.
+#[derive(Clone, Copy)]
+struct Course {
+    side: u32,
+    side_step: u32,
+    along: u32,
+    along_step: u32,
+}
+
+impl Course {
+    #[inline]
+    fn at(&self, column: usize) -> (u32, u32) {
+        let column = column as u32;
+        (
+            self.side.wrapping_add(self.side_step.wrapping_mul(column)),
+            self.along.wrapping_add(self.along_step.wrapping_mul(column)),
+        )
+    }
+}
+
+/// Draws the ground.
+#[derive(Debug)]
+pub(super) struct Painter {
+    noise: Ripmap,
+    /// What the wheels have done to the asphalt, for each 256th of the texture's width: added to the noise.
+    wear: [i8; 256],
+    /// How much of each pixel of the row in work is line.
+    line: Vec<f32>,
+    first_row: usize,
+}
+
+impl Painter {
+    pub(super) fn new(pinhole: &Pinhole) -> Self {
+        let wear = core::array::from_fn(|i| {
+            let offset = (i as f32 + 0.5) / 256.0 * TILE_M[0] as f32;
+            // The texture repeats sideways, but the asphalt is narrower than it.
+            let offset = if offset > 0.5 * 7.0 { offset - TILE_M[0] as f32 } else { offset };
+            // Two darker bands in each lane, where the wheels run.
+            let lane = (offset + 1.75).rem_euclid(3.5) - 1.75;
+            let from_track = (lane.abs() - 0.8) / 0.42;
+            let in_lane = if (-5.25..1.75).contains(&offset) { 1.0 } else { 0.0 };
+            (in_lane * -62.0 * (-from_track * from_track).exp()) as i8
+        });
+        let first_row = (pinhole.horizon() as usize).min(pinhole.height);
+        Self { noise: texture::ground(), wear, line: vec![0.0; pinhole.width], first_row }
+    }
+
+    /// Draws all rows from the horizon to the bottom.
+    pub(super) fn draw(&mut self, pinhole: &Pinhole, road: &Road, outline: &Outline, pixels: &mut [u8]) {
+        let mut cursor = outline.cursor();
+        // From the bottom up: distances grow.
+        for (i, row) in pixels.chunks_exact_mut(3 * pinhole.width).enumerate().rev() {
+            let row_top = (self.first_row + i) as f32;
+            let [ahead, down] = pinhole.ray(row_top + 0.5);
+            if down <= 0.0 || pinhole.mount * ahead > FAR_M * down {
+                let plain = Surface::new(GRASS, GRASS_GRAIN, visibility(FAR_M)).at(0);
+                row.chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&plain));
+                continue;
+            }
+            let ahead = pinhole.mount * ahead / down;
+            let count = if ahead > FAR_SLICES_FROM_M { FAR_SLICES } else { NEAR_SLICES };
+            let mut slices = [Slice::default(); FAR_SLICES];
+            let slices = &mut slices[..count];
+            for (k, slice) in slices.iter_mut().enumerate().rev() {
+                *slice = Slice::new(pinhole, row_top + (k as f32 + 0.5) / count as f32, &mut cursor);
+            }
+            self.surfaces(pinhole, road, slices, visibility(ahead), row);
+            self.lines(road, slices, visibility(ahead), row);
+        }
+    }
+
+    /// Grass, asphalt, grass.
+    fn surfaces(&self, pinhole: &Pinhole, road: &Road, slices: &[Slice], visibility: f32, row: &mut [u8]) {
+        let width = pinhole.width;
+        let asphalt = Surface::new(ASPHALT, ASPHALT_GRAIN, visibility);
+        let grass = Surface::new(GRASS, GRASS_GRAIN, visibility);
+
+        let middle = &slices[slices.len() / 2];
+        let (near, far) = (&slices[slices.len() - 1].place, &slices[0].place);
+        let Place { right, sin, cos, s, .. } = middle.place;
+        let start = f64::from((0.5 - middle.centre) * middle.scale - right);
+        // A whole number of tiles in a lap, so that the texture has no seam.
+        let tile = road.length() / (road.length() / TILE_M[1]).round();
+        let (sin, cos, scale) = (f64::from(sin), f64::from(cos), f64::from(middle.scale));
+        let course = Course {
+            side: phase(start * cos / TILE_M[0]),
+            side_step: phase_step(scale * cos / TILE_M[0]),
+            along: phase((f64::from(s) + start * sin) / tile),
+            along_step: phase_step(scale * sin / tile),
+        };
+        let depth = (far.ahead - near.ahead).abs();
+        let level = self
+            .noise
+            .level((scale * cos) as f32 / TILE_M[0] as f32, depth.max((scale * sin).abs() as f32) / TILE_M[1] as f32);
+
+        let mut bounds = [[f32::MAX, f32::MIN]; 2];
+        let mut edges = [[0.0; 2]; FAR_SLICES];
+        for (slice, edges) in slices.iter().zip(&mut edges) {
+            *edges = slice.columns([ASPHALT_M[0] as f32, ASPHALT_M[1] as f32]);
+            for (bound, edge) in bounds.iter_mut().zip(*edges) {
+                *bound = [bound[0].min(edge), bound[1].max(edge)];
+            }
+        }
+        let edges = &edges[..slices.len()];
+        let column = |at: f32| (at.max(0.0) as usize).min(width);
+        let left = [column(bounds[0][0]), column(bounds[0][1] + 1.0)];
+        let right = [column(bounds[1][0]).max(left[1]), column(bounds[1][1] + 1.0).max(left[1])];
+
+        let noise = |at: usize| {
+            let (side, along) = course.at(at);
+            (level.at(side, along), i32::from(self.wear[(side >> 24) as usize]))
+        };
+        let mut fill = |from: usize, to: usize, colour: &dyn Fn(usize) -> [u8; 3]| {
+            for (i, pixel) in row[3 * from..3 * to].chunks_exact_mut(3).enumerate() {
+                pixel.copy_from_slice(&colour(from + i));
+            }
+        };
+        let mixed = |at: usize| {
+            let share = edges.iter().map(|&edges| overlap(at, edges)).sum::<f32>() / edges.len() as f32;
+            let (grain, wear) = noise(at);
+            let (under, over) = (grass.at(grain), asphalt.at(grain + wear));
+            core::array::from_fn(|i| (f32::from(under[i]) * (1.0 - share) + f32::from(over[i]) * share) as u8)
+        };
+        let plain_grass = |at: usize| grass.at(noise(at).0);
+        let plain_asphalt = |at: usize| {
+            let (grain, wear) = noise(at);
+            asphalt.at(grain + wear)
+        };
+        fill(0, left[0], &plain_grass);
+        fill(left[0], left[1], &mixed);
+        fill(left[1], right[0], &plain_asphalt);
+        fill(right[0], right[1], &mixed);
+        fill(right[1], width, &plain_grass);
+    }
+
+    /// The painted lines, over the surfaces.
+    fn lines(&mut self, road: &Road, slices: &[Slice], visibility: f32, row: &mut [u8]) {
+        let width = self.line.len();
+        let (near, far) = (slices[slices.len() - 1].place.s, slices[0].place.s);
+        // Along the road, a slice is as long as the slices are apart.
+        let length = (far - near) / (slices.len() - 1) as f32;
+        let (mut first, mut end) = (width, 0);
+        for line in &LINES {
+            let (offset, half) = (line.offset_m as f32, 0.5 * LINE_WIDTH_M as f32);
+            for slice in slices {
+                let [from, to] = slice.columns([offset - half, offset + half]);
+                if to <= 0.0 || from >= width as f32 {
+                    continue;
+                }
+                let share = if line.broken {
+                    // The place along the road where this row meets the line.
+                    let s = slice.place.s + offset * slice.place.sin / slice.place.cos;
+                    road.painted_share(f64::from(s - 0.5 * length), f64::from(s + 0.5 * length)) as f32
+                } else {
+                    1.0
+                };
+                let weight = share / slices.len() as f32;
+                let span = from.max(0.0) as usize..(to.min(width as f32).ceil() as usize);
+                first = first.min(span.start);
+                end = end.max(span.end);
+                for (i, cover) in self.line[span.clone()].iter_mut().enumerate() {
+                    *cover += weight * overlap(span.start + i, [from, to]);
+                }
+            }
+        }
+        if first >= end {
+            return;
+        }
+        let colour = hazed(LINE, visibility);
+        for (cover, pixel) in self.line[first..end].iter_mut().zip(row[3 * first..3 * end].chunks_exact_mut(3)) {
+            if *cover > 0.0 {
+                let share = cover.min(1.0);
+                for (value, line) in pixel.iter_mut().zip(colour) {
+                    *value = (f32::from(*value) + (line - f32::from(*value)) * share) as u8;
+                }
+                *cover = 0.0;
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! A world to drive in: road, vehicle, camera, and the monitor that stops the vehicle when nobody steers it.
+//!
+//! Nothing in here knows channels, sockets, threads or clocks: the program around it passes time and controls in and
+//! takes pictures and states out. The same calls always give the same pictures and states. [`Replay`] stands in for
+//! road and camera where recorded pictures are to be shown; it alone reads files.
+//!
+//! Lengths are metres, times seconds. Everything sideways is positive to the right: steering, lateral offset, curvature,
+//! yaw. See [`road`] for the coordinates.
+
+mod camera;
+mod ground;
+mod outline;
+mod replay;
+pub mod road;
+mod safety;
+mod scenery;
+mod sky;
+mod texture;
+mod vehicle;
+mod world;
+
+pub use camera::{Camera, CameraError, CameraOptions};
+pub use replay::{Replay, ReplayError};
+pub use road::{Pose, Road};
+pub use safety::{LastControl, SafetyEvent, SafetyMonitor, SafetyOptions};
+pub use vehicle::{Command, MAX_WHEEL_ANGLE_DEG, Vehicle, WHEELBASE_M};
+pub use world::{Statistics, World, WorldOptions};

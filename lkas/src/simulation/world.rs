@@ -1,0 +1,180 @@
+//! Road, vehicle, camera and safety monitor as one.
+
+use super::{
+    camera::{Camera, CameraError, CameraOptions},
+    road::Road,
+    safety::{LastControl, SafetyEvent, SafetyMonitor, SafetyOptions},
+    vehicle::Vehicle,
+};
+use lkas_core::messages::{ImageShape, VehicleStateFields};
+
+/// Below this speed in m/s the vehicle counts as standing for the statistics.
+const MOVING: f64 = 0.5;
+
+/// What a [`World`] is made from.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WorldOptions {
+    /// The camera.
+    pub camera: CameraOptions,
+    /// When the vehicle stops by itself.
+    pub safety: SafetyOptions,
+    /// Where along the road the vehicle starts and respawns, in metres. Wraps around after a lap.
+    pub start_s: f64,
+}
+
+/// How well the vehicle kept its lane, from the ground truth.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Statistics {
+    /// Mean of the distance from the middle of the lane while moving, in metres, weighted by time.
+    pub mean_abs_offset_m: f64,
+    /// Largest distance from the middle of the lane while moving, in metres.
+    pub max_abs_offset_m: f64,
+    /// For how long the vehicle has been moving, in seconds.
+    pub moving_s: f64,
+    /// How far it has come, in metres.
+    pub distance_m: f64,
+    /// How many safe stops there have been.
+    pub safe_stops: u64,
+    /// How many controls were damaged and ignored.
+    pub damaged_controls: u64,
+}
+
+/// The simulated world: a vehicle on a road, seen through its camera, obeying controls as far as that is safe.
+///
+/// Nothing in it reads a clock, a file or another process: the same calls give the same pictures and states.
+#[derive(Debug)]
+pub struct World {
+    road: Road,
+    vehicle: Vehicle,
+    camera: Camera,
+    safety: SafetyMonitor,
+    start_s: f64,
+    /// The vehicle's place along the road and its offset from the middle of the lane.
+    place: (f64, f64),
+    paused: bool,
+    statistics: Statistics,
+    /// The sum of offset times time.
+    offset_seconds: f64,
+}
+
+impl World {
+    /// A world with the vehicle standing at the start, waiting for its first control.
+    ///
+    /// # Errors
+    /// [`CameraError`] where the camera can't be made as asked.
+    pub fn new(options: WorldOptions) -> Result<Self, CameraError> {
+        let road = Road::new();
+        let start_s = road.wrap(options.start_s);
+        Ok(Self {
+            vehicle: Vehicle::new(road.pose_at(start_s)),
+            camera: Camera::new(options.camera)?,
+            safety: SafetyMonitor::new(options.safety),
+            start_s,
+            place: (start_s, 0.0),
+            paused: false,
+            statistics: Statistics::default(),
+            offset_seconds: 0.0,
+            road,
+        })
+    }
+
+    /// Lets `dt` seconds pass, at most 0.25, and returns what changed about who drives.
+    ///
+    /// `now_s` is any clock that never goes back; `last` the control that arrived last, whether new or not. While
+    /// paused nothing passes.
+    pub fn step(&mut self, dt: f64, now_s: f64, last: Option<LastControl>) -> Vec<SafetyEvent> {
+        if self.paused {
+            return Vec::new();
+        }
+        let (command, events) = self.safety.decide(dt, now_s, last, self.vehicle.is_standing());
+        let before = self.vehicle.pose();
+        self.vehicle.step(command, dt);
+        let after = self.vehicle.pose();
+        self.place = self.road.locate([after.x, after.y], self.place.0);
+        self.statistics.distance_m += (after.x - before.x).hypot(after.y - before.y);
+        if self.vehicle.speed() > MOVING && dt.is_finite() && dt > 0.0 {
+            let offset = self.place.1.abs();
+            self.statistics.moving_s += dt;
+            self.offset_seconds += offset * dt;
+            self.statistics.mean_abs_offset_m = self.offset_seconds / self.statistics.moving_s;
+            self.statistics.max_abs_offset_m = self.statistics.max_abs_offset_m.max(offset);
+        }
+        events
+    }
+
+    /// Draws what the camera sees now; see [`Camera::render`].
+    pub fn render(&mut self, pixels: &mut [u8]) {
+        self.camera.render(&self.road, self.vehicle.pose(), self.place.0, pixels);
+    }
+
+    /// Stops time. Pictures can still be drawn.
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Lets time go on.
+    pub fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Whether time stands still.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Puts the vehicle back to the start: standing, in the middle of the lane. A pause and a safe stop go on.
+    pub fn respawn(&mut self) {
+        self.vehicle.respawn(self.road.pose_at(self.start_s));
+        self.place = (self.start_s, 0.0);
+    }
+
+    /// What the vehicle does. While paused, its speed is the one with which it will go on.
+    #[must_use]
+    pub fn state(&self) -> VehicleStateFields {
+        VehicleStateFields { paused: Some(self.paused), ..self.vehicle.state() }
+    }
+
+    /// Distance of the vehicle's centre from the middle of its lane in metres, positive to the right: the ground truth.
+    #[must_use]
+    pub fn lateral_offset_m(&self) -> f64 {
+        self.place.1
+    }
+
+    /// Size and format of the pictures.
+    #[must_use]
+    pub fn shape(&self) -> ImageShape {
+        self.camera.shape()
+    }
+
+    /// The road.
+    #[must_use]
+    pub fn road(&self) -> &Road {
+        &self.road
+    }
+
+    /// The vehicle.
+    #[must_use]
+    pub fn vehicle(&self) -> &Vehicle {
+        &self.vehicle
+    }
+
+    /// The vehicle's place along the road in metres, 0 to the length of a lap.
+    #[must_use]
+    pub fn s(&self) -> f64 {
+        self.place.0
+    }
+
+    /// How well the lane was kept since the start or the last [`reset_statistics`](Self::reset_statistics).
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let (safe_stops, damaged_controls) = (self.safety.safe_stops(), self.safety.damaged_controls());
+        Statistics { safe_stops, damaged_controls, ..self.statistics }
+    }
+
+    /// Starts the statistics of offset, time and distance anew. Safe stops and damaged controls are counted on.
+    pub fn reset_statistics(&mut self) {
+        self.statistics = Statistics::default();
+        self.offset_seconds = 0.0;
+    }
+}

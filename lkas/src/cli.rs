@@ -88,9 +88,7 @@ pub fn lkas() -> ExitCode {
     let line = Lkas::parse();
     match line.command {
         None => program("lkas", &line.system, |system, stop| servers::run(system, &line.servers, stop)),
-        Some(Command::Demo(options)) => {
-            program("demo", &line.system, |system, stop| demo::run(system, &options, stop))
-        }
+        Some(Command::Demo(options)) => program("demo", &line.system, |system, stop| demo::run(system, &options, stop)),
         Some(Command::Simulation(options)) => simulation_program(&line.system, &options),
         Some(Command::Viewer(options)) => viewer_program(&line.system, &options),
         Some(Command::Detection { broadcast }) => {
@@ -123,8 +121,7 @@ fn simulation_program(system: &SystemOptions, options: &SimulationOptions) -> Ex
 
 fn viewer_program(system: &SystemOptions, arguments: &ViewerArguments) -> ExitCode {
     program("viewer", system, |system, stop| {
-        let options =
-            ViewerOptions { address: arguments.bind, port: arguments.port, broker: system.endpoint() };
+        let options = ViewerOptions { address: arguments.bind, port: arguments.port, broker: system.endpoint() };
         Ok(viewer::run(&options, stop.flag())?)
     })
 }

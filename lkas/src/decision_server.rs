@@ -99,11 +99,12 @@ fn parameters(
         return Ok(None);
     }
     let keeper = keeper.clone();
-    let client = ParameterClient::connect(&options.endpoint(), Category::Decision, move |parameter, value| {
-        match keeper.borrow_mut().set(parameter.name, value) {
-            Ok(value) => say!("{} is {value}", parameter.name),
-            Err(error) => say!("{error}"),
-        }
-    })?;
+    let client =
+        ParameterClient::connect(&options.endpoint(), Category::Decision, move |parameter, value| {
+            match keeper.borrow_mut().set(parameter.name, value) {
+                Ok(value) => say!("{} is {value}", parameter.name),
+                Err(error) => say!("{error}"),
+            }
+        })?;
     Ok(Some(client))
 }

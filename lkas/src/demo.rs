@@ -3,7 +3,6 @@
 use crate::Failure;
 use crate::options::{SystemOptions, remove_channels};
 use crate::report::AllVitals;
-use crate::say;
 use crate::servers::{self, server};
 use crate::simulation_program::SimulationOptions;
 use crate::stop::Stop;
@@ -96,7 +95,8 @@ fn watch_over(
             line_due += line_every;
             let mut out = std::io::stdout().lock();
             // Nobody reads it any more: the system runs all the same.
-            let _ = if terminal { write!(out, "\r\x1b[K  {}", watch.line()) } else { writeln!(out, "  {}", watch.line()) };
+            let _ =
+                if terminal { write!(out, "\r\x1b[K  {}", watch.line()) } else { writeln!(out, "  {}", watch.line()) };
             let _ = out.flush();
         }
         std::thread::sleep(LOOK_EVERY);

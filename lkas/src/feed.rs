@@ -41,7 +41,8 @@ impl<T: Payload + ?Sized> Feed<T> {
                     self.reader = Some(reader);
                 }
                 Err(OpenError::NoSuchChannel { .. }) => {
-                    if !core::mem::replace(&mut self.said_waiting, true) && !timeout.is_zero() {
+                    // Who does not wait does not say so.
+                    if !timeout.is_zero() && !core::mem::replace(&mut self.said_waiting, true) {
                         say!("waiting for {}: its writer was not started yet", self.name);
                     }
                     return Ok(None);

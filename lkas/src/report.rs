@@ -118,7 +118,12 @@ impl fmt::Display for Report {
         let Latency { p50, p99, max } = self.latency_ms;
         let Offset { mean_abs, max_abs } = self.lateral_offset_m;
         writeln!(f, "  frames            {} ({:.1} a second)", self.frames, self.fps)?;
-        writeln!(f, "  detections        {} (both lanes in {:.1} %)", self.detections, self.both_lanes_fraction * 100.0)?;
+        writeln!(
+            f,
+            "  detections        {} (both lanes in {:.1} %)",
+            self.detections,
+            self.both_lanes_fraction * 100.0
+        )?;
         writeln!(f, "  controls          {}", self.controls)?;
         writeln!(f, "  missed            {}", missed.join(", "))?;
         writeln!(f, "  torn              {}", self.torn)?;
@@ -154,10 +159,9 @@ mod tests {
         for key in ["detections", "controls", "safe_stops", "restarts"] {
             assert!(json[key].is_u64(), "{key}");
         }
-        for (key, inner) in [
-            ("latency_ms", &["p50", "p99", "max"][..]),
-            ("lateral_offset_m", &["mean_abs", "max_abs"][..]),
-        ] {
+        for (key, inner) in
+            [("latency_ms", &["p50", "p99", "max"][..]), ("lateral_offset_m", &["mean_abs", "max_abs"][..])]
+        {
             for inner in inner {
                 assert!(json[key][inner].is_f64(), "{key}.{inner}");
             }

@@ -166,10 +166,9 @@ impl Simulation {
     /// Lets the vehicle drive for `elapsed`.
     fn drive(&mut self, world: &mut World, elapsed: Duration) {
         let now = clock::now();
-        let last = self.last.map(|(control, published)| LastControl {
-            control,
-            age_s: (now as f64 - published as f64) * 1e-9,
-        });
+        let last = self
+            .last
+            .map(|(control, published)| LastControl { control, age_s: (now as f64 - published as f64) * 1e-9 });
         for event in world.step(elapsed.as_secs_f64(), now as f64 * 1e-9, last) {
             say!("{event}");
             self.notice = match event {
@@ -232,7 +231,11 @@ impl Camera {
             Source::Rendered => world.render(pixels),
             Source::Replayed(_) if world.is_paused() => pixels.copy_from_slice(&self.shown),
             Source::Replayed(replay) => {
-                replay.next_into(pixels)?;
+                if let Err(error) = replay.next_into(pixels) {
+                    // The next picture may be readable; this frame is left out.
+                    say!("{error}");
+                    return Ok(());
+                }
                 self.shown.copy_from_slice(pixels);
             }
         }

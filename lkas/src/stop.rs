@@ -29,11 +29,6 @@ impl Stop {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Asks for the end.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
     /// The flag, for code that does not know this type.
     #[must_use]
     pub fn flag(&self) -> &Arc<AtomicBool> {

@@ -152,6 +152,11 @@ impl Replay {
         self.files.len()
     }
 
+    /// Starts again with the first picture.
+    pub fn restart(&mut self) {
+        self.next = 0;
+    }
+
     /// Decodes the next picture into `pixels`, which holds [`ImageShape::pixel_bytes`] bytes. After the last picture
     /// comes the first.
     ///

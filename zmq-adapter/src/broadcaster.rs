@@ -1,0 +1,144 @@
+//! The broker's first port: what goes to every viewer.
+
+use crate::error::Refusal;
+use crate::socket::{self, Listeners, Subscription};
+use crate::wire::{self, DetectionMessage, FrameHeader, MAX_JPEG, Topic};
+use core::fmt;
+use lkas_core::messages::{Detection, DetectionFields, VehicleState, VehicleStateFields};
+use serde::Serialize;
+
+/// What became of a broadcast.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use = "a broadcast that was dropped for a reason will be dropped again next time"]
+pub enum Broadcast {
+    /// Handed to ZeroMQ for at least one viewer. A viewer that does not keep up misses it nevertheless; it sees that
+    /// from the gap in the frames' numbers, the broker does not see it.
+    Sent,
+    /// Nobody is subscribed to the topic.
+    NoListener,
+    /// Not sent, for this reason.
+    Dropped(Refusal),
+}
+
+impl Broadcast {
+    /// Whether it was handed to ZeroMQ for at least one viewer.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        matches!(self, Self::Sent)
+    }
+}
+
+/// What became of the broadcasts on one topic.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Departures {
+    /// Handed to ZeroMQ for at least one viewer.
+    pub sent: u64,
+    /// Not sent because nobody is subscribed.
+    pub no_listener: u64,
+    /// Not sent for another reason.
+    pub dropped: u64,
+    /// The last such reason.
+    pub last_drop: Option<Refusal>,
+}
+
+impl fmt::Display for Departures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sent, {} without listener, {} dropped", self.sent, self.no_listener, self.dropped)?;
+        match &self.last_drop {
+            Some(reason) => write!(f, " (last: {reason})"),
+            None => Ok(()),
+        }
+    }
+}
+
+const TOPICS: &[&str] = &["frame", "detection", "state", "telemetry", "parameter_status", "action_status"];
+
+pub(crate) struct Broadcaster {
+    socket: zmq::Socket,
+    listeners: Listeners,
+    departures: [Departures; TOPICS.len()],
+}
+
+impl Broadcaster {
+    pub(crate) fn new(socket: zmq::Socket) -> Self {
+        Self { socket, listeners: Listeners::new(TOPICS), departures: Default::default() }
+    }
+
+    pub(crate) fn socket(&self) -> &zmq::Socket {
+        &self.socket
+    }
+
+    pub(crate) fn has_viewers(&self, topic: Topic) -> bool {
+        self.listeners.has(topic.name())
+    }
+
+    pub(crate) fn departures(&self, topic: Topic) -> &Departures {
+        &self.departures[topic as usize]
+    }
+
+    /// Takes note of a subscription; `None` if the message is none.
+    pub(crate) fn note(&mut self, parts: &[zmq::Message]) -> Option<Subscription> {
+        self.listeners.note(parts)
+    }
+
+    pub(crate) fn frame(&mut self, header: &FrameHeader, jpeg: &[u8]) -> Broadcast {
+        let object = if jpeg.len() > MAX_JPEG {
+            Err(Refusal::LargePicture { size: jpeg.len() })
+        } else if !header.timestamp.is_finite() {
+            Err(Refusal::NotFinite)
+        } else {
+            wire::encode(&FrameHeader { jpeg_size: jpeg.len() as u64, ..*header })
+        };
+        self.finish(Topic::Frame, object, Some(jpeg))
+    }
+
+    pub(crate) fn detection(&mut self, fields: &DetectionFields) -> Broadcast {
+        // Through the message, which clamps what is out of range and refuses what is not finite.
+        let object = Detection::try_from(*fields)
+            .map_err(Refusal::from)
+            .and_then(|message| wire::encode(&DetectionMessage::from(&DetectionFields::from(message))));
+        self.finish(Topic::Detection, object, None)
+    }
+
+    pub(crate) fn state(&mut self, fields: &VehicleStateFields) -> Broadcast {
+        let object = VehicleState::try_from(*fields)
+            .map_err(Refusal::from)
+            .and_then(|message| wire::encode(&VehicleStateFields::from(message)));
+        self.finish(Topic::State, object, None)
+    }
+
+    pub(crate) fn object(&mut self, topic: Topic, object: &impl Serialize) -> Broadcast {
+        let object = wire::encode(object);
+        self.finish(topic, object, None)
+    }
+
+    /// Sends bytes that were checked where they came from.
+    pub(crate) fn checked(&mut self, topic: Topic, object: Vec<u8>) -> Broadcast {
+        self.finish(topic, Ok(object), None)
+    }
+
+    fn finish(&mut self, topic: Topic, object: Result<Vec<u8>, Refusal>, picture: Option<&[u8]>) -> Broadcast {
+        let outcome = match object {
+            Err(reason) => Broadcast::Dropped(reason),
+            Ok(_) if !self.has_viewers(topic) => Broadcast::NoListener,
+            Ok(object) => {
+                let sent = match picture {
+                    Some(picture) => socket::send(&self.socket, &[topic.name().as_bytes(), &object, picture]),
+                    None => socket::send(&self.socket, &[topic.name().as_bytes(), &object]),
+                };
+                sent.map_or_else(|error| Broadcast::Dropped(Refusal::Socket(error)), |()| Broadcast::Sent)
+            }
+        };
+        let departures = &mut self.departures[topic as usize];
+        match &outcome {
+            Broadcast::Sent => departures.sent += 1,
+            Broadcast::NoListener => departures.no_listener += 1,
+            Broadcast::Dropped(reason) => {
+                departures.dropped += 1;
+                departures.last_drop = Some(reason.clone());
+            }
+        }
+        outcome
+    }
+}

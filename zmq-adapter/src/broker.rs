@@ -1,0 +1,505 @@
+//! The broker: binds the six ports, passes commands and states on, remembers parameters, and broadcasts.
+
+use crate::broadcaster::{Broadcast, Broadcaster, Departures};
+use crate::clients::accepted;
+use crate::decode::{decode_action, decode_parameter, decode_vehicle_status};
+use crate::error::{BindError, Refusal};
+use crate::socket::{self, Arrivals, Kind, Listeners};
+use crate::wire::{
+    self, ACTION, ActionRequest, ActionStatus, Endpoint, FrameHeader, ParameterRequest, ParameterStatus, Topic,
+    VehicleStatus,
+};
+use core::fmt;
+use core::time::Duration;
+use lkas_core::messages::{DetectionFields, VehicleStateFields};
+use lkas_core::names::{Category, Name, PARAMETERS, Parameter};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Messages that one call of [`Broker::poll`] takes from each of its six sockets.
+///
+/// A bound for each, so that a flood on one port delays nobody on another.
+const MAX_PER_SOCKET: usize = 64;
+
+/// How a [`Broker`] is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerOptions {
+    /// Where it binds: this machine only, port 5557 and the five after it, unless told otherwise.
+    pub endpoint: Endpoint,
+    /// Broadcasts that may wait in ZeroMQ for one viewer, 1 to 1000; more are dropped for that viewer, the newest first.
+    ///
+    /// It bounds the memory that a slow viewer costs (in pictures, roughly a quarter of it) and how old its pictures
+    /// get. One mark serves all topics, so it must leave room for the eleven answers with which a viewer is greeted.
+    pub viewer_mark: u16,
+}
+
+impl Default for BrokerOptions {
+    fn default() -> Self {
+        Self { endpoint: Endpoint::default(), viewer_mark: 24 }
+    }
+}
+
+/// What one call of [`Broker::poll`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Polled {
+    /// Subscriptions that came or went.
+    pub subscriptions: usize,
+    /// Action requests received, well-formed or not.
+    pub actions: usize,
+    /// Parameter requests received, well-formed or not.
+    pub parameters: usize,
+    /// Vehicle statuses received, well-formed or not.
+    pub states: usize,
+}
+
+impl Polled {
+    /// Everything received.
+    #[must_use]
+    pub fn total(self) -> usize {
+        self.subscriptions + self.actions + self.parameters + self.states
+    }
+}
+
+/// What went through a [`Broker`] since it was bound.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Action requests.
+    pub actions: Arrivals,
+    /// Parameter requests.
+    pub parameters: Arrivals,
+    /// Vehicle statuses.
+    pub states: Arrivals,
+    /// Subscriptions, and whatever else subscribers sent.
+    pub subscriptions: Arrivals,
+    /// Broadcasts, by topic.
+    pub broadcasts: BTreeMap<Topic, Departures>,
+}
+
+/// The last vehicle status that the simulation sent.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LastState {
+    /// The status.
+    pub status: VehicleStatus,
+    /// When the broker received it; a simulation that died leaves its last status behind.
+    pub received: Instant,
+}
+
+type Handler = Box<dyn FnMut(&ActionRequest) + Send>;
+
+/// A parameter's value in force, and the object that told so.
+struct InForce {
+    value: f64,
+    object: Vec<u8>,
+}
+
+/// Owner of the six ports.
+///
+/// Nothing happens between calls except that ZeroMQ's background thread moves bytes: whoever owns the broker calls
+/// [`poll`](Self::poll) regularly, or [`wait`](Self::wait) and then `poll`. No method ever waits for a peer. `Send`, not
+/// `Sync`: it may move to another thread, its sockets never are used by two.
+///
+/// ```
+/// fn moves<T: Send>() {}
+/// moves::<lkas_zmq::Broker>();
+/// ```
+///
+/// ```compile_fail
+/// fn shared<T: Sync>() {}
+/// shared::<lkas_zmq::Broker>();
+/// ```
+pub struct Broker {
+    // Sockets go before the context that they belong to.
+    broadcaster: Broadcaster,
+    action_requests: zmq::Socket,
+    parameter_requests: zmq::Socket,
+    parameters: zmq::Socket,
+    actions: zmq::Socket,
+    vehicle_status: zmq::Socket,
+    servers: Listeners,
+    simulations: Listeners,
+    handlers: BTreeMap<Name, Handler>,
+    in_force: BTreeMap<(Category, &'static str), InForce>,
+    last_state: Option<LastState>,
+    endpoint: Endpoint,
+    statistics: Statistics,
+}
+
+impl Broker {
+    /// Binds the six ports.
+    ///
+    /// # Errors
+    /// An endpoint that is no address, or a port that can't be bound; the error names it. What was bound before it is
+    /// free again when this returns.
+    pub fn bind(options: BrokerOptions) -> Result<Self, BindError> {
+        let BrokerOptions { endpoint, viewer_mark } = options;
+        endpoint.check()?;
+        // A context of its own: dropping it with its last socket waits until the operating system has the ports back,
+        // which closing a socket alone does not.
+        let context = zmq::Context::new();
+        let open = |port, kind: Kind| {
+            let address = endpoint.address(port);
+            let bind = || {
+                let socket = kind.open(&context, endpoint.is_ipv6())?;
+                if kind.socket == zmq::SUB {
+                    // Everything: what does not belong on the port is to be named, not passed over.
+                    socket.set_subscribe(b"")?;
+                }
+                socket.bind(&address)?;
+                Ok(socket)
+            };
+            bind().map_err(|error| match error {
+                zmq::Error::EADDRINUSE => BindError::InUse { address: address.clone() },
+                source => BindError::Socket { address: address.clone(), source },
+            })
+        };
+        let viewer_mark = i32::from(viewer_mark.clamp(1, 1000));
+        // Left alone, Linux lets megabytes wait in a connection, which is seconds of pictures.
+        let viewers = Kind { kernel: Some(128 * 1024), ..Kind::sender(viewer_mark) };
+        Ok(Self {
+            broadcaster: Broadcaster::new(open(endpoint.broadcast_port(), viewers)?),
+            action_requests: open(endpoint.action_request_port(), Kind::receiver(64))?,
+            parameter_requests: open(endpoint.parameter_request_port(), Kind::receiver(256))?,
+            parameters: open(endpoint.parameter_port(), Kind::sender(256))?,
+            actions: open(endpoint.action_port(), Kind::sender(64))?,
+            vehicle_status: open(endpoint.vehicle_status_port(), Kind::receiver(16))?,
+            servers: Listeners::new(&Category::ALL.map(Category::name)),
+            simulations: Listeners::new(&[ACTION]),
+            handlers: BTreeMap::new(),
+            in_force: BTreeMap::new(),
+            last_state: None,
+            endpoint,
+            statistics: Statistics::default(),
+        })
+    }
+
+    /// Where it is bound.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Accepts an action from now on: [`poll`](Self::poll) calls `handler` and forwards the action to the simulation.
+    /// A handler registered before under this name is replaced.
+    pub fn register_action(&mut self, name: Name, handler: impl FnMut(&ActionRequest) + Send + 'static) {
+        self.handlers.insert(name, Box::new(handler));
+    }
+
+    /// Handles what has arrived, at most 64 messages from each socket, and never waits.
+    ///
+    /// # Panics
+    /// If the handler of an action does.
+    pub fn poll(&mut self) -> Polled {
+        Polled {
+            // First, so that an action from a viewer reaches a simulation that subscribed before it.
+            subscriptions: self.poll_subscriptions(),
+            states: self.poll_states(),
+            actions: self.poll_actions(),
+            parameters: self.poll_parameters(),
+        }
+    }
+
+    /// Waits until there is something to [`poll`](Self::poll); `false` after `timeout`, or earlier on a signal.
+    #[must_use = "false means that there is nothing to poll"]
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let sockets = [
+            self.broadcaster.socket(),
+            &self.action_requests,
+            &self.parameter_requests,
+            &self.parameters,
+            &self.actions,
+            &self.vehicle_status,
+        ];
+        // No error is left that concerns valid sockets of a living context; polling in vain is harmless.
+        socket::wait(&sockets, timeout).unwrap_or(true)
+    }
+
+    fn poll_subscriptions(&mut self) -> usize {
+        let odd = || Refusal::Topic { found: "a message from a subscriber".to_owned(), expected: "subscriptions only" };
+        let mut count = 0;
+        let mut greet = false;
+        let arrivals = &mut self.statistics.subscriptions;
+        for parts in drain(self.broadcaster.socket(), arrivals) {
+            count += 1;
+            match self.broadcaster.note(&parts) {
+                Some(new) => greet |= new.subscribed && new.covers(Topic::ParameterStatus.name()),
+                None => arrivals.refuse(odd()),
+            }
+        }
+        for parts in drain(&self.actions, arrivals) {
+            count += 1;
+            if self.simulations.note(&parts).is_none() {
+                arrivals.refuse(odd());
+            }
+        }
+        let mut restarted = [false; Category::ALL.len()];
+        for parts in drain(&self.parameters, arrivals) {
+            count += 1;
+            match self.servers.note(&parts) {
+                Some(new) if new.subscribed => {
+                    for (restarted, category) in restarted.iter_mut().zip(Category::ALL) {
+                        *restarted |= new.covers(category.name());
+                    }
+                }
+                Some(_) => {}
+                None => arrivals.refuse(odd()),
+            }
+        }
+        // Once for all who came in the meantime: each of them gets whatever is sent to their topic.
+        for (_, category) in restarted.into_iter().zip(Category::ALL).filter(|(restarted, _)| *restarted) {
+            self.replay(category);
+        }
+        if greet {
+            self.tell_all_parameters();
+        }
+        count
+    }
+
+    /// Sends the last accepted values to the servers of a category.
+    fn replay(&mut self, category: Category) {
+        for ((_, _), in_force) in self.in_force.iter().filter(|((of, _), _)| *of == category) {
+            if let Err(error) = socket::send(&self.parameters, &[category.name().as_bytes(), &in_force.object]) {
+                self.statistics.parameters.refuse(Refusal::Socket(error));
+            }
+        }
+    }
+
+    fn tell_all_parameters(&mut self) {
+        for parameter in PARAMETERS {
+            let (value, reason) = match self.in_force.get(&(parameter.category, parameter.name)) {
+                Some(in_force) => (in_force.value, None),
+                None => (parameter.default, Some("the default: nobody has changed it".to_owned())),
+            };
+            let status = ParameterStatus {
+                category: parameter.category.name().to_owned(),
+                parameter: parameter.name.to_owned(),
+                value: Some(value),
+                accepted: true,
+                reason,
+                timestamp: wire::now(),
+            };
+            let _counted = self.broadcaster.object(Topic::ParameterStatus, &status);
+        }
+    }
+
+    fn poll_states(&mut self) -> usize {
+        let arrivals = &mut self.statistics.states;
+        let messages = drain(&self.vehicle_status, arrivals);
+        for parts in &messages {
+            match decode_vehicle_status(&socket::slices(parts)) {
+                Ok(status) => {
+                    if self.broadcaster.checked(Topic::State, status.json.clone().into_bytes()).is_sent() {
+                        arrivals.forwarded += 1;
+                    }
+                    self.last_state = Some(LastState { status, received: Instant::now() });
+                }
+                Err(refusal) => arrivals.refuse(refusal),
+            }
+        }
+        messages.len()
+    }
+
+    fn poll_actions(&mut self) -> usize {
+        let messages = drain(&self.action_requests, &mut self.statistics.actions);
+        for parts in &messages {
+            match decode_action(&socket::slices(parts)) {
+                Ok(request) => self.act(request),
+                Err(refusal) => self.statistics.actions.refuse(refusal),
+            }
+        }
+        messages.len()
+    }
+
+    fn act(&mut self, request: ActionRequest) {
+        let action = request.action.as_str().to_owned();
+        let arrivals = &mut self.statistics.actions;
+        let mut status =
+            ActionStatus { action, accepted: false, delivered: false, reason: None, timestamp: wire::now() };
+        let refusal = match self.handlers.get_mut(&request.action) {
+            Some(handler) => {
+                handler(&request);
+                status.accepted = true;
+                if self.simulations.has(ACTION) {
+                    forward_action(&self.actions, request).err()
+                } else {
+                    status.reason = Some("no simulation is subscribed".to_owned());
+                    None
+                }
+            }
+            None => Some(Refusal::UnknownAction { action: status.action.clone() }),
+        };
+        status.delivered = status.accepted && status.reason.is_none() && refusal.is_none();
+        if status.delivered {
+            arrivals.forwarded += 1;
+        }
+        if let Some(refusal) = refusal {
+            status.reason = Some(refusal.to_string());
+            arrivals.refuse(refusal);
+        }
+        let _counted = self.broadcaster.object(Topic::ActionStatus, &status);
+    }
+
+    fn poll_parameters(&mut self) -> usize {
+        let messages = drain(&self.parameter_requests, &mut self.statistics.parameters);
+        for parts in &messages {
+            match decode_parameter(&socket::slices(parts)) {
+                // The outcome went to viewers and into the statistics.
+                Ok(request) => drop(self.change(request)),
+                Err(refusal) => self.statistics.parameters.refuse(refusal),
+            }
+        }
+        messages.len()
+    }
+
+    /// Puts a value in force as if a viewer had asked for it, for example from a configuration. Returns the value in
+    /// force, which is the nearest one in range.
+    ///
+    /// # Errors
+    /// An unknown name or a value that is not finite.
+    pub fn set_parameter(&mut self, category: Category, name: &str, value: f64) -> Result<f64, Refusal> {
+        let object = wire::parameter_object(category.name(), name, value);
+        let value = Some(value).filter(|value| value.is_finite());
+        self.change(ParameterRequest {
+            category: category.name().to_owned(),
+            parameter: name.to_owned(),
+            value,
+            object,
+        })
+    }
+
+    /// The value of a parameter that is in force: the last one accepted, otherwise its default.
+    #[must_use]
+    pub fn parameter(&self, parameter: &Parameter) -> f64 {
+        self.in_force.get(&(parameter.category, parameter.name)).map_or(parameter.default, |known| known.value)
+    }
+
+    fn change(&mut self, request: ParameterRequest) -> Result<f64, Refusal> {
+        let mut status = ParameterStatus {
+            category: request.category.chars().take(64).collect(),
+            parameter: request.parameter.chars().take(64).collect(),
+            value: None,
+            accepted: false,
+            reason: None,
+            timestamp: wire::now(),
+        };
+        let category = request.category.parse::<Category>();
+        let known = category.ok().and_then(|category| Parameter::find(category, &request.parameter).ok());
+        let outcome = self.put_in_force(request);
+        status.value = known.map(|parameter| self.parameter(parameter));
+        match &outcome {
+            Ok((_, note)) => {
+                status.accepted = true;
+                status.reason.clone_from(note);
+            }
+            Err(refusal) => {
+                status.reason = Some(refusal.to_string());
+                self.statistics.parameters.refuse(refusal.clone());
+            }
+        }
+        let _counted = self.broadcaster.object(Topic::ParameterStatus, &status);
+        outcome.map(|(value, _)| value)
+    }
+
+    /// Remembers and forwards a value; returns it and what there is to say about it.
+    fn put_in_force(&mut self, request: ParameterRequest) -> Result<(f64, Option<String>), Refusal> {
+        let (parameter, value) = accepted(&request)?;
+        let asked = request.value.unwrap_or(value);
+        let mut object = request.object;
+        // Both keys, because clients of both kinds exist. The value stays as it was written unless it was out of range.
+        object.insert("parameter".to_owned(), Value::from(parameter.name));
+        object.insert("name".to_owned(), Value::from(parameter.name));
+        let note = (asked != value).then(|| format!("{asked} is out of range, {value} is the nearest value in it"));
+        if note.is_some() {
+            object.insert("value".to_owned(), wire::number(value));
+        }
+        object.entry("timestamp").or_insert_with(|| Value::from(wire::now()));
+        let object = wire::encode(&object)?;
+        let category = parameter.category.name();
+        if self.servers.has(category) {
+            socket::send(&self.parameters, &[category.as_bytes(), &object]).map_err(Refusal::Socket)?;
+            self.statistics.parameters.forwarded += 1;
+        }
+        self.in_force.insert((parameter.category, parameter.name), InForce { value, object });
+        Ok((value, note))
+    }
+
+    /// Whether somebody was subscribed to a topic when the broker was last polled. Frames are worth encoding only then.
+    #[must_use]
+    pub fn has_viewers(&self, topic: Topic) -> bool {
+        self.broadcaster.has_viewers(topic)
+    }
+
+    /// Broadcasts a picture as `frame`. Copies the JPEG once, however many viewers there are.
+    pub fn broadcast_frame(&mut self, header: &FrameHeader, jpeg: &[u8]) -> Broadcast {
+        self.broadcaster.frame(header, jpeg)
+    }
+
+    /// Broadcasts lane lines as `detection`: the four keys that viewers expect, and no others.
+    pub fn broadcast_detection(&mut self, detection: &DetectionFields) -> Broadcast {
+        self.broadcaster.detection(detection)
+    }
+
+    /// Broadcasts what the vehicle does as `state`, for a system whose simulation does not send vehicle status.
+    pub fn broadcast_state(&mut self, state: &VehicleStateFields) -> Broadcast {
+        self.broadcaster.state(state)
+    }
+
+    /// Broadcasts an object of the caller's choosing as `telemetry`. Numbers that are not finite become null.
+    pub fn broadcast_telemetry(&mut self, object: &impl Serialize) -> Broadcast {
+        self.broadcaster.object(Topic::Telemetry, object)
+    }
+
+    /// The last vehicle status that the simulation sent.
+    #[must_use]
+    pub fn last_state(&self) -> Option<&LastState> {
+        self.last_state.as_ref()
+    }
+
+    /// What went through since it was bound.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let broadcasts = Topic::ALL.map(|topic| (topic, self.broadcaster.departures(topic).clone()));
+        Statistics { broadcasts: broadcasts.into(), ..self.statistics.clone() }
+    }
+
+    /// Closes all sockets and gives the ports back, as dropping does. Messages that wait for slow peers are dropped;
+    /// nothing waits for them.
+    pub fn close(self) {}
+}
+
+/// What has arrived on a socket, within bounds.
+fn drain(socket: &zmq::Socket, arrivals: &mut Arrivals) -> Vec<Vec<zmq::Message>> {
+    let mut messages = Vec::new();
+    while messages.len() < MAX_PER_SOCKET {
+        match socket::receive(socket) {
+            Ok(Some(parts)) => messages.push(parts),
+            Ok(None) => break,
+            Err(error) => {
+                arrivals.refuse(Refusal::Socket(error));
+                break;
+            }
+        }
+    }
+    arrivals.received += messages.len() as u64;
+    messages
+}
+
+fn forward_action(socket: &zmq::Socket, request: ActionRequest) -> Result<(), Refusal> {
+    let mut object = request.object;
+    object.insert("params".to_owned(), Value::Object(request.params));
+    if request.timestamp.is_none() {
+        object.insert("timestamp".to_owned(), Value::from(wire::now()));
+    }
+    let object = wire::encode(&object)?;
+    socket::send(socket, &[ACTION.as_bytes(), &object]).map_err(Refusal::Socket)
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}

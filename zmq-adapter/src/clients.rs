@@ -1,0 +1,210 @@
+//! The other ends: parameter clients, the simulation's two, and viewers.
+
+use crate::decode::{decode_action, decode_forwarded};
+use crate::error::{ConnectError, ReceiveError, Refusal, SendError};
+use crate::link::Link;
+use crate::socket::{Arrivals, Kind};
+use crate::wire::{self, ACTION, ActionRequest, Endpoint, ParameterRequest, VEHICLE_STATUS};
+use core::fmt;
+use core::time::Duration;
+use lkas_core::messages::{VehicleState, VehicleStateFields};
+use lkas_core::names::{Category, Parameter};
+
+pub use crate::viewer::ViewerClient;
+
+/// Messages handled in one call, so that no sender can keep a client from its other work.
+pub(crate) const MAX_PER_CALL: usize = 256;
+
+type Callback = Box<dyn FnMut(&'static Parameter, f64) + Send>;
+
+/// A server's side of parameters: calls back with each value that shall be in force.
+///
+/// The broker sends the last accepted values whenever a server subscribes, so a server that restarted, or that was
+/// started after the values were changed, calls [`poll`](Self::poll) until it has caught up and is never left with its
+/// defaults. `Send`, not `Sync`.
+///
+/// ```no_run
+/// use lkas_core::names::Category;
+/// use lkas_zmq::{clients::ParameterClient, wire::Endpoint};
+/// let mut parameters = ParameterClient::connect(&Endpoint::default(), Category::Detection, |parameter, value| {
+///     println!("{} is {value}", parameter.name);
+/// })?;
+/// parameters.poll()?; // between two frames
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ParameterClient {
+    link: Link,
+    category: Category,
+    callback: Callback,
+    arrivals: Arrivals,
+}
+
+impl ParameterClient {
+    /// Connects to a broker, which need not be there yet.
+    ///
+    /// # Errors
+    /// An endpoint that is no address, or no resources for a socket.
+    pub fn connect(
+        endpoint: &Endpoint,
+        category: Category,
+        callback: impl FnMut(&'static Parameter, f64) + Send + 'static,
+    ) -> Result<Self, ConnectError> {
+        let link = Link::connect(endpoint, endpoint.parameter_port(), Kind::receiver(64), &[category.name()])?;
+        Ok(Self { link, category, callback: Box::new(callback), arrivals: Arrivals::default() })
+    }
+
+    /// Calls back for what has arrived, in order, at most 256 messages; says how many values there were.
+    ///
+    /// Values are those of a known parameter of this category, finite and in range. Never waits.
+    ///
+    /// # Errors
+    /// The socket failed. Malformed messages are counted instead: [`arrivals`](Self::arrivals).
+    pub fn poll(&mut self) -> Result<usize, ReceiveError> {
+        let mut values = 0;
+        for _ in 0..MAX_PER_CALL {
+            let Some(outcome) = self.link.take(|parts| accepted(&decode_forwarded(parts, self.category.name())?))?
+            else {
+                break;
+            };
+            self.arrivals.received += 1;
+            match outcome {
+                Ok((parameter, value)) => {
+                    values += 1;
+                    (self.callback)(parameter, value);
+                }
+                Err(refusal) => self.arrivals.refuse(refusal),
+            }
+        }
+        Ok(values)
+    }
+
+    /// Waits until there is something to [`poll`](Self::poll); `false` after `timeout` or on a signal.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn wait(&mut self, timeout: Duration) -> Result<bool, ReceiveError> {
+        self.link.wait(timeout)
+    }
+
+    /// What arrived, and what of it was refused why.
+    #[must_use]
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+}
+
+impl fmt::Debug for ParameterClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParameterClient")
+            .field("category", &self.category)
+            .field("arrivals", &self.arrivals)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The parameter that a request names, and the value asked for, clamped to its range.
+pub(crate) fn accepted(request: &ParameterRequest) -> Result<(&'static Parameter, f64), Refusal> {
+    let category: Category = request.category.parse()?;
+    let parameter = Parameter::find(category, &request.parameter)?;
+    let value = request.value.and_then(|value| parameter.accept(value)).ok_or(Refusal::NotFinite)?;
+    Ok((parameter, value))
+}
+
+/// The simulation's side of actions. `Send`, not `Sync`.
+pub struct ActionClient {
+    link: Link,
+    arrivals: Arrivals,
+}
+
+impl ActionClient {
+    /// Connects to a broker, which need not be there yet.
+    ///
+    /// # Errors
+    /// An endpoint that is no address, or no resources for a socket.
+    pub fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
+        let link = Link::connect(endpoint, endpoint.action_port(), Kind::receiver(64), &[ACTION])?;
+        Ok(Self { link, arrivals: Arrivals::default() })
+    }
+
+    /// The next action asked for, `None` if there is none now. Never waits; passes over at most 256 malformed messages.
+    ///
+    /// # Errors
+    /// The socket failed. Malformed messages are counted instead: [`arrivals`](Self::arrivals).
+    pub fn poll(&mut self) -> Result<Option<ActionRequest>, ReceiveError> {
+        for _ in 0..MAX_PER_CALL {
+            let Some(outcome) = self.link.take(decode_action)? else { break };
+            self.arrivals.received += 1;
+            match outcome {
+                Ok(request) => return Ok(Some(request)),
+                Err(refusal) => self.arrivals.refuse(refusal),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until there is something to [`poll`](Self::poll); `false` after `timeout` or on a signal.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn wait(&mut self, timeout: Duration) -> Result<bool, ReceiveError> {
+        self.link.wait(timeout)
+    }
+
+    /// What arrived, and what of it was refused why.
+    #[must_use]
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+}
+
+impl fmt::Debug for ActionClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActionClient").field("arrivals", &self.arrivals).finish_non_exhaustive()
+    }
+}
+
+/// The simulation's side of vehicle status. `Send`, not `Sync`.
+pub struct VehicleStatusClient {
+    link: Link,
+}
+
+impl VehicleStatusClient {
+    /// Connects to a broker, which need not be there yet.
+    ///
+    /// # Errors
+    /// An endpoint that is no address, or no resources for a socket.
+    pub fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
+        // A status that is late is worth nothing, so hardly any of them wait for a broker that does not keep up.
+        let link = Link::connect(endpoint, endpoint.vehicle_status_port(), Kind::sender(4), &[VEHICLE_STATUS])?;
+        Ok(Self { link })
+    }
+
+    /// Sends the state; `false` if the broker does not listen yet, in which case it is dropped. Never waits.
+    ///
+    /// # Errors
+    /// A number that is not finite, or a socket that failed.
+    pub fn send(&mut self, fields: &VehicleStateFields) -> Result<bool, SendError> {
+        let state = VehicleState::try_from(*fields).map_err(|error| SendError::Refused(error.into()))?;
+        let object = wire::encode(&VehicleStateFields::from(state)).map_err(SendError::Refused)?;
+        self.link.service().map_err(|error| SendError::Socket(error.source))?;
+        if !self.link.is_heard() {
+            return Ok(false);
+        }
+        self.link.send(&[VEHICLE_STATUS.as_bytes(), &object]).map_err(SendError::Socket)?;
+        Ok(true)
+    }
+
+    /// Waits until the broker listens; whether it does.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn wait_connected(&mut self, timeout: Duration) -> Result<bool, ReceiveError> {
+        self.link.wait_heard(timeout)
+    }
+}
+
+impl fmt::Debug for VehicleStatusClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VehicleStatusClient").field("is_heard", &self.link.is_heard()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,189 @@
+//! What every socket of this crate has in common: its options, receiving whole messages, and who listens.
+
+use crate::error::Refusal;
+use crate::wire::MAX_JSON;
+use core::fmt;
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+/// Parts of a message that are looked at; a message with more is refused whatever they are.
+const KEPT_PARTS: usize = 4;
+
+/// The largest part that ZeroMQ takes from a peer where objects are expected. More than [`MAX_JSON`], so that an object
+/// somewhat too large is refused by name; beyond this the peer is disconnected before the part takes up any memory.
+const MAX_PART: i64 = 4 * MAX_JSON as i64;
+
+/// What a socket is for, from which its options follow.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) socket: zmq::SocketType,
+    /// Messages that wait for one peer, beyond which the newest are dropped.
+    pub(crate) mark: i32,
+    /// The largest part that is received, in bytes.
+    pub(crate) max_part: i64,
+    /// What the operating system holds on the way out or in, in bytes; `None` leaves that to it.
+    pub(crate) kernel: Option<i32>,
+}
+
+impl Kind {
+    pub(crate) const fn sender(mark: i32) -> Self {
+        // The only things received here are subscriptions: short.
+        Self { socket: zmq::XPUB, mark, max_part: 1024, kernel: None }
+    }
+
+    pub(crate) const fn receiver(mark: i32) -> Self {
+        Self { socket: zmq::SUB, mark, max_part: MAX_PART, kernel: None }
+    }
+
+    /// A socket with its options, most of which have no effect any more once it is bound or connected.
+    pub(crate) fn open(self, context: &zmq::Context, ipv6: bool) -> zmq::Result<zmq::Socket> {
+        let socket = context.socket(self.socket)?;
+        // Closing never waits for a peer.
+        socket.set_linger(0)?;
+        socket.set_ipv6(ipv6)?;
+        socket.set_sndhwm(self.mark)?;
+        socket.set_rcvhwm(self.mark)?;
+        socket.set_maxmsgsize(self.max_part)?;
+        // A peer whose machine vanished is forgotten after about half a minute.
+        socket.set_tcp_keepalive(1)?;
+        socket.set_tcp_keepalive_idle(15)?;
+        socket.set_tcp_keepalive_intvl(5)?;
+        socket.set_tcp_keepalive_cnt(3)?;
+        if let Some(bytes) = self.kernel {
+            socket.set_sndbuf(bytes)?;
+            socket.set_rcvbuf(bytes)?;
+        }
+        if self.socket == zmq::XPUB {
+            // Otherwise a second subscriber to the same topic, or one that restarted, would not be seen.
+            socket.set_xpub_verbose(true)?;
+        }
+        Ok(socket)
+    }
+}
+
+/// The next whole message, or `None` if there is none now. Parts beyond the fourth are dropped.
+pub(crate) fn receive(socket: &zmq::Socket) -> zmq::Result<Option<Vec<zmq::Message>>> {
+    let mut parts = Vec::with_capacity(KEPT_PARTS);
+    loop {
+        let part = match socket.recv_msg(zmq::DONTWAIT) {
+            Ok(part) => part,
+            Err(zmq::Error::EINTR) => continue,
+            Err(zmq::Error::EAGAIN) if parts.is_empty() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let more = part.get_more();
+        if parts.len() < KEPT_PARTS {
+            parts.push(part);
+        }
+        if !more {
+            return Ok(Some(parts));
+        }
+    }
+}
+
+/// The parts as slices, for the decoders.
+pub(crate) fn slices(parts: &[zmq::Message]) -> Vec<&[u8]> {
+    parts.iter().map(|part| &**part).collect()
+}
+
+/// Sends a whole message, without ever waiting: for a peer that does not keep up it is dropped.
+pub(crate) fn send(socket: &zmq::Socket, parts: &[&[u8]]) -> zmq::Result<()> {
+    socket.send_multipart(parts.iter().copied(), zmq::DONTWAIT)
+}
+
+/// Waits until there is something to receive on one of `sockets`; `false` after `timeout`, or earlier on a signal.
+pub(crate) fn wait(sockets: &[&zmq::Socket], timeout: Duration) -> zmq::Result<bool> {
+    let mut items: Vec<_> = sockets.iter().map(|socket| socket.as_poll_item(zmq::POLLIN)).collect();
+    // Rounded up: a caller that waits in a loop until a deadline shall not spin during the last millisecond.
+    let milliseconds =
+        i64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX).min(i64::from(i32::MAX));
+    match zmq::poll(&mut items, milliseconds) {
+        Ok(ready) => Ok(ready > 0),
+        Err(zmq::Error::EINTR) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Who listens at the other ends of an XPUB socket, as far as its own topics are concerned.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    topics: Vec<&'static str>,
+    /// The subscriptions in force that cover one of the topics: at most as many as the topics have prefixes, so that
+    /// a stranger's subscriptions can't fill the memory.
+    prefixes: BTreeSet<Vec<u8>>,
+}
+
+/// A peer subscribed, or the last one with that subscription left.
+pub(crate) struct Subscription {
+    pub(crate) subscribed: bool,
+    prefix: Vec<u8>,
+}
+
+impl Subscription {
+    /// Whether the subscription is to this topic, among others: ZeroMQ compares prefixes.
+    pub(crate) fn covers(&self, topic: &str) -> bool {
+        topic.as_bytes().starts_with(&self.prefix)
+    }
+}
+
+impl Listeners {
+    pub(crate) fn new(topics: &[&'static str]) -> Self {
+        Self { topics: topics.to_vec(), prefixes: BTreeSet::new() }
+    }
+
+    /// Takes note of what an XPUB socket received; `None` if that is no subscription.
+    pub(crate) fn note(&mut self, parts: &[zmq::Message]) -> Option<Subscription> {
+        let [part] = parts else { return None };
+        let (subscribed, prefix) = match &**part {
+            [0, prefix @ ..] => (false, prefix.to_vec()),
+            [1, prefix @ ..] => (true, prefix.to_vec()),
+            _ => return None,
+        };
+        let subscription = Subscription { subscribed, prefix };
+        if !subscribed {
+            self.prefixes.remove(&subscription.prefix);
+        } else if self.topics.iter().any(|topic| subscription.covers(topic)) {
+            self.prefixes.insert(subscription.prefix.clone());
+        }
+        Some(subscription)
+    }
+
+    pub(crate) fn has(&self, topic: &str) -> bool {
+        self.prefixes.iter().any(|prefix| topic.as_bytes().starts_with(prefix))
+    }
+
+    pub(crate) fn has_all(&self) -> bool {
+        self.topics.iter().all(|topic| self.has(topic))
+    }
+}
+
+/// What arrived on one port.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Arrivals {
+    /// Messages received, whatever they were.
+    pub received: u64,
+    /// Messages passed on to somebody.
+    pub forwarded: u64,
+    /// Messages that were not accepted.
+    pub refused: u64,
+    /// Why the last of them was not.
+    pub last_refusal: Option<Refusal>,
+}
+
+impl Arrivals {
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+        self.refused += 1;
+        self.last_refusal = Some(refusal);
+    }
+}
+
+impl fmt::Display for Arrivals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} received, {} forwarded, {} refused", self.received, self.forwarded, self.refused)?;
+        match &self.last_refusal {
+            Some(refusal) => write!(f, " (last: {refusal})"),
+            None => Ok(()),
+        }
+    }
+}

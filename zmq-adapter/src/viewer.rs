@@ -1,0 +1,286 @@
+//! A viewer's side: everything that is broadcast, and commands.
+
+use crate::clients::MAX_PER_CALL;
+use crate::decode::decode_viewer_message;
+use crate::error::{ConnectError, ReceiveError, SendError};
+use crate::link::Link;
+use crate::socket::{self, Arrivals, Kind};
+use crate::wire::{self, ACTION, Endpoint, MAX_JPEG, PARAMETER, Topic, ViewerMessage};
+use core::fmt;
+use core::time::Duration;
+use lkas_core::NameError;
+use lkas_core::names::{Category, Name, Parameter};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+/// Actions that wait for a broker, at most.
+const KEPT_ACTIONS: usize = 16;
+/// How long an action waits for a broker. A vehicle that respawns minutes after somebody asked for it would surprise.
+const ACTION_KEPT_FOR: Duration = Duration::from_secs(10);
+/// Answers to commands that wait for [`ViewerClient::next`], at most.
+const KEPT_ANSWERS: usize = 64;
+
+/// A viewer: receives what is broadcast, newest first served, and sends commands that are not lost.
+///
+/// `Send`, not `Sync`: its sockets belong to whichever thread owns it. Three connections, one background thread of
+/// ZeroMQ's.
+///
+/// ```no_run
+/// use core::time::Duration;
+/// use lkas_zmq::{clients::ViewerClient, wire::{Endpoint, ViewerMessage}};
+/// let mut viewer = ViewerClient::connect(&Endpoint::default())?;
+/// viewer.send_action(&"pause".parse()?)?; // kept until the broker listens
+/// while let Some(message) = viewer.next(Duration::from_secs(1))? {
+///     if let ViewerMessage::Frame { header, jpeg } = message {
+///         println!("frame {}: {} bytes", header.frame_id, jpeg.len());
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ViewerClient {
+    broadcasts: Link,
+    actions: Link,
+    parameters: Link,
+    /// Received, not yet returned: the newest of each kind, in the order in which they came.
+    fresh: VecDeque<ViewerMessage>,
+    skipped: u64,
+    arrivals: Arrivals,
+    kept_actions: VecDeque<(Instant, Vec<u8>)>,
+    kept_parameters: BTreeMap<(Category, &'static str), Vec<u8>>,
+    expired: u64,
+}
+
+impl ViewerClient {
+    /// Connects to a broker, which need not be there yet, and subscribes to all topics.
+    ///
+    /// # Errors
+    /// An endpoint that is no address, or no resources for sockets.
+    pub fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
+        Self::connect_to(endpoint, &Topic::ALL)
+    }
+
+    /// The same, subscribed to these topics only. A broker encodes no pictures while nobody is subscribed to frames.
+    ///
+    /// # Errors
+    /// An endpoint that is no address, or no resources for sockets.
+    pub fn connect_to(endpoint: &Endpoint, topics: &[Topic]) -> Result<Self, ConnectError> {
+        let context = zmq::Context::new();
+        // A picture in one part is the largest thing received. Few messages wait in ZeroMQ and in the operating system:
+        // what waits there is older than what comes next.
+        let kind = Kind { max_part: MAX_JPEG as i64, kernel: Some(128 * 1024), ..Kind::receiver(32) };
+        let names: Vec<_> = topics.iter().map(|topic| topic.name()).collect();
+        let link = |port, kind, topics: &[_]| Link::connect_in(&context, endpoint, port, kind, topics);
+        Ok(Self {
+            broadcasts: link(endpoint.broadcast_port(), kind, &names)?,
+            actions: link(endpoint.action_request_port(), Kind::sender(64), &[ACTION])?,
+            parameters: link(endpoint.parameter_request_port(), Kind::sender(64), &[PARAMETER])?,
+            fresh: VecDeque::new(),
+            skipped: 0,
+            arrivals: Arrivals::default(),
+            kept_actions: VecDeque::new(),
+            kept_parameters: BTreeMap::new(),
+            expired: 0,
+        })
+    }
+
+    /// Subscribes to a topic; subscribing to [`Topic::ParameterStatus`] anew brings all values in force.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn subscribe(&mut self, topic: Topic) -> Result<(), ReceiveError> {
+        self.broadcasts.socket().set_subscribe(topic.name().as_bytes()).map_err(|source| ReceiveError { source })
+    }
+
+    /// Takes back a subscription to a topic. What has arrived already is still returned.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn unsubscribe(&mut self, topic: Topic) -> Result<(), ReceiveError> {
+        self.broadcasts.socket().set_unsubscribe(topic.name().as_bytes()).map_err(|source| ReceiveError { source })
+    }
+
+    /// The next message; `None` if there is none within `timeout`, or on a signal.
+    ///
+    /// Only the newest frame, detection, state and telemetry that has arrived is returned, and of answers on one
+    /// parameter the newest: a viewer that is slow skips, it does not fall behind. Also sends commands that were kept.
+    ///
+    /// # Errors
+    /// The socket failed. Malformed messages are counted instead: [`arrivals`](Self::arrivals).
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<ViewerMessage>, ReceiveError> {
+        let start = Instant::now();
+        loop {
+            self.service()?;
+            self.receive()?;
+            if let Some(message) = self.fresh.pop_front() {
+                return Ok(Some(message));
+            }
+            let left = timeout.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.wait(left)?;
+        }
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Result<(), ReceiveError> {
+        let sockets = [self.broadcasts.socket(), self.actions.socket(), self.parameters.socket()];
+        socket::wait(&sockets, timeout).map_err(|source| ReceiveError { source })?;
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<(), ReceiveError> {
+        for _ in 0..MAX_PER_CALL {
+            let Some(outcome) = self.broadcasts.take(decode_viewer_message)? else { break };
+            self.arrivals.received += 1;
+            match outcome {
+                Ok(message) => self.keep_newest(message),
+                Err(refusal) => self.arrivals.refuse(refusal),
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_newest(&mut self, message: ViewerMessage) {
+        let before = self.fresh.len();
+        match &message {
+            ViewerMessage::ActionStatus(_) => {
+                let is_answer = |message: &&ViewerMessage| matches!(message, ViewerMessage::ActionStatus(_));
+                if self.fresh.iter().filter(is_answer).count() >= KEPT_ANSWERS
+                    && let Some(oldest) = self.fresh.iter().position(|message| is_answer(&message))
+                {
+                    self.fresh.remove(oldest);
+                }
+            }
+            ViewerMessage::ParameterStatus(new) => self.fresh.retain(|message| match message {
+                ViewerMessage::ParameterStatus(old) => {
+                    (&old.category, &old.parameter) != (&new.category, &new.parameter)
+                }
+                _ => true,
+            }),
+            _ => self.fresh.retain(|old| old.topic() != message.topic()),
+        }
+        self.skipped += (before - self.fresh.len()) as u64;
+        self.fresh.push_back(message);
+    }
+
+    /// Takes note of whether the broker listens, and sends what was kept if it does.
+    fn service(&mut self) -> Result<(), ReceiveError> {
+        self.actions.service()?;
+        self.parameters.service()?;
+        if self.parameters.is_heard() {
+            while let Some((_, object)) = self.kept_parameters.pop_first() {
+                self.parameters.send(&[PARAMETER.as_bytes(), &object]).map_err(|source| ReceiveError { source })?;
+            }
+        }
+        let before = self.kept_actions.len();
+        self.kept_actions.retain(|(asked, _)| asked.elapsed() < ACTION_KEPT_FOR);
+        self.expired += (before - self.kept_actions.len()) as u64;
+        if self.actions.is_heard() {
+            while let Some((_, object)) = self.kept_actions.pop_front() {
+                self.actions.send(&[ACTION.as_bytes(), &object]).map_err(|source| ReceiveError { source })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the broker listened to commands when a method of this client was last called.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.actions.is_heard() && self.parameters.is_heard()
+    }
+
+    /// Waits until the broker listens to commands; whether it does. Also sends commands that were kept.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn wait_connected(&mut self, timeout: Duration) -> Result<bool, ReceiveError> {
+        let start = Instant::now();
+        loop {
+            self.service()?;
+            let left = timeout.saturating_sub(start.elapsed());
+            if self.is_connected() || left.is_zero() {
+                return Ok(self.is_connected());
+            }
+            let sockets = [self.actions.socket(), self.parameters.socket()];
+            socket::wait(&sockets, left).map_err(|source| ReceiveError { source })?;
+        }
+    }
+
+    /// Asks for an action. The answer comes as [`ViewerMessage::ActionStatus`].
+    ///
+    /// While the broker does not listen, actions are kept for ten seconds, at most 16 of them, and sent in order by a
+    /// later call of any method that takes `&mut self`.
+    ///
+    /// # Errors
+    /// Too many kept already, or a socket that failed.
+    pub fn send_action(&mut self, action: &Name) -> Result<(), SendError> {
+        self.send_action_with(action, Map::new())
+    }
+
+    /// The same with details.
+    ///
+    /// # Errors
+    /// Details too large, too many kept already, or a socket that failed.
+    pub fn send_action_with(&mut self, action: &Name, params: Map<String, Value>) -> Result<(), SendError> {
+        let mut object = Map::new();
+        object.insert("action".to_owned(), Value::from(action.as_str()));
+        object.insert("params".to_owned(), Value::Object(params));
+        object.insert("timestamp".to_owned(), Value::from(wire::now()));
+        let object = wire::encode(&object).map_err(SendError::Refused)?;
+        self.service().map_err(|error| SendError::Socket(error.source))?;
+        if self.kept_actions.len() >= KEPT_ACTIONS {
+            return Err(SendError::Full { kept: KEPT_ACTIONS });
+        }
+        self.kept_actions.push_back((Instant::now(), object));
+        self.service().map_err(|error| SendError::Socket(error.source))
+    }
+
+    /// Asks for a parameter's value. The answer comes as [`ViewerMessage::ParameterStatus`], with the value in force:
+    /// the broker clamps it to the parameter's range.
+    ///
+    /// While the broker does not listen, the newest value of each parameter is kept, and sent by a later call of any
+    /// method that takes `&mut self`.
+    ///
+    /// # Errors
+    /// An unknown name, a value that is not finite, or a socket that failed.
+    pub fn send_parameter(&mut self, category: Category, name: &str, value: f64) -> Result<(), SendError> {
+        let refused = |error: NameError| SendError::Refused(error.into());
+        let parameter = Parameter::find(category, name).map_err(refused)?;
+        if !value.is_finite() {
+            return Err(SendError::Refused(crate::Refusal::NotFinite));
+        }
+        let object = wire::encode(&wire::parameter_object(category.name(), parameter.name, value));
+        self.kept_parameters.insert((category, parameter.name), object.map_err(SendError::Refused)?);
+        self.service().map_err(|error| SendError::Socket(error.source))
+    }
+
+    /// What arrived, and what of it was refused why.
+    #[must_use]
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+
+    /// Messages that were replaced by newer ones before [`next`](Self::next) returned them.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Actions given up because no broker listened for ten seconds.
+    #[must_use]
+    pub fn expired(&self) -> u64 {
+        self.expired
+    }
+}
+
+impl fmt::Debug for ViewerClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ViewerClient")
+            .field("is_connected", &self.is_connected())
+            .field("arrivals", &self.arrivals)
+            .field("skipped", &self.skipped)
+            .field("expired", &self.expired)
+            .finish_non_exhaustive()
+    }
+}

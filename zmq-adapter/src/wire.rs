@@ -1,0 +1,342 @@
+//! What goes over the wire: ports, topics, JSON objects and the bounds on their size.
+
+use crate::error::{AddressError, Refusal};
+use core::fmt;
+use lkas_core::messages::{DetectionFields, Lane, VehicleStateFields};
+use lkas_core::names::Name;
+use serde::Serialize;
+use serde_json::{Map, Number, Value};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use crate::decode::{decode_action, decode_parameter, decode_vehicle_status, decode_viewer_message, vehicle_state};
+
+/// The largest JSON object, in bytes.
+pub const MAX_JSON: usize = 64 * 1024;
+/// The largest JPEG, in bytes.
+pub const MAX_JPEG: usize = 16 * 1024 * 1024;
+/// The host that brokers bind and clients connect to unless told otherwise: this machine only.
+pub const DEFAULT_HOST: &str = "127.0.0.1";
+/// The first of the six ports unless told otherwise.
+pub const DEFAULT_BASE_PORT: u16 = 5557;
+
+/// Topic of action requests, on the way to the broker and from it to the simulation.
+pub const ACTION: &str = "action";
+/// Topic of parameter requests on the way to the broker. On the way to a server, the topic is the category's name.
+pub const PARAMETER: &str = "parameter";
+/// Topic of the simulation's vehicle status.
+pub const VEHICLE_STATUS: &str = "vehicle_status";
+
+/// What a broker broadcasts on its first port.
+///
+/// ZeroMQ matches topics by prefix, so none starts with another one: who subscribes to `state` gets nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Topic {
+    /// `frame`: camera pictures as JPEG.
+    Frame,
+    /// `detection`: lane lines.
+    Detection,
+    /// `state`: what the vehicle does.
+    State,
+    /// `telemetry`: whatever the system tells beyond that; an object of its choosing.
+    Telemetry,
+    /// `parameter_status`: whether a parameter was accepted, and the value in force.
+    ParameterStatus,
+    /// `action_status`: whether an action was accepted and delivered.
+    ActionStatus,
+}
+
+impl Topic {
+    /// Every topic.
+    pub const ALL: [Self; 6] =
+        [Self::Frame, Self::Detection, Self::State, Self::Telemetry, Self::ParameterStatus, Self::ActionStatus];
+
+    /// The topic's name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Frame => "frame",
+            Self::Detection => "detection",
+            Self::State => "state",
+            Self::Telemetry => "telemetry",
+            Self::ParameterStatus => "parameter_status",
+            Self::ActionStatus => "action_status",
+        }
+    }
+}
+
+/// Where a broker is: a host and six ports in a row. Two systems on one machine take different base ports.
+///
+/// ```
+/// use lkas_zmq::wire::Endpoint;
+/// let endpoint = Endpoint::default();
+/// assert_eq!((endpoint.broadcast_port(), endpoint.vehicle_status_port()), (5557, 5562));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// A name or an address; brokers also take `*` or `0.0.0.0` for every interface of the machine.
+    ///
+    /// There is no authentication: whoever reaches these ports can pause the simulation and change parameters.
+    pub host: String,
+    /// The first of the six ports, 1 to 65530.
+    pub base_port: u16,
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self { host: DEFAULT_HOST.to_owned(), base_port: DEFAULT_BASE_PORT }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, ports {} to {}", self.host, self.broadcast_port(), self.vehicle_status_port())
+    }
+}
+
+impl Endpoint {
+    /// This machine, at another base port.
+    #[must_use]
+    pub fn local(base_port: u16) -> Self {
+        Self { base_port, ..Self::default() }
+    }
+
+    /// Broadcasts to viewers; 5557 unless told otherwise.
+    #[must_use]
+    pub fn broadcast_port(&self) -> u16 {
+        self.base_port
+    }
+
+    /// Action requests from viewers; 5558 unless told otherwise.
+    #[must_use]
+    pub fn action_request_port(&self) -> u16 {
+        self.base_port.saturating_add(1)
+    }
+
+    /// Parameter requests from viewers; 5559 unless told otherwise.
+    #[must_use]
+    pub fn parameter_request_port(&self) -> u16 {
+        self.base_port.saturating_add(2)
+    }
+
+    /// Parameters forwarded to servers; 5560 unless told otherwise.
+    #[must_use]
+    pub fn parameter_port(&self) -> u16 {
+        self.base_port.saturating_add(3)
+    }
+
+    /// Actions forwarded to the simulation; 5561 unless told otherwise.
+    #[must_use]
+    pub fn action_port(&self) -> u16 {
+        self.base_port.saturating_add(4)
+    }
+
+    /// Vehicle status from the simulation; 5562 unless told otherwise.
+    #[must_use]
+    pub fn vehicle_status_port(&self) -> u16 {
+        self.base_port.saturating_add(5)
+    }
+
+    /// Whether the host and all six ports can be addresses.
+    ///
+    /// # Errors
+    /// A host with characters that no host has, or a base port of 0 or above 65530.
+    pub fn check(&self) -> Result<(), AddressError> {
+        let plausible = |c: char| c.is_ascii_alphanumeric() || "._-:*%".contains(c);
+        if self.host.is_empty() || self.host.len() > 255 || !self.host.chars().all(plausible) {
+            return Err(AddressError::Host { found: self.host.chars().take(64).collect() });
+        }
+        if self.base_port == 0 || self.base_port.checked_add(5).is_none() {
+            return Err(AddressError::Ports { base_port: self.base_port });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_ipv6(&self) -> bool {
+        self.host.contains(':')
+    }
+
+    pub(crate) fn address(&self, port: u16) -> String {
+        if self.is_ipv6() { format!("tcp://[{}]:{port}", self.host) } else { format!("tcp://{}:{port}", self.host) }
+    }
+}
+
+/// The object of a `frame`; the picture itself follows as a part of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct FrameHeader {
+    /// When the frame was captured, in seconds.
+    pub timestamp: f64,
+    /// The frame's number.
+    pub frame_id: u64,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Size of the JPEG in bytes. A broadcast sets it; a received frame has exactly as many bytes.
+    pub jpeg_size: u64,
+}
+
+/// The object of a `detection`: these keys and no others, because viewers drop a message with one too many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct DetectionMessage {
+    /// The line on the left of the vehicle.
+    pub left_lane: Option<Lane>,
+    /// The line on the right of the vehicle.
+    pub right_lane: Option<Lane>,
+    /// How long the detection took, in milliseconds.
+    pub processing_time_ms: f32,
+    /// The frame in which the lines were found.
+    pub frame_id: u64,
+}
+
+impl From<&DetectionFields> for DetectionMessage {
+    fn from(fields: &DetectionFields) -> Self {
+        Self {
+            left_lane: fields.left,
+            right_lane: fields.right,
+            processing_time_ms: fields.processing_time_ms,
+            frame_id: fields.frame_id,
+        }
+    }
+}
+
+/// A viewer's wish to change a parameter, as it was sent: not yet compared with the known parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterRequest {
+    /// The category named.
+    pub category: String,
+    /// The parameter named, by the key `parameter` or `name`.
+    pub parameter: String,
+    /// The value; `None` where it is NaN or infinite.
+    pub value: Option<f64>,
+    /// The whole object, with keys that this version does not know.
+    pub object: Map<String, Value>,
+}
+
+/// A wish to do something: `pause`, `resume`, `respawn`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActionRequest {
+    /// What to do.
+    pub action: Name,
+    /// Details, empty where there are none.
+    pub params: Map<String, Value>,
+    /// When it was asked for, in seconds of the sender's clock.
+    pub timestamp: Option<f64>,
+    /// The whole object, with keys that this version does not know.
+    pub object: Map<String, Value>,
+}
+
+/// The simulation's vehicle status, as it was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VehicleStatus {
+    /// The object, which viewers get exactly like this.
+    pub json: String,
+    /// Its numbers; `None` where one is missing or of the wrong kind, which does not keep viewers from getting it.
+    pub fields: Option<VehicleStateFields>,
+}
+
+/// The answer to a parameter request, on `parameter_status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ParameterStatus {
+    /// The category that was named.
+    pub category: String,
+    /// The parameter that was named.
+    pub parameter: String,
+    /// The value in force now; `None` if there is no such parameter.
+    pub value: Option<f64>,
+    /// Whether the value asked for, or the nearest one in range, is in force.
+    pub accepted: bool,
+    /// Why it was refused or changed.
+    pub reason: Option<String>,
+    /// When it was answered, in seconds since 1970.
+    pub timestamp: f64,
+}
+
+/// The answer to an action request, on `action_status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ActionStatus {
+    /// The action that was named.
+    pub action: String,
+    /// Whether it is one that the system knows.
+    pub accepted: bool,
+    /// Whether a simulation was subscribed when it was forwarded.
+    pub delivered: bool,
+    /// Why it was refused or not delivered.
+    pub reason: Option<String>,
+    /// When it was answered, in seconds since 1970.
+    pub timestamp: f64,
+}
+
+/// Something that a broker broadcasts.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ViewerMessage {
+    /// A camera picture.
+    Frame {
+        /// What the picture is.
+        header: FrameHeader,
+        /// The JPEG.
+        jpeg: Vec<u8>,
+    },
+    /// Lane lines.
+    Detection(DetectionMessage),
+    /// What the vehicle does, as the simulation sent it; [`vehicle_state`] reads its numbers.
+    State(Value),
+    /// Whatever the system tells beyond that.
+    Telemetry(Value),
+    /// Whether a parameter was accepted, and the value in force.
+    ParameterStatus(ParameterStatus),
+    /// Whether an action was accepted and delivered.
+    ActionStatus(ActionStatus),
+}
+
+impl ViewerMessage {
+    /// The topic on which it came.
+    #[must_use]
+    pub fn topic(&self) -> Topic {
+        match self {
+            Self::Frame { .. } => Topic::Frame,
+            Self::Detection(_) => Topic::Detection,
+            Self::State(_) => Topic::State,
+            Self::Telemetry(_) => Topic::Telemetry,
+            Self::ParameterStatus(_) => Topic::ParameterStatus,
+            Self::ActionStatus(_) => Topic::ActionStatus,
+        }
+    }
+}
+
+/// Seconds since 1970, which is what time stamps of commands and answers count.
+pub(crate) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Bytes of an object that is within bounds.
+pub(crate) fn encode<T: Serialize + ?Sized>(object: &T) -> Result<Vec<u8>, Refusal> {
+    let bytes = serde_json::to_vec(object).map_err(|error| Refusal::NotJson { why: error.to_string() })?;
+    if bytes.first() != Some(&b'{') {
+        return Err(Refusal::NotAnObject);
+    }
+    if bytes.len() > MAX_JSON { Err(Refusal::LargeObject { size: bytes.len() }) } else { Ok(bytes) }
+}
+
+/// A finite number for JSON, without a fraction where it has none: `OpenCV`, behind Python's detection servers, refuses
+/// 60.0 where it counts, while nothing refuses 60 where it measures.
+pub(crate) fn number(value: f64) -> Value {
+    // Up to here every integer is a floating-point number of its own, so that the conversion loses nothing.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value.abs() <= EXACT {
+        let whole = value as i64;
+        return Value::Number(Number::from(whole));
+    }
+    Number::from_f64(value).map_or(Value::Null, Value::Number)
+}
+
+/// The object of a parameter request.
+pub(crate) fn parameter_object(category: &str, parameter: &str, value: f64) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("category".to_owned(), Value::from(category));
+    object.insert("parameter".to_owned(), Value::from(parameter));
+    object.insert("name".to_owned(), Value::from(parameter));
+    object.insert("value".to_owned(), number(value));
+    object.insert("timestamp".to_owned(), Value::from(now()));
+    object
+}

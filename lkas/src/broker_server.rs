@@ -9,7 +9,8 @@ use crate::vitals::{Notice, VitalSigns, Vitals};
 use jpeg_encoder::{ColorType, Encoder};
 use lkas_core::messages::{ControlFields, DetectionFields, Image, ImageView, PixelFormat};
 use lkas_shm::{Channel, ControlChannel, DetectionChannel, ImageChannel, clock};
-use lkas_zmq::{Broker, BrokerOptions, FrameHeader, Topic};
+use lkas_zmq::wire::FrameHeader;
+use lkas_zmq::{Broker, BrokerOptions, Topic};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long to wait for viewers before looking at the channels again.
@@ -47,7 +48,7 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     let mut notice = Notice::None;
     say!("ports {} to {} of {}", options.broker_port, options.broker_port + 5, options.broker_host);
     while !stop.is_set() {
-        broker.wait(LOOK_EVERY)?;
+        broker.wait(LOOK_EVERY);
         broker.poll();
         if let Some(image) = frames.next(Duration::ZERO)? {
             vitals.now.taken += 1;

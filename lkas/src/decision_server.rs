@@ -6,13 +6,11 @@ use crate::feed::Feed;
 use crate::options::SystemOptions;
 use crate::say;
 use crate::stop::Stop;
+use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
 use lkas_core::messages::{Control, ControlFields, DetectionFields, Mode};
 use lkas_core::names::Category;
 use lkas_shm::{ControlChannel, DetectionChannel, Options, clock};
-use lkas_zmq::ParameterClient;
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How long to wait for a detection before looking at parameters and signals again.
@@ -30,15 +28,15 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     let mut writer = ControlChannel::create(&options.control_channel()?, Options::default())?;
     let mut vitals = VitalSigns::create(&options.vitals_channel("decision")?)?;
     let missed_before = vitals.now.missed;
-    let keeper = Rc::new(RefCell::new(LaneKeeper::new(DecisionParameters::default())));
-    let mut parameters = parameters(options, broadcast, &keeper)?;
+    let mut keeper = LaneKeeper::new(DecisionParameters::default());
+    let mut tuning = broadcast.then(|| Tuning::connect(options, Category::Decision)).transpose()?;
     // The last detection that could be used, and whether a stop for the lack of one is commanded.
     let mut last: Option<(Instant, DetectionFields)> = None;
     let mut stopping = false;
     say!("ready");
     while !stop.is_set() {
-        if let Some(parameters) = &mut parameters {
-            parameters.poll();
+        if let Some(tuning) = &mut tuning {
+            tuning.apply(|name, value| keeper.set(name, value))?;
         }
         let fields = match detections.next(PATIENCE)? {
             Some(detection) => {
@@ -61,7 +59,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
                     stopping = false;
                 }
                 let dt = before.map_or(0.0, |(_, before)| (fields.timestamp - before.timestamp) as f32);
-                let mut control = keeper.borrow_mut().decide(&fields, dt);
+                let mut control = keeper.decide(&fields, dt);
                 control.frame_id = fields.frame_id;
                 control.timestamp = fields.timestamp;
                 control.processing_time_ms = start.elapsed().as_secs_f32() * 1000.0;
@@ -88,23 +86,4 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
         vitals.publish_if_due();
     }
     Ok(())
-}
-
-fn parameters(
-    options: &SystemOptions,
-    broadcast: bool,
-    keeper: &Rc<RefCell<LaneKeeper>>,
-) -> Result<Option<ParameterClient>, Failure> {
-    if !broadcast {
-        return Ok(None);
-    }
-    let keeper = keeper.clone();
-    let client =
-        ParameterClient::connect(&options.endpoint(), Category::Decision, move |parameter, value| {
-            match keeper.borrow_mut().set(parameter.name, value) {
-                Ok(value) => say!("{} is {value}", parameter.name),
-                Err(error) => say!("{error}"),
-            }
-        })?;
-    Ok(Some(client))
 }

@@ -6,13 +6,11 @@ use crate::feed::Feed;
 use crate::options::SystemOptions;
 use crate::say;
 use crate::stop::Stop;
+use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
 use lkas_core::messages::{Detection, DetectionFields, Image};
 use lkas_core::names::Category;
 use lkas_shm::{DetectionChannel, ImageChannel, Options};
-use lkas_zmq::ParameterClient;
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How long to wait for a frame before looking at parameters and signals again.
@@ -27,16 +25,16 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     let mut writer = DetectionChannel::create(&options.detection_channel()?, Options::default())?;
     let mut vitals = VitalSigns::create(&options.vitals_channel("detection")?)?;
     let missed_before = vitals.now.missed;
-    let detector = Rc::new(RefCell::new(LaneDetector::new(DetectorParameters::default())));
-    let mut parameters = parameters(options, broadcast, &detector)?;
+    let mut detector = LaneDetector::new(DetectorParameters::default());
+    let mut tuning = broadcast.then(|| Tuning::connect(options, Category::Detection)).transpose()?;
     say!("ready");
     while !stop.is_set() {
-        if let Some(parameters) = &mut parameters {
-            parameters.poll();
+        if let Some(tuning) = &mut tuning {
+            tuning.apply(|name, value| detector.set(name, value))?;
         }
         if let Some(image) = frames.next(PATIENCE)? {
             vitals.now.taken += 1;
-            match detect(&image, &mut detector.borrow_mut()) {
+            match detect(&image, &mut detector) {
                 Some(fields) => {
                     vitals.now.both_lanes += u64::from(fields.left.is_some() && fields.right.is_some());
                     writer.publish(Detection::try_from(fields)?);
@@ -69,22 +67,4 @@ fn detect(image: &Image, detector: &mut LaneDetector) -> Option<DetectionFields>
         timestamp: image.timestamp(),
         processing_time_ms: start.elapsed().as_secs_f32() * 1000.0,
     })
-}
-
-fn parameters(
-    options: &SystemOptions,
-    broadcast: bool,
-    detector: &Rc<RefCell<LaneDetector>>,
-) -> Result<Option<ParameterClient>, Failure> {
-    if !broadcast {
-        return Ok(None);
-    }
-    let detector = detector.clone();
-    let client = ParameterClient::connect(&options.endpoint(), Category::Detection, move |parameter, value| {
-        match detector.borrow_mut().set(parameter.name, value) {
-            Ok(value) => say!("{} is {value}", parameter.name),
-            Err(error) => say!("{error}"),
-        }
-    })?;
-    Ok(Some(client))
 }

@@ -11,21 +11,22 @@
 //! Each process owns one channel in shared memory and reads the one before it; none needs another to be alive.
 #![forbid(unsafe_code)]
 
-mod broker_server;
+pub mod broker_server;
 pub mod cli;
 pub mod decision;
-mod decision_server;
-mod demo;
+pub mod decision_server;
+pub mod demo;
 pub mod detection;
-mod detection_server;
-mod feed;
+pub mod detection_server;
+pub mod feed;
 pub mod options;
 pub mod report;
-mod servers;
+pub mod servers;
 pub mod simulation;
-mod simulation_program;
-mod stop;
-mod supervisor;
+pub mod simulation_program;
+pub mod stop;
+pub mod supervisor;
+pub mod tuning;
 pub mod viewer;
 pub mod vitals;
 

@@ -90,7 +90,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
     let mut stepped = Instant::now();
     say!("camera {shape} at {} frames a second", options.fps);
     while !stop.is_set() {
-        simulation.obey(&mut world);
+        simulation.obey(&mut world)?;
         let left = next_frame.saturating_duration_since(Instant::now());
         simulation.receive(left)?;
         simulation.drive(&mut world, stepped.elapsed());
@@ -126,9 +126,9 @@ struct Simulation {
 
 impl Simulation {
     /// Does what was asked over the broker.
-    fn obey(&mut self, world: &mut World) {
-        let Some(link) = &mut self.link else { return };
-        while let Some(request) = link.actions.poll() {
+    fn obey(&mut self, world: &mut World) -> Result<(), Failure> {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        while let Some(request) = link.actions.poll()? {
             say!("{}", request.action);
             match request.action.as_str() {
                 "pause" => world.pause(),
@@ -140,6 +140,7 @@ impl Simulation {
                 other => say!("unknown action \"{other}\"; there are pause, resume and respawn"),
             }
         }
+        Ok(())
     }
 
     /// Waits for a control, at most `timeout`.

@@ -1,0 +1,45 @@
+//! Parameters that change while a server runs.
+
+use crate::Failure;
+use crate::options::SystemOptions;
+use crate::say;
+use lkas_core::NameError;
+use lkas_core::names::{Category, Parameter};
+use lkas_zmq::ParameterClient;
+use std::sync::mpsc::{Receiver, channel};
+
+/// The parameters of one server as they come from the broker.
+pub struct Tuning {
+    client: ParameterClient,
+    values: Receiver<(&'static Parameter, f64)>,
+}
+
+impl Tuning {
+    /// Connects to the broker, which need not be there yet.
+    ///
+    /// # Errors
+    /// The broker's address is not usable.
+    pub fn connect(options: &SystemOptions, category: Category) -> Result<Self, Failure> {
+        let (sender, values) = channel();
+        let client = ParameterClient::connect(&options.endpoint(), category, move |parameter, value| {
+            // The receiver lives as long as the client.
+            let _ = sender.send((parameter, value));
+        })?;
+        Ok(Self { client, values })
+    }
+
+    /// Hands what has come to `set`, and says what is in force now. Never waits.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn apply(&mut self, mut set: impl FnMut(&str, f64) -> Result<f64, NameError>) -> Result<(), Failure> {
+        self.client.poll()?;
+        for (parameter, value) in self.values.try_iter() {
+            match set(parameter.name, value) {
+                Ok(value) => say!("{} is {value}", parameter.name),
+                Err(error) => say!("{error}"),
+            }
+        }
+        Ok(())
+    }
+}

@@ -48,7 +48,8 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     let mut notice = Notice::None;
     say!("ports {} to {} of {}", options.broker_port, options.broker_port + 5, options.broker_host);
     while !stop.is_set() {
-        broker.wait(LOOK_EVERY);
+        // Whatever it was that ended the wait, everything is looked at.
+        let _ = broker.wait(LOOK_EVERY);
         broker.poll();
         if let Some(image) = frames.next(Duration::ZERO)? {
             vitals.now.taken += 1;
@@ -58,8 +59,8 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
                     Some(view) => {
                         jpeg.clear();
                         encode(&view, &mut jpeg)?;
-                        broker.broadcast_frame(&header(&image, &view, jpeg.len()), &jpeg);
-                        vitals.now.published += 1;
+                        let sent = broker.broadcast_frame(&header(&image, &view, jpeg.len()), &jpeg).is_sent();
+                        vitals.now.published += u64::from(sent);
                     }
                     None => vitals.now.torn += 1,
                 }
@@ -68,7 +69,8 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
         if let Some(detection) = detections.next(Duration::ZERO)? {
             if detection.is_whole() {
                 last_detection_ms = Some(detection.processing_time_ms());
-                broker.broadcast_detection(&DetectionFields::from(*detection));
+                // What nobody listens to, or has no room, is not worth repeating: the next one is newer.
+                let _ = broker.broadcast_detection(&DetectionFields::from(*detection));
             } else {
                 vitals.now.torn += 1;
             }
@@ -80,7 +82,7 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
             if control.is_whole() {
                 let latency_ms = control.time() as f64 * 1e-6 - control.timestamp() * 1e3;
                 let fields = ControlFields::from(*control);
-                broker.broadcast_telemetry(&telemetry(&fields, latency_ms, rate.get(), last_detection_ms, notice));
+                let _ = broker.broadcast_telemetry(&telemetry(&fields, latency_ms, rate.get(), last_detection_ms, notice));
             } else {
                 vitals.now.torn += 1;
             }

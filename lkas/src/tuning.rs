@@ -9,6 +9,7 @@ use lkas_zmq::ParameterClient;
 use std::sync::mpsc::{Receiver, channel};
 
 /// The parameters of one server as they come from the broker.
+#[derive(Debug)]
 pub struct Tuning {
     client: ParameterClient,
     values: Receiver<(&'static Parameter, f64)>,

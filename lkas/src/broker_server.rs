@@ -82,7 +82,8 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
             if control.is_whole() {
                 let latency_ms = control.time() as f64 * 1e-6 - control.timestamp() * 1e3;
                 let fields = ControlFields::from(*control);
-                let _ = broker.broadcast_telemetry(&telemetry(&fields, latency_ms, rate.get(), last_detection_ms, notice));
+                let _ =
+                    broker.broadcast_telemetry(&telemetry(&fields, latency_ms, rate.get(), last_detection_ms, notice));
             } else {
                 vitals.now.torn += 1;
             }

@@ -1,7 +1,7 @@
 //! The command lines of the three programs.
 
 use crate::demo::{self, DemoOptions};
-use crate::options::SystemOptions;
+use crate::options::{SystemOptions, remove_channels};
 use crate::servers::{self, ServerOptions};
 use crate::simulation_program::{self, SimulationOptions};
 use crate::stop::{self, Stop};
@@ -140,6 +140,8 @@ fn program(
         }
         run(system, &stop)
     })();
+    // Whoever of a system ends last leaves nothing behind.
+    remove_channels(system);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,7 +1,7 @@
 //! The whole system at once: simulation, detection, decision, broker and viewer, each a process of its own.
 
 use crate::Failure;
-use crate::options::{SystemOptions, remove_channels};
+use crate::options::SystemOptions;
 use crate::report::AllVitals;
 use crate::servers::{self, server};
 use crate::simulation_program::SimulationOptions;
@@ -67,8 +67,6 @@ pub fn run(system: &SystemOptions, options: &DemoOptions, stop: &Stop) -> Result
     watch.look();
     let filmed = watch.filmed();
     let report = watch.vitals.report(system, filmed, supervisor.restarts());
-    drop(watch);
-    remove_channels(system);
     result?;
     println!("\n\n  In {:.1} s:\n{report}\n", filmed.as_secs_f64());
     if let Some(path) = &options.report {

@@ -1,7 +1,7 @@
 //! `lkas` itself: detection and decision as processes of their own, and the broker if somebody shall watch.
 
 use crate::Failure;
-use crate::options::{SystemOptions, remove_channels};
+use crate::options::SystemOptions;
 use crate::stop::Stop;
 use crate::supervisor::{Plan, Supervisor};
 use core::time::Duration;
@@ -57,7 +57,5 @@ pub fn run(system: &SystemOptions, options: &ServerOptions, stop: &Stop) -> Resu
         supervisor.look()?;
         std::thread::sleep(Duration::from_millis(20));
     }
-    drop(supervisor);
-    remove_channels(system);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::feed::Feed;
-use crate::options::{SystemOptions, remove_channels};
+use crate::options::SystemOptions;
 use crate::say;
 use crate::simulation::{CameraOptions, LastControl, Replay, SafetyEvent, World, WorldOptions};
 use crate::stop::Stop;
@@ -107,8 +107,6 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         }
         simulation.report(&world);
     }
-    drop(simulation);
-    remove_channels(system);
     Ok(())
 }
 

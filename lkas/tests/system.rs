@@ -85,6 +85,13 @@ impl Demo {
         found
     }
 
+    /// The names of the system's segments in shared memory.
+    fn segments(&self) -> Vec<String> {
+        let names = std::fs::read_dir("/dev/shm").unwrap().flatten();
+        let names = names.map(|entry| entry.file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(&self.namespace)).collect()
+    }
+
     fn kill(&self, subcommand: &str) {
         let pids = self.processes(subcommand);
         assert_eq!(pids.len(), 1, "one {subcommand} process");
@@ -103,13 +110,7 @@ impl Demo {
         };
         assert!(status.success(), "{status}");
         assert_eq!(self.processes(""), [] as [u32; 0], "processes are left");
-        let left: Vec<_> = std::fs::read_dir("/dev/shm")
-            .unwrap()
-            .flatten()
-            .map(|entry| entry.file_name().into_string().unwrap())
-            .filter(|name| name.starts_with(&self.namespace))
-            .collect();
-        assert_eq!(left, [] as [&str; 0], "shared memory is left");
+        assert_eq!(self.segments(), [] as [&str; 0], "shared memory is left");
         let text = std::fs::read_to_string(&self.report).expect("a report");
         std::fs::remove_file(&self.report).unwrap();
         println!("{text}");
@@ -192,7 +193,7 @@ fn ctrl_c_ends_everything() {
 }
 
 #[test]
-fn a_killed_demo_leaves_no_process() {
+fn a_killed_demo_leaves_nothing() {
     let mut demo = Demo::start("killed", &["--no-viewer"]);
     demo.wait_for("driving: the first control arrived");
     assert_eq!(demo.processes("simulation").len(), 1);
@@ -203,6 +204,7 @@ fn a_killed_demo_leaves_no_process() {
         assert!(Instant::now() < deadline, "still there: {:?}", demo.processes(""));
         std::thread::sleep(Duration::from_millis(20));
     }
+    assert_eq!(demo.segments(), [] as [&str; 0], "shared memory is left");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use lkas_zmq::{Broker, BrokerOptions, Endpoint, Topic, ViewerClient, ViewerMessa
 use std::time::Instant;
 
 /// Longer than anything takes on a machine that is busy with other tests; a test that waits this long fails.
-pub const PATIENCE: Duration = Duration::from_secs(8);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// One wait within a loop that has a deadline.
 pub const MOMENT: Duration = Duration::from_millis(10);
 
@@ -107,11 +107,15 @@ pub fn subscriber(port: u16, topics: &[&str]) -> zmq::Socket {
     socket
 }
 
-/// A plain publisher to which the broker listens already.
-pub fn publisher(port: u16) -> zmq::Socket {
-    let socket = plain(zmq::XPUB, port);
-    assert_eq!(socket.poll(zmq::POLLIN, PATIENCE.as_millis() as i64), Ok(1), "the broker listens");
-    socket.recv_bytes(0).unwrap();
+/// A plain publisher to which the broker listens already. Its subscription comes when it is polled.
+#[track_caller]
+pub fn publisher(broker: &mut Broker, port: fn(&Endpoint) -> u16) -> zmq::Socket {
+    let socket = zmq::Context::new().socket(zmq::XPUB).unwrap();
+    socket.set_linger(0).unwrap();
+    // The broker's subscription is to be seen again when the connection had to be made anew.
+    socket.set_xpub_verbose(true).unwrap();
+    socket.connect(&format!("tcp://127.0.0.1:{}", port(broker.endpoint()))).unwrap();
+    assert_eq!(receive(broker, &socket), [b"\x01"]);
     socket
 }
 

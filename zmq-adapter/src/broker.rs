@@ -30,8 +30,10 @@ pub struct BrokerOptions {
     pub endpoint: Endpoint,
     /// Broadcasts that may wait in ZeroMQ for one viewer, 1 to 1000; more are dropped for that viewer, the newest first.
     ///
-    /// It bounds the memory that a slow viewer costs (in pictures, roughly a quarter of it) and how old its pictures
-    /// get. One mark serves all topics, so it must leave room for the eleven answers with which a viewer is greeted.
+    /// It bounds the memory that a slow viewer costs and how old its pictures get. One mark serves all topics, and
+    /// ZeroMQ counts messages that were taken as waiting until they are half a mark; so half of it must hold the eleven
+    /// answers with which a viewer is greeted. 24 unless told otherwise: a quarter of a second of frames, detections,
+    /// states and telemetry at 25 frames a second.
     pub viewer_mark: u16,
 }
 

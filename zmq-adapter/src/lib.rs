@@ -1,4 +1,57 @@
-//! Broker, broadcaster and clients of a lane keeping assist system over ZeroMQ.
+//! Broker, broadcaster and clients of a lane keeping assist system over ZeroMQ: pictures and lane lines to viewers,
+//! parameters and actions back.
+//!
+//! Use it between processes and machines, where a few milliseconds do not matter and peers come and go. Do not use it
+//! between camera, detection and decision on one machine: that is what the channels of `lkas-core` in shared memory are
+//! for. It speaks to the programs in Python that were written against the first implementation, unchanged.
+//!
+//! ```
+//! use core::time::Duration;
+//! use lkas_zmq::{Broker, BrokerOptions, Endpoint, Topic, ViewerClient, wire::FrameHeader};
+//! # for base_port in (32_000..32_700).step_by(6) {
+//! # let endpoint = Endpoint::local(base_port);
+//! # let Ok(free) = Broker::bind(BrokerOptions { endpoint: endpoint.clone(), ..Default::default() }) else { continue };
+//! # free.close();
+//! let mut broker = Broker::bind(BrokerOptions { endpoint: endpoint.clone(), ..Default::default() })?;
+//! broker.register_action("pause".parse()?, |request| println!("{} was asked for", request.action));
+//! let mut viewer = ViewerClient::connect(&endpoint)?; // usually in another process
+//! while !broker.has_viewers(Topic::Frame) {
+//!     broker.wait(Duration::from_millis(100));
+//!     broker.poll();
+//! }
+//! let header = FrameHeader { frame_id: 1, width: 800, height: 600, ..Default::default() };
+//! assert!(broker.broadcast_frame(&header, b"a JPEG").is_sent());
+//! println!("{:?}", viewer.next(Duration::from_secs(1))?);
+//! # break;
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Guarantees
+//! - No call waits for a peer, except those with a timeout. Closing does not either.
+//! - Nothing that arrives makes it panic. What is malformed is refused by name, counted, and the next message handled;
+//!   a part far beyond the bounds costs its sender the connection.
+//! - A command is not lost because the broker does not listen yet: [`ViewerClient`] keeps it until it does. Whether a
+//!   parameter or an action was accepted is answered, and whether a simulation was there to get it.
+//! - A server that subscribes gets the last accepted values of its parameters, a viewer all values in force.
+//! - A viewer that does not keep up hinders nobody, and what waits for it is bounded.
+//! - A client finds its broker again after either side, or the network, was gone.
+//!
+//! # Costs
+//! Each broker and each client has a ZeroMQ context of its own, which is two background threads. A broadcast frame is
+//! copied once, and by the kernel for each viewer; a received one once more. Every object is parsed once where it
+//! enters. libzmq is built from source: a C++ compiler is needed.
+//!
+//! # Limits
+//! - No authentication and no encryption: whoever reaches the ports can send commands, and a hostile peer can take
+//!   others' subscriptions out of the count or fill the memory with a message of endless parts. It binds to this machine
+//!   only, unless told otherwise.
+//! - Delivery is at most once. A broken connection loses what was under way; no answer on `action_status` or
+//!   `parameter_status` within a moment means that.
+//! - ZeroMQ drops the newest messages for a slow peer, and does not say so. How old the oldest one is that waits is
+//!   bounded by [`BrokerOptions::viewer_mark`], about 128 KiB in the sender's kernel, and whatever the viewer allows at
+//!   its own end. `ZMQ_CONFLATE` is no way out: it tears multipart messages apart. [`ViewerClient`] skips to the newest.
+//! - Host names are looked up by ZeroMQ's thread; closing waits for a look-up under way. Addresses have no such wait.
 #![forbid(unsafe_code)]
 
 mod broadcaster;

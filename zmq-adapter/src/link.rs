@@ -1,15 +1,34 @@
 //! A client's socket: connected to one port of a broker, for as long as the client lives.
+//!
+//! ZeroMQ connects anew by itself when a connection breaks, but not when the peer broke the protocol or sent a part that
+//! is too large: then the socket stays deaf for ever. So a link watches its socket's events, and opens another one
+//! if a lost connection has not come back.
 
 use crate::clients::MAX_PER_CALL;
 use crate::error::{ConnectError, ReceiveError};
 use crate::socket::{self, Kind, Listeners};
 use crate::wire::Endpoint;
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::time::Instant;
 
+/// How long ZeroMQ has to connect anew by itself.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Names of the in-process addresses on which sockets report their events: one for each.
+static MONITORS: AtomicU64 = AtomicU64::new(0);
+
 pub(crate) struct Link {
     socket: zmq::Socket,
+    events: zmq::Socket,
+    /// Since when there is no connection, if there was one before.
+    lost: Option<Instant>,
     listeners: Listeners,
+    topics: Vec<&'static str>,
+    kind: Kind,
+    context: zmq::Context,
+    ipv6: bool,
+    address: String,
 }
 
 impl Link {
@@ -32,44 +51,87 @@ impl Link {
         topics: &[&'static str],
     ) -> Result<Self, ConnectError> {
         endpoint.check()?;
-        let address = endpoint.address(port);
-        let open = || {
-            let socket = kind.open(context, endpoint.is_ipv6())?;
-            if kind.socket == zmq::SUB {
-                for topic in topics {
-                    socket.set_subscribe(topic.as_bytes())?;
-                }
-            }
-            socket.connect(&address)?;
-            Ok(socket)
-        };
-        match open() {
-            Ok(socket) => Ok(Self { socket, listeners: Listeners::new(topics) }),
+        let (address, ipv6) = (endpoint.address(port), endpoint.is_ipv6());
+        match open(context, kind, ipv6, &address, topics) {
+            Ok((socket, events)) => Ok(Self {
+                socket,
+                events,
+                lost: None,
+                listeners: Listeners::new(topics),
+                topics: topics.to_vec(),
+                kind,
+                context: context.clone(),
+                ipv6,
+                address,
+            }),
             Err(source) => Err(ConnectError::Socket { address, source }),
         }
     }
 
-    pub(crate) fn socket(&self) -> &zmq::Socket {
-        &self.socket
+    /// A receiver subscribes to a topic as well.
+    pub(crate) fn subscribe(&mut self, topic: &'static str) -> zmq::Result<()> {
+        self.socket.set_subscribe(topic.as_bytes())?;
+        self.topics.push(topic);
+        Ok(())
+    }
+
+    /// A receiver takes back all its subscriptions to a topic: ZeroMQ counts them.
+    pub(crate) fn unsubscribe(&mut self, topic: &'static str) -> zmq::Result<()> {
+        while let Some(index) = self.topics.iter().position(|known| *known == topic) {
+            self.socket.set_unsubscribe(topic.as_bytes())?;
+            self.topics.swap_remove(index);
+        }
+        Ok(())
     }
 
     /// What `decode` makes of the next message; `None` if there is none now.
     pub(crate) fn take<T>(&mut self, decode: impl FnOnce(&[&[u8]]) -> T) -> Result<Option<T>, ReceiveError> {
-        let parts = socket::receive(&self.socket).map_err(|source| ReceiveError { source })?;
-        Ok(parts.map(|parts| decode(&socket::slices(&parts))))
+        let parts = match self.receive() {
+            Ok(None) => self.watch().and_then(|()| self.receive()),
+            received => received,
+        };
+        match parts {
+            Ok(parts) => Ok(parts.map(|parts| decode(&socket::slices(&parts)))),
+            Err(source) => Err(ReceiveError { source }),
+        }
     }
 
+    fn receive(&self) -> zmq::Result<Option<Vec<zmq::Message>>> {
+        socket::receive(&self.socket)
+    }
+
+    /// Follows the connection, and opens another socket if it is lost for good.
+    fn watch(&mut self) -> zmq::Result<()> {
+        while let Some(parts) = socket::receive(&self.events)? {
+            // The event's number comes first, in the byte order of this machine.
+            if let Some(&[low, high, ..]) = parts.first().map(|part| &**part) {
+                let is_lost = u16::from_ne_bytes([low, high]) == zmq::SocketEvent::DISCONNECTED.to_raw();
+                self.lost = is_lost.then(Instant::now);
+            }
+        }
+        if self.lost.is_some_and(|since| since.elapsed() >= GRACE) {
+            let (socket, events) = open(&self.context, self.kind, self.ipv6, &self.address, &self.topics)?;
+            (self.socket, self.events, self.lost) = (socket, events, None);
+            self.listeners = Listeners::new(&self.topics);
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to do; whether there may be something to receive.
     pub(crate) fn wait(&mut self, timeout: Duration) -> Result<bool, ReceiveError> {
-        socket::wait(&[&self.socket], timeout).map_err(|source| ReceiveError { source })
+        wait_for_any(&[self], timeout)
     }
 
     /// A sender takes note of who listens.
     pub(crate) fn service(&mut self) -> Result<(), ReceiveError> {
-        for _ in 0..MAX_PER_CALL {
-            let Some(parts) = socket::receive(&self.socket).map_err(|source| ReceiveError { source })? else { break };
-            self.listeners.note(&parts);
-        }
-        Ok(())
+        let mut service = || {
+            for _ in 0..MAX_PER_CALL {
+                let Some(parts) = self.receive()? else { break };
+                self.listeners.note(&parts);
+            }
+            self.watch()
+        };
+        service().map_err(|source| ReceiveError { source })
     }
 
     /// Whether the broker listened to all topics when this was last serviced.
@@ -92,4 +154,41 @@ impl Link {
     pub(crate) fn send(&self, parts: &[&[u8]]) -> zmq::Result<()> {
         socket::send(&self.socket, parts)
     }
+}
+
+/// Waits until there is something to do on one of the links; `false` after `timeout`, or earlier on a signal or for the
+/// sake of a connection.
+pub(crate) fn wait_for_any(links: &[&Link], timeout: Duration) -> Result<bool, ReceiveError> {
+    let sockets: Vec<_> = links.iter().flat_map(|link| [&link.socket, &link.events]).collect();
+    let is_lost = links.iter().any(|link| link.lost.is_some());
+    socket::wait(&sockets, if is_lost { timeout.min(GRACE) } else { timeout }).map_err(|source| ReceiveError { source })
+}
+
+/// A connected socket, and one that receives its events.
+fn open(
+    context: &zmq::Context,
+    kind: Kind,
+    ipv6: bool,
+    address: &str,
+    topics: &[&'static str],
+) -> zmq::Result<(zmq::Socket, zmq::Socket)> {
+    let socket = kind.open(context, ipv6)?;
+    // Otherwise a sender would not be told that its peer is gone, and send into nothing. A receiver, on the other hand,
+    // would subscribe only when it is polled next.
+    socket.set_immediate(kind.socket == zmq::XPUB)?;
+    let watched = [zmq::SocketEvent::CONNECTED, zmq::SocketEvent::DISCONNECTED];
+    let monitor = format!("inproc://events-{}", MONITORS.fetch_add(1, Ordering::Relaxed));
+    socket.monitor(&monitor, watched.into_iter().map(|event| i32::from(event.to_raw())).sum())?;
+    let events = context.socket(zmq::PAIR)?;
+    events.set_linger(0)?;
+    // No mark: ZeroMQ's own thread would wait for a client that is not polled.
+    events.set_rcvhwm(0)?;
+    events.connect(&monitor)?;
+    if kind.socket == zmq::SUB {
+        for topic in topics {
+            socket.set_subscribe(topic.as_bytes())?;
+        }
+    }
+    socket.connect(address)?;
+    Ok((socket, events))
 }

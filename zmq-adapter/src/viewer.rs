@@ -3,8 +3,8 @@
 use crate::clients::MAX_PER_CALL;
 use crate::decode::decode_viewer_message;
 use crate::error::{ConnectError, ReceiveError, SendError};
-use crate::link::Link;
-use crate::socket::{self, Arrivals, Kind};
+use crate::link::{self, Link};
+use crate::socket::{Arrivals, Kind};
 use crate::wire::{self, ACTION, Endpoint, MAX_JPEG, PARAMETER, Topic, ViewerMessage};
 use core::fmt;
 use core::time::Duration;
@@ -89,7 +89,7 @@ impl ViewerClient {
     /// # Errors
     /// The socket failed.
     pub fn subscribe(&mut self, topic: Topic) -> Result<(), ReceiveError> {
-        self.broadcasts.socket().set_subscribe(topic.name().as_bytes()).map_err(|source| ReceiveError { source })
+        self.broadcasts.subscribe(topic.name()).map_err(|source| ReceiveError { source })
     }
 
     /// Takes back a subscription to a topic. What has arrived already is still returned.
@@ -97,7 +97,7 @@ impl ViewerClient {
     /// # Errors
     /// The socket failed.
     pub fn unsubscribe(&mut self, topic: Topic) -> Result<(), ReceiveError> {
-        self.broadcasts.socket().set_unsubscribe(topic.name().as_bytes()).map_err(|source| ReceiveError { source })
+        self.broadcasts.unsubscribe(topic.name()).map_err(|source| ReceiveError { source })
     }
 
     /// The next message; `None` if there is none within `timeout`, or on a signal.
@@ -119,14 +119,8 @@ impl ViewerClient {
             if left.is_zero() {
                 return Ok(None);
             }
-            self.wait(left)?;
+            link::wait_for_any(&[&self.broadcasts, &self.actions, &self.parameters], left)?;
         }
-    }
-
-    fn wait(&mut self, timeout: Duration) -> Result<(), ReceiveError> {
-        let sockets = [self.broadcasts.socket(), self.actions.socket(), self.parameters.socket()];
-        socket::wait(&sockets, timeout).map_err(|source| ReceiveError { source })?;
-        Ok(())
     }
 
     fn receive(&mut self) -> Result<(), ReceiveError> {
@@ -202,8 +196,7 @@ impl ViewerClient {
             if self.is_connected() || left.is_zero() {
                 return Ok(self.is_connected());
             }
-            let sockets = [self.actions.socket(), self.parameters.socket()];
-            socket::wait(&sockets, left).map_err(|source| ReceiveError { source })?;
+            link::wait_for_any(&[&self.actions, &self.parameters], left)?;
         }
     }
 

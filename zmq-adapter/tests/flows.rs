@@ -1,0 +1,414 @@
+//! Each flow from end to end, over real sockets.
+
+mod support;
+
+use core::time::Duration;
+use lkas_core::messages::{DetectionFields, Lane, VehicleStateFields};
+use lkas_core::names::{Category, Name, PARAMETERS, Parameter};
+use lkas_zmq::wire::{ActionStatus, FrameHeader, ParameterStatus, vehicle_state};
+use lkas_zmq::{
+    ActionClient, BindError, Broadcast, Broker, BrokerOptions, Endpoint, ParameterClient, Refusal, SendError, Topic,
+    VehicleStatusClient, ViewerClient, ViewerMessage,
+};
+use serde_json::{Value, json};
+use std::sync::mpsc;
+use std::time::Instant;
+use support::{MOMENT, bind, broker, free_endpoint, next, poll_until, publisher, receive, subscriber, until, viewer};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn parameter_status(message: ViewerMessage) -> Option<ParameterStatus> {
+    match message {
+        ViewerMessage::ParameterStatus(status) => Some(status),
+        _ => None,
+    }
+}
+
+fn action_status(message: ViewerMessage) -> Option<ActionStatus> {
+    match message {
+        ViewerMessage::ActionStatus(status) => Some(status),
+        _ => None,
+    }
+}
+
+/// The answer on this parameter that is not the greeting.
+fn answer(broker: &mut Broker, viewer: &mut ViewerClient, parameter: &str) -> ParameterStatus {
+    next("an answer", broker, viewer, |message| {
+        parameter_status(message).filter(|status| {
+            status.parameter == parameter && !status.reason.as_ref().is_some_and(|reason| reason.contains("default"))
+        })
+    })
+}
+
+fn keys(object: &Value) -> Vec<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn a_frame_arrives_as_it_was_sent_and_only_if_somebody_is_subscribed() {
+    let mut broker = broker();
+    let header = FrameHeader { timestamp: 1.5, frame_id: 7, width: 800, height: 600, jpeg_size: 0 };
+    assert_eq!(broker.broadcast_frame(&header, b"jpeg"), Broadcast::NoListener);
+    let python = subscriber(broker.endpoint().broadcast_port(), &["fr"]);
+    poll_until("a viewer", &mut broker, |broker| broker.has_viewers(Topic::Frame));
+    assert!(!broker.has_viewers(Topic::Detection));
+    assert_eq!(broker.broadcast_frame(&header, b"jpeg"), Broadcast::Sent);
+    let parts = receive(&mut broker, &python);
+    let object: Value = serde_json::from_slice(&parts[1]).unwrap();
+    assert_eq!((parts.len(), &parts[0][..], &parts[2][..]), (3, &b"frame"[..], &b"jpeg"[..]));
+    assert_eq!(object, json!({"timestamp": 1.5, "frame_id": 7, "width": 800, "height": 600, "jpeg_size": 4}));
+
+    let mut viewer = viewer(&mut broker);
+    assert_eq!(broker.broadcast_frame(&header, b"another"), Broadcast::Sent);
+    let (header, jpeg) = next("the frame", &mut broker, &mut viewer, |message| match message {
+        ViewerMessage::Frame { header, jpeg } => Some((header, jpeg)),
+        _ => None,
+    });
+    assert_eq!((header.frame_id, header.jpeg_size, &jpeg[..]), (7, 7, &b"another"[..]));
+
+    drop((python, viewer));
+    poll_until("they left", &mut broker, |broker| !broker.has_viewers(Topic::Frame));
+    let frames = &broker.statistics().broadcasts[&Topic::Frame];
+    assert_eq!((frames.sent, frames.no_listener, frames.dropped), (2, 1, 0));
+}
+
+#[test]
+fn a_detection_has_exactly_the_keys_that_viewers_expect() {
+    let mut broker = broker();
+    let python = subscriber(broker.endpoint().broadcast_port(), &["detection"]);
+    poll_until("a viewer", &mut broker, |broker| broker.has_viewers(Topic::Detection));
+    let lane = Lane { x1: 1.0, y1: 2.0, x2: 3.5, y2: 4.0, confidence: 0.5 };
+    let fields =
+        DetectionFields { left: Some(lane), frame_id: 9, processing_time_ms: 2.5, width: 800, ..Default::default() };
+    assert!(broker.broadcast_detection(&fields).is_sent());
+    let parts = receive(&mut broker, &python);
+    assert_eq!((parts.len(), &parts[0][..]), (2, &b"detection"[..]));
+    let object: Value = serde_json::from_slice(&parts[1]).unwrap();
+    let left = json!({"x1": 1.0, "y1": 2.0, "x2": 3.5, "y2": 4.0, "confidence": 0.5});
+    assert_eq!(object, json!({"left_lane": left, "right_lane": null, "processing_time_ms": 2.5, "frame_id": 9}));
+
+    let wild = DetectionFields { processing_time_ms: f32::NAN, ..Default::default() };
+    assert!(matches!(broker.broadcast_detection(&wild), Broadcast::Dropped(Refusal::Message(_))));
+    assert_eq!(broker.statistics().broadcasts[&Topic::Detection].dropped, 1);
+}
+
+#[test]
+fn vehicle_status_becomes_state_to_the_byte() {
+    let mut broker = broker();
+    let python = subscriber(broker.endpoint().broadcast_port(), &["state"]);
+    poll_until("a viewer", &mut broker, |broker| broker.has_viewers(Topic::State));
+    let simulation = publisher(&mut broker, Endpoint::vehicle_status_port);
+    let object = br#"{"steering": -0.5, "throttle": 1, "brake":0.0,  "speed_kmh": 60, "position": [1, 2.5, 3],
+        "rotation": null, "paused": false}"#;
+    simulation.send_multipart([&b"vehicle_status"[..], object], 0).unwrap();
+    assert_eq!(receive(&mut broker, &python), [b"state".to_vec(), object.to_vec()]);
+    let last = broker.last_state().unwrap();
+    let fields = last.status.fields.unwrap();
+    assert_eq!((fields.throttle, fields.speed_kmh, fields.position), (1.0, 60.0, Some([1.0, 2.5, 3.0])));
+    assert_eq!((fields.rotation, fields.paused), (None, Some(false)));
+    assert!(last.received.elapsed() < support::PATIENCE);
+    assert_eq!((broker.statistics().states.received, broker.statistics().states.forwarded), (1, 1));
+}
+
+#[test]
+fn our_own_vehicle_status_and_state_have_exactly_the_keys_that_viewers_expect() {
+    let mut broker = broker();
+    let mut viewer = viewer(&mut broker);
+    let mut simulation = VehicleStatusClient::connect(broker.endpoint()).unwrap();
+    poll_until("the broker listens", &mut broker, |_| simulation.wait_connected(MOMENT).unwrap());
+    let fields = VehicleStateFields { speed_kmh: 42.0, rotation: Some([1.0, 2.0, 3.0]), ..Default::default() };
+    assert!(simulation.send(&fields).unwrap());
+    let state = |message| match message {
+        ViewerMessage::State(object) => Some(object),
+        _ => None,
+    };
+    let expected = ["brake", "paused", "position", "rotation", "speed_kmh", "steering", "throttle"];
+    for round in 0..2 {
+        let object = next("the state", &mut broker, &mut viewer, state);
+        let mut found = keys(&object);
+        found.sort_unstable();
+        assert_eq!(found, expected, "{round}");
+        assert_eq!(vehicle_state(&object), Some(fields));
+        assert!(broker.broadcast_state(&fields).is_sent());
+    }
+    let wild = VehicleStateFields { speed_kmh: f32::INFINITY, ..Default::default() };
+    assert!(matches!(simulation.send(&wild), Err(SendError::Refused(_))));
+    assert!(!broker.broadcast_state(&wild).is_sent());
+}
+
+#[test]
+fn telemetry_is_any_bounded_object() {
+    let mut broker = broker();
+    let mut viewer = viewer(&mut broker);
+    let object = json!({"departure": "centred", "nested": {"numbers": [1, 2.5, null]}});
+    assert!(broker.broadcast_telemetry(&object).is_sent());
+    let arrived = next("telemetry", &mut broker, &mut viewer, |message| match message {
+        ViewerMessage::Telemetry(object) => Some(object),
+        _ => None,
+    });
+    assert_eq!(arrived, object);
+    assert_eq!(broker.broadcast_telemetry(&[1, 2]), Broadcast::Dropped(Refusal::NotAnObject));
+    let large = json!({"text": "x".repeat(lkas_zmq::wire::MAX_JSON)});
+    assert!(matches!(broker.broadcast_telemetry(&large), Broadcast::Dropped(Refusal::LargeObject { .. })));
+}
+
+#[test]
+fn a_parameter_reaches_its_server_and_is_answered() {
+    let mut broker = broker();
+    let mut viewer = viewer(&mut broker);
+    let (told, heard) = mpsc::channel();
+    let mut server = ParameterClient::connect(broker.endpoint(), Category::Decision, move |parameter, value| {
+        told.send((parameter.name, value)).unwrap();
+    })
+    .unwrap();
+    viewer.send_parameter(Category::Decision, "kp", 0.75).unwrap();
+    let status = answer(&mut broker, &mut viewer, "kp");
+    assert_eq!((status.value, status.accepted, status.reason), (Some(0.75), true, None));
+    assert_eq!(status.category, "decision");
+    poll_until("the server is told", &mut broker, |_| {
+        server.wait(MOMENT).unwrap();
+        server.poll().unwrap() > 0
+    });
+    assert_eq!(heard.try_recv(), Ok(("kp", 0.75)));
+
+    viewer.send_parameter(Category::Decision, "kp", 99.0).unwrap();
+    let status = answer(&mut broker, &mut viewer, "kp");
+    assert_eq!((status.value, status.accepted), (Some(2.0), true));
+    assert!(status.reason.unwrap().contains("99"));
+    assert_eq!(broker.parameter(Parameter::find(Category::Decision, "kp").unwrap()), 2.0);
+
+    assert!(matches!(viewer.send_parameter(Category::Decision, "canny_low", 1.0), Err(SendError::Refused(_))));
+    assert!(matches!(viewer.send_parameter(Category::Decision, "kp", f64::NAN), Err(SendError::Refused(_))));
+    assert_eq!(server.arrivals().refused, 0);
+}
+
+#[test]
+fn a_parameter_keeps_all_keys_and_gets_both_names() {
+    let mut broker = broker();
+    let server = subscriber(broker.endpoint().parameter_port(), &["detection"]);
+    let viewer = publisher(&mut broker, Endpoint::parameter_request_port);
+    // Polled until the subscription is known: nothing is replayed, since nothing was accepted.
+    poll_until("the server", &mut broker, |broker| broker.statistics().subscriptions.received >= 1);
+    for (sent, value) in [
+        (
+            json!({"category": "detection", "parameter": "canny_low", "value": 60, "timestamp": 1, "who": "me"}),
+            json!(60),
+        ),
+        (
+            json!({"category": "detection", "name": "canny_low", "value": 60.0, "timestamp": 1, "who": "me"}),
+            json!(60.0),
+        ),
+        (
+            json!({"category": "detection", "name": "canny_low", "value": 999.0, "timestamp": 1, "who": "me"}),
+            json!(150),
+        ),
+    ] {
+        viewer.send_multipart([b"parameter".to_vec(), sent.to_string().into_bytes()], 0).unwrap();
+        let parts = receive(&mut broker, &server);
+        assert_eq!((parts.len(), &parts[0][..]), (2, &b"detection"[..]));
+        let object: Value = serde_json::from_slice(&parts[1]).unwrap();
+        let expected = json!({"category": "detection", "parameter": "canny_low", "name": "canny_low", "value": value,
+            "timestamp": 1, "who": "me"});
+        assert_eq!(object, expected);
+    }
+}
+
+#[test]
+fn a_server_that_restarts_gets_the_values_in_force() {
+    let mut broker = broker();
+    assert_eq!(broker.set_parameter(Category::Detection, "canny_low", 20.0), Ok(20.0));
+    assert_eq!(broker.set_parameter(Category::Detection, "canny_low", 30.0), Ok(30.0));
+    assert_eq!(broker.set_parameter(Category::Detection, "smoothing_factor", 7.0), Ok(1.0));
+    assert_eq!(broker.set_parameter(Category::Decision, "kd", 0.5), Ok(0.5));
+    assert!(broker.set_parameter(Category::Decision, "nothing", 0.5).is_err());
+    assert_eq!(broker.set_parameter(Category::Decision, "kp", f64::NAN), Err(Refusal::NotFinite));
+    // One stays, so that a second subscription to a topic that has one is seen, too.
+    let _stays = subscriber(broker.endpoint().parameter_port(), &["detection"]);
+    poll_until("the first", &mut broker, |broker| broker.statistics().subscriptions.received == 1);
+    for _ in 0..2 {
+        let (told, heard) = mpsc::channel();
+        let mut server = ParameterClient::connect(broker.endpoint(), Category::Detection, move |parameter, value| {
+            told.send((parameter.name, value)).unwrap();
+        })
+        .unwrap();
+        let mut values = 0;
+        poll_until("the values", &mut broker, |_| {
+            values += server.poll().unwrap();
+            values >= 2
+        });
+        let mut heard: Vec<_> = heard.try_iter().collect();
+        heard.sort_by_key(|(name, _)| *name);
+        assert_eq!(heard, [("canny_low", 30.0), ("smoothing_factor", 1.0)]);
+    }
+}
+
+#[test]
+fn a_new_viewer_is_told_all_values_in_force() {
+    let mut broker = broker();
+    broker.set_parameter(Category::Decision, "kp", 1.25).unwrap();
+    for _ in 0..2 {
+        let mut viewer = viewer(&mut broker);
+        let mut told = Vec::new();
+        while told.len() < PARAMETERS.len() {
+            let status = next("a value", &mut broker, &mut viewer, parameter_status);
+            assert!(status.accepted);
+            told.push((status.parameter, status.value));
+        }
+        for parameter in PARAMETERS {
+            let value = if parameter.name == "kp" { 1.25 } else { parameter.default };
+            assert!(told.contains(&(parameter.name.to_owned(), Some(value))), "{} in {told:?}", parameter.name);
+        }
+    }
+}
+
+#[test]
+fn an_action_is_handled_forwarded_and_answered() {
+    let mut broker = broker();
+    let (told, heard) = mpsc::channel();
+    broker.register_action(name("pause"), move |request| told.send(request.clone()).unwrap());
+    let mut viewer = viewer(&mut broker);
+
+    viewer.send_action(&name("pause")).unwrap();
+    let status = next("an answer", &mut broker, &mut viewer, action_status);
+    assert_eq!((status.action.as_str(), status.accepted, status.delivered), ("pause", true, false));
+    assert_eq!(status.reason.as_deref(), Some("no simulation is subscribed"));
+    assert_eq!(heard.try_iter().count(), 1);
+
+    let mut simulation = ActionClient::connect(broker.endpoint()).unwrap();
+    let before = broker.statistics().subscriptions.received;
+    poll_until("the simulation", &mut broker, |broker| broker.statistics().subscriptions.received > before);
+    viewer.send_action_with(&name("pause"), json!({"for": 3}).as_object().unwrap().clone()).unwrap();
+    let status = next("an answer", &mut broker, &mut viewer, action_status);
+    assert_eq!((status.accepted, status.delivered, status.reason), (true, true, None));
+    let request = until("the action", || {
+        simulation.wait(MOMENT).unwrap();
+        simulation.poll().unwrap()
+    });
+    assert_eq!((request.action.as_str(), &request.params["for"]), ("pause", &json!(3)));
+    assert_eq!(heard.try_recv().unwrap().params, request.params);
+
+    viewer.send_action(&name("explode")).unwrap();
+    let status = next("an answer", &mut broker, &mut viewer, action_status);
+    assert_eq!((status.action.as_str(), status.accepted, status.delivered), ("explode", false, false));
+    assert!(status.reason.unwrap().contains("explode"));
+    assert_eq!(simulation.poll().unwrap(), None);
+    let actions = broker.statistics().actions;
+    assert_eq!((actions.received, actions.forwarded, actions.refused), (3, 1, 1));
+    assert_eq!(actions.last_refusal, Some(Refusal::UnknownAction { action: "explode".to_owned() }));
+}
+
+#[test]
+fn an_action_without_params_and_timestamp_gets_them() {
+    let mut broker = broker();
+    broker.register_action(name("respawn"), |_| ());
+    let simulation = subscriber(broker.endpoint().action_port(), &["action"]);
+    let viewer = publisher(&mut broker, Endpoint::action_request_port);
+    poll_until("the simulation", &mut broker, |broker| broker.statistics().subscriptions.received == 1);
+    viewer.send_multipart([&b"action"[..], br#"{"action": "respawn", "who": "me"}"#], 0).unwrap();
+    let parts = receive(&mut broker, &simulation);
+    let object: Value = serde_json::from_slice(&parts[1]).unwrap();
+    assert_eq!(parts[0], b"action");
+    assert_eq!((&object["action"], &object["params"], &object["who"]), (&json!("respawn"), &json!({}), &json!("me")));
+    assert!(object["timestamp"].is_f64());
+}
+
+#[test]
+fn commands_from_before_the_broker_are_not_lost() {
+    let endpoint = free_endpoint();
+    let mut viewer = ViewerClient::connect(&endpoint).unwrap();
+    assert!(!viewer.wait_connected(Duration::ZERO).unwrap());
+    viewer.send_action(&name("pause")).unwrap();
+    viewer.send_action(&name("resume")).unwrap();
+    viewer.send_parameter(Category::Decision, "kp", 0.25).unwrap();
+    viewer.send_parameter(Category::Decision, "kp", 0.5).unwrap();
+    viewer.send_parameter(Category::Detection, "canny_low", 9.0).unwrap();
+    for _ in 2..16 {
+        viewer.send_action(&name("pause")).unwrap();
+    }
+    assert_eq!(viewer.send_action(&name("pause")), Err(SendError::Full { kept: 16 }));
+
+    let mut broker = bind(&endpoint);
+    let (told, heard) = mpsc::channel();
+    for action in ["pause", "resume"] {
+        let told = told.clone();
+        broker.register_action(name(action), move |request| told.send(request.action.to_string()).unwrap());
+    }
+    poll_until("the commands", &mut broker, |broker| {
+        viewer.next(MOMENT).unwrap();
+        let statistics = broker.statistics();
+        statistics.actions.received == 16 && statistics.parameters.received == 2
+    });
+    assert_eq!(heard.try_iter().take(3).collect::<Vec<_>>(), ["pause", "resume", "pause"]);
+    assert_eq!(broker.parameter(Parameter::find(Category::Decision, "kp").unwrap()), 0.5);
+    assert_eq!(broker.parameter(Parameter::find(Category::Detection, "canny_low").unwrap()), 9.0);
+    assert_eq!(viewer.expired(), 0);
+}
+
+#[test]
+fn a_first_command_to_a_running_broker_is_not_lost_either() {
+    let mut broker = broker();
+    for round in 1..=10 {
+        let mut viewer = ViewerClient::connect_to(broker.endpoint(), &[]).unwrap();
+        viewer.send_parameter(Category::Decision, "kp", 0.5).unwrap();
+        poll_until("the command", &mut broker, |broker| {
+            assert_eq!(viewer.next(Duration::ZERO).unwrap(), None);
+            broker.statistics().parameters.received == round
+        });
+    }
+}
+
+#[test]
+fn ports_in_use_are_named_and_what_was_bound_before_is_released() {
+    let endpoint = free_endpoint();
+    let last = std::net::TcpListener::bind(("127.0.0.1", endpoint.vehicle_status_port())).unwrap();
+    let options = BrokerOptions { endpoint: endpoint.clone(), ..Default::default() };
+    let error = Broker::bind(options.clone()).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, BindError::InUse { .. }), "{error:?}");
+    assert!(text.contains(&endpoint.vehicle_status_port().to_string()) && text.contains("in use"), "{text}");
+    for port in endpoint.broadcast_port()..endpoint.vehicle_status_port() {
+        std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    }
+    drop(last);
+    drop(Broker::bind(options.clone()).unwrap());
+    Broker::bind(options).unwrap().close();
+}
+
+#[test]
+fn endpoints_that_are_no_address_are_errors() {
+    for (host, base_port) in [("", 5557), ("a b", 5557), ("a\0b", 5557), ("localhost", 0), ("localhost", 65531)] {
+        let endpoint = Endpoint { host: host.to_owned(), base_port };
+        assert!(
+            Broker::bind(BrokerOptions { endpoint: endpoint.clone(), ..Default::default() }).is_err(),
+            "{endpoint}"
+        );
+        assert!(ViewerClient::connect(&endpoint).is_err(), "{endpoint}");
+    }
+    // Documentation addresses are nobody's.
+    let endpoint = Endpoint { host: "192.0.2.1".to_owned(), base_port: 5557 };
+    let error = Broker::bind(BrokerOptions { endpoint, ..Default::default() }).unwrap_err();
+    assert!(matches!(error, BindError::Socket { .. }) && error.to_string().contains("192.0.2.1"), "{error}");
+}
+
+#[test]
+fn binds_to_this_machine_only() {
+    let broker = broker();
+    let port = broker.endpoint().broadcast_port();
+    // If every interface were bound, this one would be taken as well.
+    std::net::TcpListener::bind(("127.0.0.2", port)).unwrap();
+}
+
+#[test]
+fn waiting_ends_with_a_message_or_in_time() {
+    let mut broker = broker();
+    let start = Instant::now();
+    assert!(!broker.wait(Duration::from_millis(30)));
+    assert!(start.elapsed() >= Duration::from_millis(30));
+    let sender = publisher(&mut broker, Endpoint::action_request_port);
+    sender.send_multipart([&b"action"[..], b"{}"], 0).unwrap();
+    assert!(broker.wait(support::PATIENCE));
+    assert_eq!(broker.poll().actions, 1);
+    assert_eq!(broker.poll().total(), 0);
+}

@@ -4,10 +4,10 @@ use crate::layout::{Layout, MAX_READERS, Payload, SPARE_SLOTS};
 use crate::mailbox::Mailbox;
 use crate::reader::Reader;
 use crate::slots::{StaticSlot, View};
+use crate::sync::Padded;
 use crate::writer::Writer;
 use core::fmt;
 use core::ptr::NonNull;
-use crossbeam_utils::CachePadded;
 
 /// A channel of `T` with one writer and `R` readers, in one piece of memory, without allocation.
 ///
@@ -39,10 +39,10 @@ use crossbeam_utils::CachePadded;
 /// ```
 #[repr(C)]
 pub struct Channel<T, const R: usize> {
-    mailboxes: [CachePadded<Mailbox>; R],
+    mailboxes: [Padded<Mailbox>; R],
     // `R + SPARE_SLOTS` slots: with repr(C), two arrays of the same type lie behind one another without a gap.
-    spare_slots: [CachePadded<StaticSlot<T>>; SPARE_SLOTS],
-    reader_slots: [CachePadded<StaticSlot<T>>; R],
+    spare_slots: [Padded<StaticSlot<T>>; SPARE_SLOTS],
+    reader_slots: [Padded<StaticSlot<T>>; R],
 }
 
 impl<T: Payload, const R: usize> Channel<T, R> {
@@ -52,9 +52,9 @@ impl<T: Payload, const R: usize> Channel<T, R> {
     pub const fn new() -> Self {
         const { assert!(R >= 1 && R <= MAX_READERS, "a channel has 1 to 29 readers") };
         Self {
-            mailboxes: [const { CachePadded::new(Mailbox::new()) }; R],
-            spare_slots: [const { CachePadded::new(StaticSlot::new()) }; SPARE_SLOTS],
-            reader_slots: [const { CachePadded::new(StaticSlot::new()) }; R],
+            mailboxes: [const { Padded::new(Mailbox::new()) }; R],
+            spare_slots: [const { Padded::new(StaticSlot::new()) }; SPARE_SLOTS],
+            reader_slots: [const { Padded::new(StaticSlot::new()) }; R],
         }
     }
 
@@ -64,9 +64,9 @@ impl<T: Payload, const R: usize> Channel<T, R> {
     pub fn new() -> Self {
         const { assert!(R >= 1 && R <= MAX_READERS, "a channel has 1 to 29 readers") };
         Self {
-            mailboxes: core::array::from_fn(|_| CachePadded::new(Mailbox::new())),
-            spare_slots: core::array::from_fn(|_| CachePadded::new(StaticSlot::new())),
-            reader_slots: core::array::from_fn(|_| CachePadded::new(StaticSlot::new())),
+            mailboxes: core::array::from_fn(|_| Padded::new(Mailbox::new())),
+            spare_slots: core::array::from_fn(|_| Padded::new(StaticSlot::new())),
+            reader_slots: core::array::from_fn(|_| Padded::new(StaticSlot::new())),
         }
     }
 
@@ -82,7 +82,7 @@ impl<T: Payload, const R: usize> Channel<T, R> {
     /// A view, for whoever has other means than a borrow to see that roles are taken once.
     #[must_use]
     pub fn view(&self) -> View<'_, T> {
-        let slot = size_of::<CachePadded<StaticSlot<T>>>();
+        let slot = size_of::<Padded<StaticSlot<T>>>();
         let layout = Layout::of_static(R, size_of::<T>(), StaticSlot::<T>::PAYLOAD_OFFSET, slot);
         let start = NonNull::from(self).cast::<u8>();
         View::of_static(start, core::mem::offset_of!(Self, spare_slots), layout)

@@ -1,8 +1,11 @@
-//! Only for models (`--cfg lkas_loom`): lets a thread stop dead before any of its atomic operations.
+//! Only for models (`--cfg lkas_loom`): lets a thread stop dead before any of its atomic operations, and weakens orderings.
 
 use core::cell::Cell;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::boxed::Box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::OnceLock;
+use std::{env, string::String};
 
 loom::thread_local! {
     static STEPS_LEFT: Cell<Option<u32>> = Cell::new(None);
@@ -37,8 +40,55 @@ pub fn die_before_step(steps: u32, f: impl FnOnce()) -> bool {
     }
 }
 
-/// Fails the model. What only a reader that breaks the protocol can cause, no model may reach.
+/// The most attempts that any put needed so far.
+static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+/// Whether there is a reader that breaks the protocol.
+static ROGUE: AtomicBool = AtomicBool::new(false);
+static FORCED: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) fn note_attempt(attempt: u32) {
+    ATTEMPTS.fetch_max(attempt, Ordering::Relaxed);
+}
+
+/// The most attempts that any put of this process needed.
+pub fn most_attempts() -> u32 {
+    ATTEMPTS.load(Ordering::Relaxed)
+}
+
+/// How often a put of this process had to be forced upon a reader that breaks the protocol.
+pub fn forced_puts() -> u32 {
+    FORCED.load(Ordering::Relaxed)
+}
+
+/// From here on a model has a reader that breaks the protocol.
+pub fn expect_a_rogue(rogue: bool) {
+    ROGUE.store(rogue, Ordering::Relaxed);
+}
+
+/// Fails the model, unless it has a reader that breaks the protocol: nobody else gets there.
 #[allow(clippy::panic)]
 pub(crate) fn must_not_happen(what: &str) {
-    panic!("{what}");
+    FORCED.fetch_add(1, Ordering::Relaxed);
+    if !ROGUE.load(Ordering::Relaxed) {
+        panic!("{what}");
+    }
+}
+
+/// The ordering of the operation `what`: its own, unless the environment weakens it (`LKAS_WEAKEN="what=Relaxed"`).
+#[allow(clippy::panic)]
+pub(crate) fn order(what: &str, strong: Ordering) -> Ordering {
+    static WEAKENED: OnceLock<Option<(String, Ordering)>> = OnceLock::new();
+    let weakened = WEAKENED.get_or_init(|| {
+        let text = env::var("LKAS_WEAKEN").ok()?;
+        match text.split_once('=') {
+            Some((what, "Relaxed")) => Some((what.into(), Ordering::Relaxed)),
+            Some((what, "Acquire")) => Some((what.into(), Ordering::Acquire)),
+            Some((what, "Release")) => Some((what.into(), Ordering::Release)),
+            _ => panic!("LKAS_WEAKEN is \"{text}\", expected what=Relaxed, what=Acquire or what=Release"),
+        }
+    });
+    match weakened {
+        Some((name, weak)) if name == what => *weak,
+        _ => strong,
+    }
 }

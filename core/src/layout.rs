@@ -4,8 +4,9 @@
 //! mailboxes are padded to two cache lines where caches fetch lines in pairs, so that no two of them share one.
 
 use crate::messages::{Image, ImageHeader};
+use crate::slots::SlotHeader;
+use crate::sync::Padded;
 use core::fmt;
-use crossbeam_utils::CachePadded;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The most readers that a channel can have.
@@ -81,8 +82,8 @@ impl Layout {
             return Err(LayoutError::Size { found: payload_size });
         }
         let payload_offset = SLOT_HEADER.next_multiple_of(payload_align);
-        let pad =
-            if payload_align > align_of::<CachePadded<u8>>() { payload_align } else { align_of::<CachePadded<u8>>() };
+        let slot_align = align_of::<Padded<SlotHeader>>();
+        let pad = if payload_align > slot_align { payload_align } else { slot_align };
         let stride = (payload_offset + payload_size).next_multiple_of(pad);
         Ok(Self { readers, payload_size, payload_offset, stride })
     }
@@ -124,7 +125,7 @@ impl Layout {
     /// Bytes of all mailboxes.
     #[must_use]
     pub const fn mailbox_bytes(&self) -> usize {
-        self.readers * size_of::<CachePadded<crate::mailbox::Mailbox>>()
+        self.readers * size_of::<Padded<crate::mailbox::Mailbox>>()
     }
 
     /// Bytes of all slots.

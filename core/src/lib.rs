@@ -13,6 +13,9 @@ pub mod codec;
 mod error;
 #[cfg(lkas_loom)]
 pub mod fault;
+#[cfg(feature = "inspect")]
+#[doc(hidden)]
+pub mod inspect;
 mod layout;
 mod mailbox;
 pub mod messages;

@@ -12,7 +12,7 @@
 //! other way round. That holds across any number of readers that succeed one another in the same mailbox, because
 //! attaching is a mere load. Hence the bound on [`Mailbox::put`].
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, order};
 
 /// A slot's number, from 1; [`NO_SLOT`] is none.
 pub(crate) type Slot = u8;
@@ -96,14 +96,17 @@ impl Mailbox {
     #[inline]
     pub(crate) fn put(&self, slot: Slot) -> Put {
         // ORDERING: Relaxed. Only a guess for the exchange below, which brings the ordering.
-        let mut word = Word(self.0.load(Ordering::Relaxed));
-        for _ in 0..PUT_ATTEMPTS {
+        let mut word = Word(self.0.load(order!("put guess", Relaxed)));
+        for _attempt in 0..PUT_ATTEMPTS {
+            #[cfg(lkas_loom)]
+            crate::fault::note_attempt(_attempt + 1);
             let next = word.put(slot);
             // ORDERING: Release pairs with the Acquire of `take`: the slot's content is visible to the
             // reader that finds it here. Acquire pairs with the Release of `take`: when FRESH is seen cleared, all that
             // the reader did with the slot it had before has happened, and the writer may write to it. Models:
             // `no_torn_value` (Release), `slots_are_not_reused_early` (Acquire). Failure is Relaxed: only a new guess.
-            match self.0.compare_exchange(word.0, next.0, Ordering::AcqRel, Ordering::Relaxed) {
+            let order = (order!("put exchange", AcqRel), order!("put exchange, failed", Relaxed));
+            match self.0.compare_exchange(word.0, next.0, order.0, order.1) {
                 Ok(_) => return Put { held: next.held(), waiting: word.is_waiting() },
                 Err(found) => word = Word(found),
             }
@@ -113,38 +116,38 @@ impl Mailbox {
         #[cfg(lkas_loom)]
         crate::fault::must_not_happen("a publish needed a fourth attempt");
         let next = word.put(slot);
-        // ORDERING: as above.
-        self.0.swap(next.0, Ordering::AcqRel);
+        // ORDERING: as the exchange above, and for the same reasons. Model: `a_rogue_reader_costs_only_attempts`.
+        self.0.swap(next.0, order!("put by force", AcqRel));
         Put { held: next.held(), waiting: true }
     }
 
-    /// Reader: takes what is fresh. [`NO_SLOT`] where nothing is; then the line is not written to.
+    /// Reader: takes what is fresh. `None` where nothing is; then the line is not written to.
     #[inline]
-    pub(crate) fn take(&self) -> Slot {
+    pub(crate) fn take(&self) -> Option<Slot> {
         // ORDERING: Relaxed. If FRESH is seen it stays until this reader clears it; the exchange brings the ordering.
-        if !Word(self.0.load(Ordering::Relaxed)).is_fresh() {
-            return NO_SLOT;
+        if !Word(self.0.load(order!("take look", Relaxed))).is_fresh() {
+            return None;
         }
         // A subtraction, because x86 has an instruction that returns the whole word for it and none for `and`: one step
         // instead of a loop. FRESH is set, so it clears that bit and leaves the rest.
         // ORDERING: Acquire pairs with the Release of `put`: the slot's content is visible. Release pairs with its
         // Acquire: the slot looked at until now is handed back. Models: `no_torn_value` (Acquire),
         // `slots_are_not_reused_early` (Release).
-        Word(self.0.fetch_sub(FRESH, Ordering::AcqRel)).current()
+        Some(Word(self.0.fetch_sub(FRESH, order!("take exchange", AcqRel))).current())
     }
 
     /// Succeeding writer: what the word says now, when all that the reader did with slots it handed back has happened.
     pub(crate) fn look(&self) -> Word {
         // ORDERING: Acquire pairs with the Release of `take`, so that a succeeding writer may reuse what a reader handed
         // back. Model: `a_succeeding_writer_goes_on`.
-        Word(self.0.load(Ordering::Acquire))
+        Word(self.0.load(order!("look", Acquire)))
     }
 
     /// Either side: what the word says now, and nothing more.
     pub(crate) fn peek(&self) -> Word {
         // ORDERING: Relaxed. Flags carry no data. What a predecessor in the same role published or took is visible to
         // its successor because taking over a role happens after the predecessor's last step (`View`).
-        Word(self.0.load(Ordering::Relaxed))
+        Word(self.0.load(order!("peek", Relaxed)))
     }
 
     /// Reader: announces that it will sleep on the word while it has the value returned. `None`: look again first.
@@ -160,20 +163,21 @@ impl Mailbox {
         // ORDERING: Relaxed. It hands nothing over: what the reader released before, `put` still acquires, because this
         // read-modify-write continues that release sequence. That no wake-up is lost follows from the word's own
         // modification order: either `put` sees WAITING, or this exchange fails. Model: `no_wake_up_is_lost`.
-        let done = self.0.compare_exchange(word.0, next, Ordering::Relaxed, Ordering::Relaxed);
+        let order = (order!("announce exchange", Relaxed), order!("announce exchange, failed", Relaxed));
+        let done = self.0.compare_exchange(word.0, next, order.0, order.1);
         done.ok().map(|_| next)
     }
 
     /// Writer: says that no more will come. Returns whether the reader sleeps.
     pub(crate) fn close(&self) -> bool {
         // ORDERING: Relaxed. A flag without data.
-        Word(self.0.fetch_or(CLOSED, Ordering::Relaxed)).is_waiting()
+        Word(self.0.fetch_or(CLOSED, order!("close", Relaxed))).is_waiting()
     }
 
     /// Succeeding writer: takes back what [`close`](Self::close) said.
     pub(crate) fn reopen(&self) {
         // ORDERING: Relaxed. A flag without data.
-        self.0.fetch_and(!CLOSED, Ordering::Relaxed);
+        self.0.fetch_and(!CLOSED, order!("reopen", Relaxed));
     }
 }
 
@@ -191,13 +195,13 @@ mod tests {
     #[test]
     fn the_slot_looked_at_is_held_until_the_next_take() {
         let mailbox = Mailbox::new();
-        assert_eq!(mailbox.take(), NO_SLOT);
+        assert_eq!(mailbox.take(), None);
         assert_eq!(mailbox.put(1).held, NO_SLOT);
-        assert_eq!(mailbox.take(), 1);
-        assert_eq!(mailbox.take(), NO_SLOT);
+        assert_eq!(mailbox.take(), Some(1));
+        assert_eq!(mailbox.take(), None);
         assert_eq!(mailbox.put(2).held, 1);
         assert_eq!(mailbox.put(3).held, 1, "the reader still looks at 1");
-        assert_eq!(mailbox.take(), 3);
+        assert_eq!(mailbox.take(), Some(3));
         assert_eq!(mailbox.put(1).held, 3);
     }
 

@@ -23,7 +23,7 @@ pub struct Reader<'a, T: Payload + ?Sized> {
     mailbox: &'a Mailbox,
     place: usize,
     /// The slot that this reader looks at (I2).
-    slot: Slot,
+    pub(crate) slot: Slot,
     /// `slot` is a predecessor's, and this reader has not shown it yet.
     inherited: bool,
     sequence: u64,
@@ -137,17 +137,17 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
     /// Moves on to the newest slot. Whether there was one that this reader has not had.
     #[inline]
     fn advance(&mut self) -> bool {
-        let taken = self.mailbox.take();
-        if taken != NO_SLOT {
-            self.slot = taken;
-        } else if !self.inherited {
-            return false;
+        match self.mailbox.take() {
+            Some(taken) => self.slot = taken,
+            None if self.inherited => (),
+            None => return false,
         }
         self.inherited = false;
         // SAFETY: the slot is this reader's from `take` or `attach` until its next `take` (I2).
         if let Some(slot) = unsafe { self.view.read(self.slot) } {
             if self.sequence != 0 {
-                self.missed += slot.header.sequence.saturating_sub(self.sequence + 1);
+                self.missed =
+                    self.missed.saturating_add(slot.header.sequence.saturating_sub(self.sequence).saturating_sub(1));
             }
             self.sequence = slot.header.sequence;
         }

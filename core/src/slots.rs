@@ -3,13 +3,12 @@
 use crate::layout::{Layout, Payload, SLOT_HEADER};
 use crate::mailbox::{Mailbox, NO_SLOT, Slot};
 use crate::reader::Reader;
-use crate::sync::{ConstPtr, MutPtr, UnsafeCell};
+use crate::sync::{ConstPtr, MutPtr, Padded, UnsafeCell};
 use crate::writer::Writer;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
-use crossbeam_utils::CachePadded;
 
 /// What stands before each payload.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,7 +61,7 @@ impl<T> StaticSlot<T> {
 /// has to vouch for that: the compiler for a static channel ([`split`](crate::Channel::split)), a lock of the kernel in
 /// shared memory.
 pub struct View<'a, T: Payload + ?Sized> {
-    mailboxes: NonNull<CachePadded<Mailbox>>,
+    mailboxes: NonNull<Padded<Mailbox>>,
     slots: NonNull<u8>,
     layout: Layout,
     // A view borrows the memory, not the values in it.
@@ -146,7 +145,7 @@ impl<'a, T: Payload + ?Sized> View<'a, T> {
     }
 
     #[inline]
-    pub(crate) fn mailboxes(&self) -> &'a [CachePadded<Mailbox>] {
+    pub(crate) fn mailboxes(&self) -> &'a [Padded<Mailbox>] {
         // SAFETY: `from_raw` or the static channel vouches for the memory; mailboxes are atomic, so sharing is fine.
         unsafe { core::slice::from_raw_parts(self.mailboxes.as_ptr(), self.layout.readers()) }
     }

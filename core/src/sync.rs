@@ -1,8 +1,60 @@
 //! The only file that names atomics and cells: core's, or loom's when models are checked (`--cfg lkas_loom`).
 
-#[cfg(not(lkas_loom))]
+#[cfg(all(target_has_atomic = "32", not(lkas_loom)))]
 pub use core::sync::atomic::AtomicU32;
 pub(crate) use core::sync::atomic::Ordering;
+#[cfg(all(not(target_has_atomic = "32"), feature = "critical-section"))]
+pub use portable_atomic::AtomicU32;
+
+#[cfg(not(any(target_has_atomic = "32", feature = "critical-section")))]
+compile_error!(
+    "this processor has no compare-and-swap: enable lkas-core's feature `critical-section` and provide an implementation \
+     of the crate critical-section"
+);
+
+/// `order!("what", Ordering)`: the ordering of one atomic operation. Its name is for `cargo verify weakened`, which
+/// weakens one after the other; without loom nothing of it is left.
+#[cfg(not(lkas_loom))]
+macro_rules! order {
+    ($what:literal, $order:ident) => {
+        $crate::sync::Ordering::$order
+    };
+}
+#[cfg(lkas_loom)]
+macro_rules! order {
+    ($what:literal, $order:ident) => {
+        $crate::fault::order($what, $crate::sync::Ordering::$order)
+    };
+}
+pub(crate) use order;
+
+/// On machines with caches: a value in a pair of cache lines of its own, so that nobody else's writes disturb it.
+/// Microcontrollers have no other core that could, and no memory to waste.
+#[cfg(not(target_os = "none"))]
+pub(crate) use crossbeam_utils::CachePadded as Padded;
+#[cfg(target_os = "none")]
+pub(crate) use unpadded::Padded;
+
+#[cfg(target_os = "none")]
+mod unpadded {
+    #[derive(Debug)]
+    #[repr(transparent)]
+    pub(crate) struct Padded<T>(T);
+
+    impl<T> Padded<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(value)
+        }
+    }
+
+    impl<T> core::ops::Deref for Padded<T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            &self.0
+        }
+    }
+}
 
 #[cfg(not(lkas_loom))]
 pub(crate) use plain::{ConstPtr, MutPtr, UnsafeCell};
@@ -68,6 +120,11 @@ mod checked {
     impl AtomicU32 {
         pub(crate) fn new(value: u32) -> Self {
             Self(loom::sync::atomic::AtomicU32::new(value))
+        }
+
+        /// As a reader that breaks the protocol: flips bits of the word.
+        pub fn scribble(&self, bits: u32) {
+            self.0.fetch_xor(bits, Ordering::Relaxed);
         }
 
         /// Reads the word.

@@ -19,9 +19,11 @@ use core::ops::{Deref, DerefMut};
 pub struct Writer<'a, T: Payload + ?Sized> {
     view: View<'a, T>,
     /// The slot that no reader can reach (I1).
-    free: Slot,
+    pub(crate) free: Slot,
     /// The number of the newest publish.
     sequence: u64,
+    /// Readers that a predecessor may have left asleep: it died between its publish and the wake-up.
+    owed: Sleepers,
     not_sync: PhantomData<Cell<()>>,
 }
 
@@ -74,7 +76,10 @@ impl<'a, T: Payload + ?Sized> Writer<'a, T> {
                 used.add(word.held());
             }
         }
-        Self { view, free: used.any_free(), sequence, not_sync: PhantomData }
+        // Whom the predecessor did not come to wake, no mailbox says any more: the first publish wakes everybody.
+        let everybody = u32::MAX >> (u32::BITS as usize - view.layout().readers());
+        let owed = Sleepers(if newest == NO_SLOT { 0 } else { everybody });
+        Self { view, free: used.any_free(), sequence, owed, not_sync: PhantomData }
     }
 
     /// The channel's memory.
@@ -121,7 +126,7 @@ impl<'a, T: Payload + ?Sized> Writer<'a, T> {
     #[inline]
     fn put_everywhere(&mut self) -> Sleepers {
         let mut used = Used::new(self.free);
-        let mut sleepers = Sleepers(0);
+        let mut sleepers = core::mem::replace(&mut self.owed, Sleepers(0));
         for (place, mailbox) in self.view.mailboxes().iter().enumerate() {
             let put = mailbox.put(self.free);
             used.add(put.held);
@@ -136,7 +141,7 @@ impl<'a, T: Payload + ?Sized> Writer<'a, T> {
     /// # Progress
     /// Wait-free: one read-modify-write for each reader.
     pub fn close(self) -> Sleepers {
-        let mut sleepers = Sleepers(0);
+        let mut sleepers = self.owed;
         for (place, mailbox) in self.view.mailboxes().iter().enumerate() {
             sleepers.0 |= u32::from(mailbox.close()) << place;
         }
@@ -200,8 +205,9 @@ impl<T: Payload + ?Sized> fmt::Debug for Loan<'_, '_, T> {
     }
 }
 
-/// The readers that sleep, or did since the publish before, and have to be woken by whoever put them to sleep. Where
-/// nobody uses [`Reader::announce_sleep`](crate::Reader::announce_sleep) it is always empty.
+/// The readers that sleep, or did since the publish before, and have to be woken by whoever put them to sleep. The first
+/// publish after a take-over names them all, because the predecessor may have died before it woke them. Where nobody
+/// uses [`Reader::announce_sleep`](crate::Reader::announce_sleep) it says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sleepers(u32);
 

@@ -37,7 +37,8 @@ impl Tuning {
         self.client.poll()?;
         for (parameter, value) in self.values.try_iter() {
             match set(parameter.name, value) {
-                Ok(value) => say!("{} is {value}", parameter.name),
+                // As short as it is exact enough for: parameters are kept in 32 bits.
+                Ok(value) => say!("{} is {}", parameter.name, value as f32),
                 Err(error) => say!("{error}"),
             }
         }

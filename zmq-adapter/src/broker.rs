@@ -1,9 +1,9 @@
 //! The broker: binds the six ports, passes commands and states on, remembers parameters, and broadcasts.
 
 use crate::broadcaster::{Broadcast, Broadcaster, Departures};
-use crate::clients::accepted;
 use crate::decode::{decode_action, decode_parameter, decode_vehicle_status};
 use crate::error::{BindError, Refusal};
+use crate::parameters::Parameters;
 use crate::socket::{self, Arrivals, Kind, Listeners};
 use crate::wire::{
     self, ACTION, ActionRequest, ActionStatus, Endpoint, FrameHeader, ParameterRequest, ParameterStatus, Topic,
@@ -93,12 +93,6 @@ pub struct LastState {
 
 type Handler = Box<dyn FnMut(&ActionRequest) + Send>;
 
-/// A parameter's value in force, and the object that told so.
-struct InForce {
-    value: f64,
-    object: Vec<u8>,
-}
-
 /// Owner of the six ports.
 ///
 /// Nothing happens between calls except that ZeroMQ's background thread moves bytes: whoever owns the broker calls
@@ -119,13 +113,11 @@ pub struct Broker {
     broadcaster: Broadcaster,
     action_requests: zmq::Socket,
     parameter_requests: zmq::Socket,
-    parameters: zmq::Socket,
+    parameters: Parameters,
     actions: zmq::Socket,
     vehicle_status: zmq::Socket,
-    servers: Listeners,
     simulations: Listeners,
     handlers: BTreeMap<Name, Handler>,
-    in_force: BTreeMap<(Category, &'static str), InForce>,
     last_state: Option<LastState>,
     endpoint: Endpoint,
     statistics: Statistics,
@@ -166,13 +158,11 @@ impl Broker {
             broadcaster: Broadcaster::new(open(endpoint.broadcast_port(), viewers)?),
             action_requests: open(endpoint.action_request_port(), Kind::receiver(64))?,
             parameter_requests: open(endpoint.parameter_request_port(), Kind::receiver(256))?,
-            parameters: open(endpoint.parameter_port(), Kind::sender(256))?,
+            parameters: Parameters::new(open(endpoint.parameter_port(), Kind::sender(256))?),
             actions: open(endpoint.action_port(), Kind::sender(64))?,
             vehicle_status: open(endpoint.vehicle_status_port(), Kind::receiver(16))?,
-            servers: Listeners::new(&Category::ALL.map(Category::name)),
             simulations: Listeners::new(&[ACTION]),
             handlers: BTreeMap::new(),
-            in_force: BTreeMap::new(),
             last_state: None,
             endpoint,
             statistics: Statistics::default(),
@@ -206,13 +196,12 @@ impl Broker {
     }
 
     /// Waits until there is something to [`poll`](Self::poll); `false` after `timeout`, or earlier on a signal.
-    #[must_use = "false means that there is nothing to poll"]
     pub fn wait(&self, timeout: Duration) -> bool {
         let sockets = [
             self.broadcaster.socket(),
             &self.action_requests,
             &self.parameter_requests,
-            &self.parameters,
+            self.parameters.socket(),
             &self.actions,
             &self.vehicle_status,
         ];
@@ -238,22 +227,13 @@ impl Broker {
                 arrivals.refuse(odd());
             }
         }
-        let mut restarted = [false; Category::ALL.len()];
-        for parts in drain(&self.parameters, arrivals) {
-            count += 1;
-            match self.servers.note(&parts) {
-                Some(new) if new.subscribed => {
-                    for (restarted, category) in restarted.iter_mut().zip(Category::ALL) {
-                        *restarted |= new.covers(category.name());
-                    }
-                }
-                Some(_) => {}
+        let messages = drain(self.parameters.socket(), arrivals);
+        count += messages.len();
+        for refusal in self.parameters.note(&messages) {
+            match refusal {
+                Some(error) => self.statistics.parameters.refuse(error),
                 None => arrivals.refuse(odd()),
             }
-        }
-        // Once for all who came in the meantime: each of them gets whatever is sent to their topic.
-        for (_, category) in restarted.into_iter().zip(Category::ALL).filter(|(restarted, _)| *restarted) {
-            self.replay(category);
         }
         if greet {
             self.tell_all_parameters();
@@ -261,19 +241,10 @@ impl Broker {
         count
     }
 
-    /// Sends the last accepted values to the servers of a category.
-    fn replay(&mut self, category: Category) {
-        for ((_, _), in_force) in self.in_force.iter().filter(|((of, _), _)| *of == category) {
-            if let Err(error) = socket::send(&self.parameters, &[category.name().as_bytes(), &in_force.object]) {
-                self.statistics.parameters.refuse(Refusal::Socket(error));
-            }
-        }
-    }
-
     fn tell_all_parameters(&mut self) {
         for parameter in PARAMETERS {
-            let (value, reason) = match self.in_force.get(&(parameter.category, parameter.name)) {
-                Some(in_force) => (in_force.value, None),
+            let (value, reason) = match self.parameters.accepted(parameter) {
+                Some(value) => (value, None),
                 None => (parameter.default, Some("the default: nobody has changed it".to_owned())),
             };
             let status = ParameterStatus {
@@ -376,7 +347,7 @@ impl Broker {
     /// The value of a parameter that is in force: the last one accepted, otherwise its default.
     #[must_use]
     pub fn parameter(&self, parameter: &Parameter) -> f64 {
-        self.in_force.get(&(parameter.category, parameter.name)).map_or(parameter.default, |known| known.value)
+        self.parameters.accepted(parameter).unwrap_or(parameter.default)
     }
 
     fn change(&mut self, request: ParameterRequest) -> Result<f64, Refusal> {
@@ -390,12 +361,13 @@ impl Broker {
         };
         let category = request.category.parse::<Category>();
         let known = category.ok().and_then(|category| Parameter::find(category, &request.parameter).ok());
-        let outcome = self.put_in_force(request);
+        let outcome = self.parameters.put_in_force(request);
         status.value = known.map(|parameter| self.parameter(parameter));
         match &outcome {
-            Ok((_, note)) => {
+            Ok(accepted) => {
                 status.accepted = true;
-                status.reason.clone_from(note);
+                status.reason.clone_from(&accepted.note);
+                self.statistics.parameters.forwarded += u64::from(accepted.forwarded);
             }
             Err(refusal) => {
                 status.reason = Some(refusal.to_string());
@@ -403,30 +375,7 @@ impl Broker {
             }
         }
         let _counted = self.broadcaster.object(Topic::ParameterStatus, &status);
-        outcome.map(|(value, _)| value)
-    }
-
-    /// Remembers and forwards a value; returns it and what there is to say about it.
-    fn put_in_force(&mut self, request: ParameterRequest) -> Result<(f64, Option<String>), Refusal> {
-        let (parameter, value) = accepted(&request)?;
-        let asked = request.value.unwrap_or(value);
-        let mut object = request.object;
-        // Both keys, because clients of both kinds exist. The value stays as it was written unless it was out of range.
-        object.insert("parameter".to_owned(), Value::from(parameter.name));
-        object.insert("name".to_owned(), Value::from(parameter.name));
-        let note = (asked != value).then(|| format!("{asked} is out of range, {value} is the nearest value in it"));
-        if note.is_some() {
-            object.insert("value".to_owned(), wire::number(value));
-        }
-        object.entry("timestamp").or_insert_with(|| Value::from(wire::now()));
-        let object = wire::encode(&object)?;
-        let category = parameter.category.name();
-        if self.servers.has(category) {
-            socket::send(&self.parameters, &[category.as_bytes(), &object]).map_err(Refusal::Socket)?;
-            self.statistics.parameters.forwarded += 1;
-        }
-        self.in_force.insert((parameter.category, parameter.name), InForce { value, object });
-        Ok((value, note))
+        outcome.map(|accepted| accepted.value)
     }
 
     /// Whether somebody was subscribed to a topic when the broker was last polled. Frames are worth encoding only then.

@@ -1,10 +1,11 @@
 //! The other ends: parameter clients, the simulation's two, and viewers.
 
 use crate::decode::{decode_action, decode_forwarded};
-use crate::error::{ConnectError, ReceiveError, Refusal, SendError};
+use crate::error::{ConnectError, ReceiveError, SendError};
 use crate::link::Link;
+use crate::parameters;
 use crate::socket::{Arrivals, Kind};
-use crate::wire::{self, ACTION, ActionRequest, Endpoint, ParameterRequest, VEHICLE_STATUS};
+use crate::wire::{self, ACTION, ActionRequest, Endpoint, VEHICLE_STATUS};
 use core::fmt;
 use core::time::Duration;
 use lkas_core::messages::{VehicleState, VehicleStateFields};
@@ -62,7 +63,8 @@ impl ParameterClient {
     pub fn poll(&mut self) -> Result<usize, ReceiveError> {
         let mut values = 0;
         for _ in 0..MAX_PER_CALL {
-            let Some(outcome) = self.link.take(|parts| accepted(&decode_forwarded(parts, self.category.name())?))?
+            let Some(outcome) =
+                self.link.take(|parts| parameters::check(&decode_forwarded(parts, self.category.name())?))?
             else {
                 break;
             };
@@ -100,14 +102,6 @@ impl fmt::Debug for ParameterClient {
             .field("arrivals", &self.arrivals)
             .finish_non_exhaustive()
     }
-}
-
-/// The parameter that a request names, and the value asked for, clamped to its range.
-pub(crate) fn accepted(request: &ParameterRequest) -> Result<(&'static Parameter, f64), Refusal> {
-    let category: Category = request.category.parse()?;
-    let parameter = Parameter::find(category, &request.parameter)?;
-    let value = request.value.and_then(|value| parameter.accept(value)).ok_or(Refusal::NotFinite)?;
-    Ok((parameter, value))
 }
 
 /// The simulation's side of actions. `Send`, not `Sync`.

@@ -60,6 +60,7 @@ pub mod clients;
 mod decode;
 mod error;
 mod link;
+mod parameters;
 mod socket;
 mod viewer;
 pub mod wire;

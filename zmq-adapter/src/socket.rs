@@ -187,3 +187,35 @@ impl fmt::Display for Arrivals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(listeners: &mut Listeners, bytes: &[u8]) -> Option<bool> {
+        listeners.note(&[zmq::Message::from(bytes)]).map(|subscription| subscription.subscribed)
+    }
+
+    #[test]
+    fn a_subscription_covers_every_topic_that_starts_with_it() {
+        let mut listeners = Listeners::new(&["frame", "detection"]);
+        assert_eq!(note(&mut listeners, b"\x01fr"), Some(true));
+        assert!(listeners.has("frame") && !listeners.has("detection") && !listeners.has_all());
+        assert_eq!(note(&mut listeners, b"\x01"), Some(true));
+        assert!(listeners.has_all());
+        assert_eq!(note(&mut listeners, b"\x00"), Some(false));
+        assert!(listeners.has("frame") && !listeners.has("detection"));
+        assert_eq!(note(&mut listeners, b"\x00fr"), Some(false));
+        assert!(!listeners.has("frame"));
+        assert_eq!((note(&mut listeners, b""), note(&mut listeners, b"\x02frame")), (None, None));
+    }
+
+    #[test]
+    fn subscriptions_that_concern_no_topic_are_not_remembered() {
+        let mut listeners = Listeners::new(&["frame"]);
+        for number in 0..1000 {
+            assert_eq!(note(&mut listeners, format!("\u{1}frame{number}").as_bytes()), Some(true));
+        }
+        assert!(!listeners.has("frame") && listeners.prefixes.is_empty());
+    }
+}

@@ -277,3 +277,78 @@ impl fmt::Debug for ViewerClient {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{ActionStatus, FrameHeader, ParameterStatus};
+
+    /// A viewer of a broker that does not exist: nothing arrives, nothing is heard.
+    fn viewer() -> ViewerClient {
+        ViewerClient::connect(&Endpoint::local(9)).unwrap()
+    }
+
+    fn frame(frame_id: u64) -> ViewerMessage {
+        ViewerMessage::Frame { header: FrameHeader { frame_id, ..FrameHeader::default() }, jpeg: Vec::new() }
+    }
+
+    fn action(timestamp: f64) -> ViewerMessage {
+        let action = "pause".to_owned();
+        ViewerMessage::ActionStatus(ActionStatus { action, accepted: true, delivered: true, reason: None, timestamp })
+    }
+
+    fn parameter(name: &str, value: f64) -> ViewerMessage {
+        ViewerMessage::ParameterStatus(ParameterStatus {
+            category: "decision".to_owned(),
+            parameter: name.to_owned(),
+            value: Some(value),
+            accepted: true,
+            reason: None,
+            timestamp: 0.0,
+        })
+    }
+
+    #[test]
+    fn only_the_newest_of_each_kind_is_kept_in_the_order_of_arrival() {
+        let mut viewer = viewer();
+        let state = ViewerMessage::State(Value::Null);
+        let messages = [
+            frame(1),
+            parameter("kp", 1.0),
+            state.clone(),
+            frame(2),
+            action(1.0),
+            parameter("kd", 2.0),
+            parameter("kp", 3.0),
+            action(2.0),
+        ];
+        for message in messages {
+            viewer.keep_newest(message);
+        }
+        let expected = [state, frame(2), action(1.0), parameter("kd", 2.0), parameter("kp", 3.0), action(2.0)];
+        assert_eq!(viewer.fresh, expected);
+        assert_eq!(viewer.skipped(), 2);
+        assert_eq!(viewer.next(Duration::ZERO), Ok(Some(ViewerMessage::State(Value::Null))));
+    }
+
+    #[test]
+    fn answers_to_actions_are_bounded_and_the_oldest_go() {
+        let mut viewer = viewer();
+        for number in 0..=KEPT_ANSWERS {
+            viewer.keep_newest(action(number as f64));
+        }
+        assert_eq!((viewer.fresh.len(), viewer.skipped()), (KEPT_ANSWERS, 1));
+        assert_eq!(viewer.fresh.front(), Some(&action(1.0)));
+    }
+
+    #[test]
+    fn an_action_is_not_sent_long_after_it_was_asked_for() {
+        let mut viewer = viewer();
+        let Some(long_ago) = Instant::now().checked_sub(ACTION_KEPT_FOR) else {
+            panic!("this machine has run for less than {ACTION_KEPT_FOR:?}");
+        };
+        viewer.kept_actions.push_back((long_ago, b"{}".to_vec()));
+        viewer.send_action(&"pause".parse().unwrap()).unwrap();
+        assert_eq!((viewer.expired(), viewer.kept_actions.len()), (1, 1));
+    }
+}

@@ -2,9 +2,12 @@
 
 mod support;
 
+use core::time::Duration;
+use lkas_core::names::Category;
 use lkas_zmq::{Topic, ViewerClient, ViewerMessage};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::time::Instant;
 use support::{MOMENT, bind, free_endpoint, next, poll_until, until, viewer};
 
 #[test]
@@ -13,14 +16,19 @@ fn a_restarted_broker_is_found_again() {
     let endpoint = broker.endpoint().clone();
     let mut viewer = viewer(&mut broker);
     broker.close();
+    let start = Instant::now();
     until("the loss is noticed", || {
         viewer.next(MOMENT).unwrap();
         (!viewer.is_connected()).then_some(())
     });
+    // From the connection itself, not from giving up on it: until then, commands would be sent into nothing.
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    viewer.send_parameter(Category::Decision, "kp", 0.25).unwrap();
     let mut broker = bind(&endpoint);
     poll_until("the viewer is back", &mut broker, |broker| {
         viewer.wait_connected(MOMENT).unwrap() && broker.has_viewers(Topic::Telemetry)
     });
+    poll_until("the command from in between", &mut broker, |broker| broker.statistics().parameters.received == 1);
 }
 
 #[test]

@@ -20,6 +20,8 @@ fn a_viewer_that_sleeps_hinders_nobody_and_holds_few_old_frames() {
     let sleeper = zmq::Context::new().socket(zmq::SUB).unwrap();
     // As Python viewers do.
     sleeper.set_rcvhwm(10).unwrap();
+    // So that only what the broker's end lets wait is measured.
+    sleeper.set_rcvbuf(64 * 1024).unwrap();
     sleeper.set_linger(0).unwrap();
     sleeper.set_subscribe(b"frame").unwrap();
     sleeper.connect(&format!("tcp://127.0.0.1:{}", broker.endpoint().broadcast_port())).unwrap();
@@ -47,7 +49,7 @@ fn a_viewer_that_sleeps_hinders_nobody_and_holds_few_old_frames() {
         held += 1;
     }
     println!("the sleeper held {held} frames");
-    assert!((10..150).contains(&held), "{held} frames");
+    assert!((10..54).contains(&held), "{held} frames");
     // And it is served again.
     let mut frame_id = FRAMES;
     let id = until("a new frame", || {

@@ -271,6 +271,6 @@ impl Sums {
         let (y, x) = (self.y / self.w, self.x / self.w);
         let spread = self.yy / self.w - y * y;
         let slope = (self.yx / self.w - y * x) / spread;
-        (spread > 0.5 && slope.is_finite()).then(|| (x - slope * y, slope))
+        (spread > 0.5 && slope.is_finite()).then_some((x - slope * y, slope))
     }
 }

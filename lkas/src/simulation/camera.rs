@@ -199,3 +199,98 @@ impl Camera {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::Road;
+
+    /// The brightness of the pixel that shows a point of the ground.
+    fn brightness(camera: &Camera, pixels: &[u8], pose: Pose, point: [f64; 2]) -> Option<u32> {
+        let [x, y] = camera.project(pose, point)?;
+        let (width, height) = (camera.shape().width(), camera.shape().height());
+        if !(0.0..width as f32).contains(&x) || !(0.0..height as f32).contains(&y) {
+            return None;
+        }
+        let at = (y as usize * width as usize + x as usize) * 3;
+        Some(pixels[at..at + 3].iter().map(|value| u32::from(*value)).sum::<u32>() / 3)
+    }
+
+    fn rendered(options: CameraOptions, road: &Road, pose: Pose, s: f64) -> (Camera, Vec<u8>) {
+        let mut camera = Camera::new(options).unwrap();
+        let mut pixels = vec![0; camera.shape().pixel_bytes()];
+        camera.render(road, pose, s, &mut pixels);
+        (camera, pixels)
+    }
+
+    #[test]
+    fn paint_is_where_geometry_says() {
+        let road = Road::new();
+        for (width, height) in [(800, 600), (640, 480), (1280, 720)] {
+            let mut s = 0.0;
+            let mut looked = 0;
+            while s < road.length() {
+                let pose = road.pose_at(s);
+                let options = CameraOptions { width, height, ..CameraOptions::default() };
+                let (camera, pixels) = rendered(options, &road, pose, s);
+                for ahead in [5.0, 8.0, 12.0] {
+                    let there = road.pose_at(road.wrap(s + ahead));
+                    let at = |right| brightness(&camera, &pixels, pose, there.point(0.0, right));
+                    // The solid line on the right against the asphalt on its inside and in the lane's middle.
+                    let (Some(line), Some(inside), Some(middle)) = (at(1.75), at(1.3), at(0.0)) else { continue };
+                    assert!(line > inside + 60, "{width}x{height}, {s} m, {ahead} m ahead: {line} beside {inside}");
+                    assert!(line > middle + 60, "{width}x{height}, {s} m, {ahead} m ahead: {line}, middle {middle}");
+                    looked += 1;
+                }
+                s += 97.0;
+            }
+            assert!(looked > 100, "{looked}");
+        }
+    }
+
+    #[test]
+    fn the_left_line_is_broken() {
+        let road = Road::new();
+        let pose = road.pose_at(0.0);
+        let (camera, pixels) = rendered(CameraOptions::default(), &road, pose, 0.0);
+        let bright: Vec<bool> = (40..140)
+            .filter_map(|step| {
+                let there = road.pose_at(f64::from(step) * 0.1);
+                brightness(&camera, &pixels, pose, there.point(0.0, -1.75)).map(|value| value > 150)
+            })
+            .collect();
+        let changes = bright.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        assert!(bright.contains(&true) && bright.contains(&false) && changes <= 4, "{bright:?}");
+    }
+
+    #[test]
+    fn the_same_place_is_the_same_picture_and_another_is_another() {
+        let road = Road::new();
+        let draw = |s: f64| rendered(CameraOptions::default(), &road, road.pose_at(s), s).1;
+        assert_eq!(draw(100.0), draw(100.0));
+        assert_ne!(draw(100.0), draw(100.5));
+    }
+
+    #[test]
+    fn the_sky_is_above_the_horizon() {
+        let road = Road::new();
+        let (camera, pixels) =
+            rendered(CameraOptions { scenery: false, ..CameraOptions::default() }, &road, road.pose_at(0.0), 0.0);
+        let blue = |y: usize| {
+            let at = (y * 800 + 400) * 3;
+            pixels[at + 2] > pixels[at].saturating_add(20)
+        };
+        assert!((camera.horizon() - 288.0).abs() < 1.0, "{}", camera.horizon());
+        assert!(blue(20) && !blue(590));
+    }
+
+    #[test]
+    fn what_can_not_be_drawn_is_an_error() {
+        let camera = |options| Camera::new(options).unwrap_err().to_string();
+        let error = camera(CameraOptions { width: 0, ..CameraOptions::default() });
+        assert!(error.contains("0x600"), "{error}");
+        let error = camera(CameraOptions { field_of_view_deg: 5.0, ..CameraOptions::default() });
+        assert!(error.contains('5') && error.contains("30") && error.contains("120"), "{error}");
+        assert!(Camera::new(CameraOptions { horizon: f64::NAN, ..CameraOptions::default() }).is_err());
+    }
+}

@@ -198,3 +198,81 @@ fn size(path: &Path) -> Result<[u32; 2], ReplayError> {
     let failed = |error| ReplayError::Picture { path: path.to_owned(), error };
     reader(path)?.into_dimensions().map(|(width, height)| [width, height]).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{Rgb, RgbImage};
+
+    /// A folder of its own for each test, removed at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("lkas-replay-{}-{test}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn picture(&self, name: &str, size: [u32; 2], colour: u8) {
+            RgbImage::from_pixel(size[0], size[1], Rgb([colour; 3])).save(self.0.join(name)).unwrap();
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn pictures_come_in_the_order_of_their_names_and_again() {
+        let folder = Folder::new("order");
+        for (name, colour) in [("b.png", 20), ("a.jpg", 10), ("c.PNG", 30)] {
+            folder.picture(name, [8, 6], colour);
+        }
+        fs::write(folder.0.join("notes.txt"), "no picture").unwrap();
+        let mut replay = Replay::open(&folder.0).unwrap();
+        assert_eq!((replay.len(), replay.shape().width(), replay.shape().height()), (3, 8, 6));
+        let mut pixels = vec![0; replay.shape().pixel_bytes()];
+        let mut next = |replay: &mut Replay| {
+            replay.next_into(&mut pixels).unwrap();
+            // JPEG is not exact.
+            (f32::from(pixels[0]) / 10.0).round() as u8
+        };
+        assert_eq!([1, 2, 3, 1], [(); 4].map(|()| next(&mut replay)));
+        replay.restart();
+        assert_eq!(next(&mut replay), 1);
+    }
+
+    #[test]
+    fn what_can_not_be_replayed_is_named() {
+        let message = |folder: &Path| Replay::open(folder).unwrap_err().to_string();
+        let missing = Path::new("/nowhere/at/all");
+        assert!(message(missing).contains("/nowhere/at/all"));
+        let folder = Folder::new("errors");
+        assert!(message(&folder.0).contains(folder.0.to_str().unwrap()), "empty");
+        folder.picture("a.png", [8, 6], 1);
+        folder.picture("b.png", [9, 6], 1);
+        let error = message(&folder.0);
+        assert!(error.contains("b.png") && error.contains("9x6") && error.contains("8x6"), "{error}");
+        fs::write(folder.0.join("b.png"), b"not a picture").unwrap();
+        assert!(message(&folder.0).contains("b.png"));
+    }
+
+    #[test]
+    fn a_picture_that_breaks_later_is_an_error_and_the_next_one_comes() {
+        let folder = Folder::new("broken");
+        folder.picture("a.png", [8, 6], 1);
+        folder.picture("b.png", [8, 6], 2);
+        let mut replay = Replay::open(&folder.0).unwrap();
+        let whole = fs::read(folder.0.join("a.png")).unwrap();
+        fs::write(folder.0.join("a.png"), &whole[..whole.len() / 2]).unwrap();
+        let mut pixels = vec![0; replay.shape().pixel_bytes()];
+        let error = replay.next_into(&mut pixels).unwrap_err().to_string();
+        assert!(error.contains("a.png"), "{error}");
+        replay.next_into(&mut pixels).unwrap();
+        assert_eq!(pixels[0], 2);
+        assert!(replay.next_into(&mut [0; 3]).is_err(), "too little space");
+    }
+}

@@ -122,8 +122,6 @@ enum Part {
 /// Half a lap; the second half is the same again. The half turns by 180 degrees, so the second is the first one turned
 /// about the middle between both ends, and the lap closes whatever the parts are.
 const HALF_LAP: [Part; 9] = [
-    Part::Straight(220.0),
-    Part::Curve(70.0, 300.0),
     Part::Straight(60.0),
     Part::Curve(-80.0, 200.0),
     Part::Straight(80.0),
@@ -131,6 +129,8 @@ const HALF_LAP: [Part; 9] = [
     Part::Straight(100.0),
     Part::Curve(-40.0, 400.0),
     Part::Curve(110.0, 220.0),
+    Part::Straight(220.0),
+    Part::Curve(70.0, 300.0),
 ];
 
 impl Default for Road {
@@ -276,7 +276,11 @@ impl Road {
     #[must_use]
     pub fn painted_share(&self, from: f64, to: f64) -> f64 {
         let dash = 0.5 * self.dash_period;
-        let painted = |s: f64| (s / self.dash_period).floor() * dash + s.rem_euclid(self.dash_period).min(dash);
+        let painted = |s: f64| {
+            let periods = (s / self.dash_period).floor();
+            // Of the same rounding as the line above, unlike a remainder.
+            periods * dash + (s - periods * self.dash_period).clamp(0.0, dash)
+        };
         if (to - from).abs() < 1e-6 {
             return if from.rem_euclid(self.dash_period) < dash { 1.0 } else { 0.0 };
         }

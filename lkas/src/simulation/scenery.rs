@@ -274,7 +274,7 @@ impl Scenery {
             return None;
         }
         let away = 7.0 + 34.0 * f64::from(random(1) * random(1));
-        let offset = if number % 2 == 0 { ASPHALT_M[0] - away } else { ASPHALT_M[1] + away };
+        let offset = if number.is_multiple_of(2) { ASPHALT_M[0] - away } else { ASPHALT_M[1] + away };
         let sprite = (random(2) * TREES as f32) as usize % TREES;
         let high = if sprite < 3 { 5.0 + 4.0 * random(3) } else { 6.0 + 5.0 * random(3) };
         let wide = if sprite < 3 { high * 1.0 } else { high * 0.75 };
@@ -284,7 +284,7 @@ impl Scenery {
 
     /// The post with this number.
     fn post(number: u32) -> Option<(Thing, f64, f64)> {
-        let offset = if number % 2 == 0 { ASPHALT_M[0] - 1.2 } else { ASPHALT_M[1] + 1.2 };
+        let offset = if number.is_multiple_of(2) { ASPHALT_M[0] - 1.2 } else { ASPHALT_M[1] + 1.2 };
         Some((Thing { sprite: POST, ahead: 0.0, right: 0.0, size: [0.36, 1.0] }, 0.0, offset))
     }
 }

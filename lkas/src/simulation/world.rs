@@ -178,3 +178,93 @@ impl World {
         self.offset_seconds = 0.0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lkas_core::messages::{Control, ControlFields, Mode};
+
+    const STEP_S: f64 = 1.0 / 30.0;
+
+    fn control(steering: f32, throttle: f32) -> Option<LastControl> {
+        let fields =
+            ControlFields { mode: Mode::LaneKeeping, steering, throttle, brake: 0.0, ..ControlFields::default() };
+        Some(LastControl { control: Control::try_from(fields).unwrap(), age_s: 0.01 })
+    }
+
+    /// Lets time pass with fresh controls from `drive`, which sees the world.
+    fn drive(world: &mut World, seconds: f64, drive: impl Fn(&World) -> Option<LastControl>) {
+        for step in 0..(seconds / STEP_S) as u32 {
+            let last = drive(world);
+            world.step(STEP_S, f64::from(step) * STEP_S, last);
+        }
+    }
+
+    /// Steers by the true offset two thirds of a second ahead.
+    fn ideal(world: &World) -> Option<LastControl> {
+        let pose = world.vehicle().pose();
+        let ahead = 2.0 + 0.6 * world.vehicle().speed();
+        let target = world.road().pose_at(world.road().wrap(world.s() + ahead));
+        let [forward, right] = pose.to_local([target.x, target.y]);
+        control((0.9 * right / forward.max(1.0)) as f32, 0.14)
+    }
+
+    #[test]
+    fn an_ideal_driver_stays_in_the_lane_for_a_lap() {
+        let mut world = World::new(WorldOptions::default()).unwrap();
+        drive(&mut world, 440.0, ideal);
+        let statistics = world.statistics();
+        println!("{statistics:?}");
+        assert!(statistics.distance_m > world.road().length(), "{statistics:?}");
+        assert!(statistics.max_abs_offset_m < 0.3, "{statistics:?}");
+        assert!((35.0..45.0).contains(&world.state().speed_kmh), "{}", world.state().speed_kmh);
+    }
+
+    #[test]
+    fn without_a_control_nothing_moves() {
+        let mut world = World::new(WorldOptions::default()).unwrap();
+        drive(&mut world, 3.0, |_| None);
+        assert_eq!((world.statistics().distance_m, world.statistics().safe_stops), (0.0, 0));
+    }
+
+    #[test]
+    fn paused_time_stands_still() {
+        let mut world = World::new(WorldOptions::default()).unwrap();
+        drive(&mut world, 5.0, ideal);
+        world.pause();
+        let before = (world.s(), world.state());
+        drive(&mut world, 5.0, ideal);
+        assert_eq!(world.s(), before.0);
+        assert_eq!(world.state().paused, Some(true));
+        assert_eq!(world.state().position, before.1.position);
+        world.resume();
+        drive(&mut world, 1.0, ideal);
+        assert!(world.s() > before.0 + 1.0);
+    }
+
+    #[test]
+    fn respawn_puts_the_vehicle_back_and_at_rest() {
+        let mut world = World::new(WorldOptions { start_s: 50.0, ..WorldOptions::default() }).unwrap();
+        drive(&mut world, 10.0, |_| control(0.05, 0.3));
+        assert!(world.lateral_offset_m().abs() > 0.1, "it has left the middle");
+        world.respawn();
+        assert_eq!((world.s(), world.lateral_offset_m(), world.state().speed_kmh), (50.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn controls_that_stop_coming_stop_the_vehicle() {
+        let mut world = World::new(WorldOptions::default()).unwrap();
+        drive(&mut world, 10.0, ideal);
+        assert!(world.vehicle().speed() > 5.0);
+        let mut events = Vec::new();
+        let last = ideal(&world).unwrap();
+        for step in 0..120 {
+            let age_s = f64::from(step) * STEP_S;
+            events.extend(world.step(STEP_S, 100.0 + age_s, Some(LastControl { age_s, ..last })));
+        }
+        assert!(matches!(events[..], [SafetyEvent::SafeStop { .. }, SafetyEvent::StandingStill]), "{events:?}");
+        assert!(world.vehicle().is_standing());
+        assert_eq!(world.statistics().safe_stops, 1);
+        assert!(world.lateral_offset_m().abs() < 0.6, "it stops in its lane: {}", world.lateral_offset_m());
+    }
+}

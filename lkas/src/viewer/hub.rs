@@ -1,0 +1,312 @@
+//! Where the link's thread and the browsers' sessions meet.
+
+use super::requests::{Command, Refusal};
+use axum::{body::Bytes, extract::ws::Utf8Bytes};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
+use lkas_core::names::{Category, PARAMETERS};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{SyncSender, TrySendError},
+    },
+    time::Instant,
+};
+use tokio::sync::{broadcast, watch};
+
+/// Texts kept for a browser that is behind: about a second of them. One that is further behind loses the oldest.
+const TEXTS: usize = 128;
+
+/// Browsers at a time: each costs a task and a share of the one thread.
+const MAX_BROWSERS: usize = 16;
+
+/// One frame as every browser gets it.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    /// The whole binary message.
+    pub(super) message: Bytes,
+    /// When it came from the broker.
+    pub(super) received: Instant,
+}
+
+/// Everything that is shared; one for each viewer, behind an [`Arc`].
+#[derive(Debug)]
+pub(super) struct Hub {
+    /// Where the broker is, for people.
+    broker: String,
+    /// The latest frame alone: whoever is slow misses some, and never sees an old one.
+    frame: watch::Sender<Option<Frame>>,
+    texts: broadcast::Sender<Utf8Bytes>,
+    stop: watch::Sender<bool>,
+    commands: SyncSender<Command>,
+    heard: Mutex<Heard>,
+    browsers: AtomicUsize,
+}
+
+/// What is remembered of the broker's messages, for browsers that come later.
+#[derive(Debug, Default)]
+struct Heard {
+    /// When the last message of any kind came.
+    last: Option<Instant>,
+    /// Why nothing comes, where that is known.
+    fault: Option<String>,
+    /// The last status of each parameter.
+    parameters: BTreeMap<(String, String), Value>,
+}
+
+impl Hub {
+    /// A hub whose commands go into `commands`.
+    pub(super) fn new(broker: String, commands: SyncSender<Command>) -> Self {
+        Self {
+            broker,
+            frame: watch::Sender::new(None),
+            texts: broadcast::Sender::new(TEXTS),
+            stop: watch::Sender::new(false),
+            commands,
+            heard: Mutex::default(),
+            browsers: AtomicUsize::new(0),
+        }
+    }
+
+    /// The latest frame, as a binary message: the header described in [`super::server`], then the JPEG.
+    pub(super) fn show_frame(&self, frame_id: u64, timestamp: f64, (width, height): (u32, u32), jpeg: &[u8]) {
+        // More than u32::MAX bytes can't come: the broker's messages are bounded far below.
+        let Ok(length) = u32::try_from(jpeg.len()) else { return };
+        let mut message = Vec::with_capacity(28 + jpeg.len());
+        message.extend_from_slice(&frame_id.to_le_bytes());
+        message.extend_from_slice(&timestamp.to_le_bytes());
+        message.extend_from_slice(&width.to_le_bytes());
+        message.extend_from_slice(&height.to_le_bytes());
+        message.extend_from_slice(&length.to_le_bytes());
+        message.extend_from_slice(jpeg);
+        self.heard_now(|_| ());
+        self.frame.send_replace(Some(Frame { message: message.into(), received: Instant::now() }));
+    }
+
+    /// A message of that topic for every browser.
+    pub(super) fn show(&self, topic: &str, data: &Value) {
+        self.heard_now(|heard| {
+            // Only parameters that exist: names come from outside, and what is kept must stay bounded.
+            if let ("parameter_status", Some(category), Some(name)) =
+                (topic, data["category"].as_str(), data["parameter"].as_str())
+                && PARAMETERS.iter().any(|known| known.category.name() == category && known.name == name)
+            {
+                heard.parameters.insert((category.to_owned(), name.to_owned()), data.clone());
+            }
+        });
+        // An error means that no browser is there.
+        let _ = self.texts.send(json!({"type": topic, "data": data}).to_string().into());
+    }
+
+    /// Tells every browser that a command was not carried out.
+    pub(super) fn refuse(&self, refusal: &Refusal) {
+        // An error means that no browser is there.
+        let _ = self.texts.send(refusal.text().into());
+    }
+
+    /// Whether a browser is there.
+    pub(super) fn is_watched(&self) -> bool {
+        // ORDERING: Relaxed, a count; that a change is seen some milliseconds later does no harm.
+        self.browsers.load(Ordering::Relaxed) > 0
+    }
+
+    /// Why nothing comes from the broker; the next message ends it.
+    pub(super) fn show_fault(&self, fault: String) {
+        self.heard(|heard| heard.fault = Some(fault));
+    }
+
+    fn heard_now(&self, note: impl FnOnce(&mut Heard)) {
+        self.heard(|heard| {
+            heard.last = Some(Instant::now());
+            heard.fault = None;
+            note(heard);
+        });
+    }
+
+    fn heard<T>(&self, with: impl FnOnce(&mut Heard) -> T) -> T {
+        with(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Passes a browser's command on to the link.
+    ///
+    /// # Errors
+    /// The link is behind, or gone.
+    pub(super) fn command(&self, command: Command) -> Result<(), Refusal> {
+        self.commands.try_send(command).map_err(|error| {
+            let reason = match error {
+                TrySendError::Full(_) => "too many commands at once; try again",
+                TrySendError::Disconnected(_) => "the viewer has no link to the broker; restart it",
+            };
+            Refusal::of_command(command, reason)
+        })
+    }
+
+    /// The first text that a browser gets.
+    pub(super) fn hello(&self) -> Utf8Bytes {
+        let parameters: Vec<Value> = PARAMETERS
+            .iter()
+            .map(|p| {
+                json!({
+                    "category": p.category.name(), "name": p.name, "min": p.min, "max": p.max,
+                    "default": p.default, "help": p.help,
+                })
+            })
+            .collect();
+        let categories = Category::ALL.map(Category::name);
+        json!({"type": "hello", "broker": self.broker, "categories": categories, "parameters": parameters})
+            .to_string()
+            .into()
+    }
+
+    /// The last status of every parameter that has one.
+    pub(super) fn values(&self) -> Utf8Bytes {
+        let values = self.heard(|heard| heard.parameters.values().cloned().collect::<Vec<_>>());
+        json!({"type": "values", "data": values}).to_string().into()
+    }
+
+    /// The state of the link to the broker. `frame_ms` is how long a browser took for its last frame.
+    pub(super) fn link(&self, frame_ms: Option<u128>) -> Utf8Bytes {
+        let (age, fault) = self.heard(|heard| (heard.last.map(|last| last.elapsed()), heard.fault.clone()));
+        json!({
+            "type": "link",
+            "last_message_ms": age.as_ref().map(Duration::as_millis),
+            "fault": fault,
+            "frame_ms": frame_ms,
+        })
+        .to_string()
+        .into()
+    }
+
+    /// What `/health` says.
+    pub(super) fn health(&self) -> Value {
+        let (age, fault) = self.heard(|heard| (heard.last.map(|last| last.elapsed()), heard.fault.clone()));
+        json!({
+            "status": "ok",
+            "broker": self.broker,
+            "last_message_ms": age.as_ref().map(Duration::as_millis),
+            "fault": fault,
+            // ORDERING: Relaxed, a count for people; nothing is read on the strength of it.
+            "browsers": self.browsers.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Frames from now on.
+    pub(super) fn frames(&self) -> watch::Receiver<Option<Frame>> {
+        self.frame.subscribe()
+    }
+
+    /// Texts from now on.
+    pub(super) fn texts(&self) -> broadcast::Receiver<Utf8Bytes> {
+        self.texts.subscribe()
+    }
+
+    /// Ends when the viewer stops.
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stop = self.stop.subscribe();
+        async move { drop(stop.wait_for(|stop| *stop).await) }
+    }
+
+    /// Whether the viewer stops.
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Ends all sessions.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// A place for one more browser; `None` where all are taken.
+    pub(super) fn seat(self: &Arc<Self>) -> Option<Seat> {
+        // ORDERING: Relaxed, the count itself is all that is decided upon.
+        self.browsers
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < MAX_BROWSERS).then_some(taken + 1))
+            .is_ok()
+            .then(|| Seat(Arc::clone(self)))
+    }
+}
+
+/// A browser's place, which is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<Hub>);
+
+impl Seat {
+    /// The hub that the place belongs to.
+    pub(super) fn hub(&self) -> &Hub {
+        &self.0
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // ORDERING: Relaxed, see `Hub::seat`.
+        self.0.browsers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn hub() -> (Arc<Hub>, mpsc::Receiver<Command>) {
+        let (commands, taken) = mpsc::sync_channel(1);
+        (Arc::new(Hub::new("tcp://localhost".to_owned(), commands)), taken)
+    }
+
+    #[test]
+    fn a_slow_browser_gets_the_latest_frame_alone() {
+        let (hub, _taken) = hub();
+        let mut frames = hub.frames();
+        for id in 0..100 {
+            hub.show_frame(id, 0.5, (4, 3), b"jpeg");
+        }
+        let message = frames.borrow_and_update().clone().unwrap().message;
+        assert_eq!(message[..8], 99_u64.to_le_bytes());
+        assert_eq!(message[8..16], 0.5_f64.to_le_bytes());
+        assert_eq!(message[16..28], [4, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0]);
+        assert_eq!(&message[28..], b"jpeg");
+        assert!(!frames.has_changed().unwrap());
+    }
+
+    #[test]
+    fn later_browsers_learn_the_values_in_force_and_only_of_known_parameters() {
+        let (hub, _taken) = hub();
+        hub.show("parameter_status", &json!({"category": "decision", "parameter": "kp", "value": 0.25}));
+        hub.show("parameter_status", &json!({"category": "decision", "parameter": "kp", "value": 0.75}));
+        hub.show("parameter_status", &json!({"category": "decision", "parameter": "invented", "value": 1}));
+        hub.show("parameter_status", &json!(["no object"]));
+        let values: Value = serde_json::from_str(hub.values().as_str()).unwrap();
+        assert_eq!(values["data"].as_array().unwrap().len(), 1);
+        assert_eq!(values["data"][0]["value"], 0.75);
+    }
+
+    #[test]
+    fn commands_beyond_what_the_link_takes_are_refused() {
+        let (hub, taken) = hub();
+        assert!(hub.command(Command::Action("pause")).is_ok());
+        assert!(hub.command(Command::Action("pause")).unwrap_err().text().contains("try again"));
+        drop(taken);
+        assert!(hub.command(Command::Action("pause")).unwrap_err().text().contains("no link"));
+    }
+
+    #[test]
+    fn seats_are_limited_and_come_back() {
+        let (hub, _taken) = hub();
+        let seats: Vec<_> = (0..MAX_BROWSERS).map(|_| hub.seat().unwrap()).collect();
+        assert!(hub.seat().is_none());
+        drop(seats);
+        assert!(hub.seat().is_some());
+    }
+
+    #[test]
+    fn a_fault_lasts_until_the_next_message() {
+        let (hub, _taken) = hub();
+        hub.show_fault("no broker".to_owned());
+        assert!(hub.link(None).contains("no broker"));
+        hub.show("state", &json!({}));
+        assert!(!hub.link(None).contains("no broker"));
+    }
+}

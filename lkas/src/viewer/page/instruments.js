@@ -1,0 +1,217 @@
+// What the vehicle does and what the system thinks: numbers, needles and bars.
+
+/** A value that nobody repeats is no value: an old speed is as dangerous as a frozen picture. */
+const STALE_MS = 2000;
+const NOTHING = "–";
+const TRACE_MS = 30_000;
+
+const MODES = {
+  manual: ["Manual", "neutral"],
+  autopilot: ["Autopilot", "info"],
+  lane_keeping: ["Lane keeping", "good"],
+  emergency_stop: ["Emergency stop", "bad"],
+};
+const DEPARTURES = { centred: ["centred", "good"], drift: ["drifting", "warn"], departure: ["leaving the lane", "bad"] };
+const SPEED_RANGES = [60, 120, 200, 320];
+
+const at = (id) => document.getElementById(id);
+const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
+const text = (id, value) => {
+  const element = at(id);
+  if (element.textContent !== value) element.textContent = value;
+};
+const fixed = (value, digits, unit = "") => (value === null ? NOTHING : `${value.toFixed(digits)}${unit}`);
+const side = (value, digits) => (Math.abs(value) < 0.5 * 10 ** -digits ? "" : value > 0 ? " right" : " left");
+
+/** A line over the last half minute. */
+class Trace {
+  #canvas;
+  #colour;
+  #floor;
+  #points = [];
+
+  /** `floor` is the least height of the scale. */
+  constructor(canvas, colour, floor) {
+    this.#canvas = canvas;
+    this.#colour = colour;
+    this.#floor = floor;
+  }
+
+  /** `value` may be null: a gap. */
+  add(value) {
+    this.#points.push({ time: performance.now(), value });
+  }
+
+  draw() {
+    const now = performance.now();
+    while (this.#points.length && now - this.#points[0].time > TRACE_MS) this.#points.shift();
+    const density = window.devicePixelRatio || 1;
+    const width = Math.round(this.#canvas.clientWidth * density);
+    const height = Math.round(this.#canvas.clientHeight * density);
+    if (this.#canvas.width !== width || this.#canvas.height !== height) Object.assign(this.#canvas, { width, height });
+    const context = this.#canvas.getContext("2d");
+    context.clearRect(0, 0, width, height);
+    const values = this.#points.map((point) => point.value).filter((value) => value !== null);
+    const top = 1.15 * Math.max(this.#floor, ...values);
+    const x = (time) => width * (1 - (now - time) / TRACE_MS);
+    const y = (value) => height - density - (height - 2 * density) * (value / top);
+    context.lineWidth = 1.5 * density;
+    context.lineJoin = "round";
+    let run = [];
+    const finish = () => {
+      if (run.length > 1) {
+        context.beginPath();
+        for (const { time, value } of run) context.lineTo(x(time), y(value));
+        context.strokeStyle = this.#colour;
+        context.stroke();
+        context.lineTo(x(run.at(-1).time), height);
+        context.lineTo(x(run[0].time), height);
+        context.globalAlpha = 0.13;
+        context.fillStyle = this.#colour;
+        context.fill();
+        context.globalAlpha = 1;
+      }
+      run = [];
+    };
+    for (const point of this.#points) {
+      // Nothing is drawn across a silence: there was no value.
+      if (point.value === null || (run.length && point.time - run.at(-1).time > STALE_MS)) finish();
+      if (point.value !== null) run.push(point);
+    }
+    finish();
+  }
+}
+
+export class Instruments {
+  #state = null;
+  #stateAt = -Infinity;
+  #telemetry = null;
+  #telemetryAt = -Infinity;
+  #lanesAt = -Infinity;
+  #lanesMs = null;
+  #speedRange = 0;
+  #latency = new Trace(at("latency-trace"), "#4cc9f0", 40);
+  #fps = new Trace(at("fps-trace"), "#3ddc97", 10);
+
+  /** The `data` of a state message. */
+  state(data) {
+    if (typeof data !== "object" || data === null) return;
+    this.#state = data;
+    this.#stateAt = performance.now();
+  }
+
+  /** The `data` of a telemetry message. */
+  telemetry(data) {
+    if (typeof data !== "object" || data === null) return;
+    this.#telemetry = data;
+    this.#telemetryAt = performance.now();
+  }
+
+  /** The `data` of a detection message: how long it took is known even where there is no telemetry. */
+  detection(data) {
+    this.#lanesMs = number(data?.processing_time_ms);
+    this.#lanesAt = performance.now();
+  }
+
+  /** Whether the vehicle stands still on request; null where nobody says. */
+  get paused() {
+    const paused = this.#fresh(this.#state, this.#stateAt)?.paused;
+    return typeof paused === "boolean" ? paused : null;
+  }
+
+  /** What a person must know now: `{ text, severe }` or null. */
+  get notice() {
+    const telemetry = this.#fresh(this.#telemetry, this.#telemetryAt);
+    const notice = typeof telemetry?.notice === "string" && telemetry.notice ? telemetry.notice : null;
+    const stopped = telemetry?.mode === "emergency_stop";
+    if (!notice && !stopped) return null;
+    return { text: notice ?? "emergency stop: the vehicle brakes", severe: stopped || /^(safe|emergency) stop/i.test(notice) };
+  }
+
+  #fresh(data, then) {
+    return data && performance.now() - then <= STALE_MS ? data : null;
+  }
+
+  /** Notes this moment in the traces. `shown` is the rate at which the page shows frames. */
+  sample(shown) {
+    const telemetry = this.#fresh(this.#telemetry, this.#telemetryAt);
+    this.#latency.add(number(telemetry?.latency_ms));
+    this.#fps.add(number(telemetry?.fps) ?? shown);
+    this.#latency.draw();
+    this.#fps.draw();
+    text("latency", fixed(number(telemetry?.latency_ms), 1, " ms"));
+    text("fps", fixed(number(telemetry?.fps) ?? shown, 0, " fps"));
+  }
+
+  draw() {
+    const state = this.#fresh(this.#state, this.#stateAt);
+    const telemetry = this.#fresh(this.#telemetry, this.#telemetryAt);
+    const cluster = at("cluster");
+    cluster.classList.toggle("no-state", !state && !telemetry);
+    this.#drawMode(telemetry);
+    this.#drawSpeed(number(state?.speed_kmh));
+    this.#drawSteering(number(state?.steering), number(telemetry?.steering));
+    for (const pedal of ["throttle", "brake"]) this.#drawPedal(pedal, number(state?.[pedal]), number(telemetry?.[pedal]));
+    this.#drawPosition(telemetry);
+    const lanesMs = performance.now() - this.#lanesAt <= STALE_MS ? this.#lanesMs : null;
+    text("detection-ms", fixed(number(telemetry?.detection_ms) ?? lanesMs, 1, " ms"));
+    text("decision-ms", fixed(number(telemetry?.decision_ms), 2, " ms"));
+  }
+
+  #drawMode(telemetry) {
+    const [name, kind] = MODES[telemetry?.mode] ?? ["no mode", "none"];
+    text("mode", name);
+    at("mode").dataset.kind = kind;
+  }
+
+  #drawSpeed(speed) {
+    text("speed", fixed(speed, Math.abs(speed ?? 0) < 9.95 ? 1 : 0));
+    const magnitude = Math.abs(speed ?? 0);
+    while (magnitude > SPEED_RANGES[this.#speedRange] && this.#speedRange < SPEED_RANGES.length - 1) this.#speedRange += 1;
+    const range = SPEED_RANGES[this.#speedRange];
+    text("speed-range", `0 – ${range}`);
+    at("speed-arc").style.strokeDasharray = `${Math.min(100, (100 * magnitude) / range)} 200`;
+  }
+
+  #drawSteering(actual, wanted) {
+    const steering = actual ?? wanted;
+    text("steering", steering === null ? NOTHING : Math.abs(steering).toFixed(2));
+    text("steering-side", steering === null ? "" : side(steering, 2).trim() || "straight");
+    at("wheel").style.transform = `rotate(${120 * clamp(steering ?? 0)}deg)`;
+    const command = at("wheel-command");
+    command.style.visibility = wanted === null ? "hidden" : "visible";
+    command.style.transform = `rotate(${120 * clamp(wanted ?? 0)}deg)`;
+  }
+
+  #drawPedal(pedal, actual, wanted) {
+    const value = actual ?? wanted;
+    text(pedal, value === null ? NOTHING : `${Math.round(100 * value)} %`);
+    const meter = at(`${pedal}-meter`);
+    meter.style.setProperty("--value", Math.min(1, Math.max(0, value ?? 0)));
+    meter.style.setProperty("--wanted", Math.min(1, Math.max(0, wanted ?? 0)));
+    meter.classList.toggle("commanded", wanted !== null);
+  }
+
+  #drawPosition(telemetry) {
+    const offset = number(telemetry?.lateral_offset);
+    const metres = number(telemetry?.lateral_offset_m);
+    const heading = number(telemetry?.heading_angle_deg);
+    const [name, kind] = DEPARTURES[telemetry?.departure] ?? [NOTHING, "none"];
+    text("departure", name);
+    at("departure").dataset.kind = kind;
+    const car = at("car");
+    car.dataset.kind = kind;
+    car.style.visibility = offset === null ? "hidden" : "visible";
+    // The lines are 80 units from the middle at the height of the car's wheels, see the drawing in the page.
+    car.style.transform = `translate(${120 + 78 * clamp(offset ?? 0, 1.35)}px, 0)`;
+    const share = offset === null ? NOTHING : `${Math.abs(100 * offset).toFixed(0)} %${side(100 * offset, 0)}`;
+    text("offset", metres === null ? share : `${Math.abs(metres).toFixed(2)} m${side(metres, 2)}`);
+    at("offset").title = `${share} of half the lane's width`;
+    text("heading", heading === null ? NOTHING : `${Math.abs(heading).toFixed(1)}°${side(heading, 1)}`);
+    text("lane-width", fixed(number(telemetry?.lane_width_px), 0, " px"));
+  }
+}
+
+function clamp(value, limit = 1) {
+  return Math.min(limit, Math.max(-limit, value));
+}

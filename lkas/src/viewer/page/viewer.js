@@ -1,0 +1,236 @@
+// Puts the parts of the page together.
+
+import { Instruments } from "./instruments.js";
+import { Link } from "./link.js";
+import { Parameters } from "./parameters.js";
+import { Video } from "./video.js";
+
+/** Without a new picture for this long, the one on the screen is not live. */
+const SIGNAL_MS = 2000;
+/** Without an answer for this long, a broker is taken for one that gives none. */
+const ANSWER_MS = 2000;
+/** A picture that takes this long to arrive is worth a warning. */
+const SLOW_MS = 400;
+const WORDS = { pause: "Pause", resume: "Resume", respawn: "Respawn" };
+
+const at = (id) => document.getElementById(id);
+const instruments = new Instruments();
+const video = new Video(at("video"), shown);
+const parameters = new Parameters(at("parameters"), (message) => link.send(message));
+const unanswered = new Map();
+let shownAt = -Infinity;
+let shownTimes = [];
+/** What the last action asked for, for brokers that do not say whether the vehicle is paused. */
+let assumePaused = false;
+let broker = null;
+let brokerAt = -Infinity;
+let undecodable = false;
+
+const link = new Link({
+  open() {
+    video.reset();
+    draw();
+  },
+  close() {
+    parameters.disconnected();
+    unanswered.clear();
+    broker = null;
+    draw();
+  },
+  frame(message) {
+    video.frame(message).then(() => (undecodable = false), () => {
+      if (!undecodable) toast("bad", "A picture from the broker could not be decoded.");
+      undecodable = true;
+    }).finally(() => link.send({ type: "ack" }));
+  },
+  text: receive,
+});
+
+function receive(message) {
+  const { type, data } = message;
+  switch (type) {
+    case "hello":
+      parameters.build(message.categories, message.parameters);
+      at("link-broker").title = message.broker;
+      break;
+    case "values":
+      parameters.values(data);
+      break;
+    case "link":
+      broker = message;
+      brokerAt = performance.now();
+      break;
+    case "detection":
+      instruments.detection(data);
+      video.detection(data);
+      break;
+    case "state":
+      instruments.state(data);
+      break;
+    case "telemetry":
+      instruments.telemetry(data);
+      break;
+    case "parameter_status":
+      parameters.status(data);
+      break;
+    case "action_status":
+      answered(data);
+      break;
+    case "error":
+      if (message.action) unanswered.delete(message.action);
+      if (!parameters.error(message)) toast("bad", message.message);
+      break;
+  }
+}
+
+function shown(id, lanes) {
+  shownAt = performance.now();
+  shownTimes.push(shownAt);
+  at("frame-number").textContent = `frame ${id}`;
+  for (const side of ["left", "right"]) {
+    const line = lanes?.[side];
+    at(`lane-${side}`).textContent = line ? `${side} ${Math.round(100 * line.confidence)} %` : `${side} –`;
+    at(`lane-${side}`).classList.toggle("found", Boolean(line));
+  }
+  at("lane-note").textContent = lanes ? (lanes.left || lanes.right ? "" : "no lines found") : "no detection of this picture";
+  at("lane-note").hidden = at("lane-note").textContent === "";
+}
+
+// --- actions
+
+function act(action) {
+  if (!link.send({ type: "action", action })) return toast("bad", `${WORDS[action]} not sent: no connection to the viewer.`);
+  if (action !== "respawn") assumePaused = action === "pause";
+  unanswered.set(action, performance.now());
+  const button = document.querySelector(`[data-action=${action}]`);
+  button.classList.remove("sent");
+  void button.offsetWidth; // starts the animation again
+  button.classList.add("sent");
+}
+
+function answered(data) {
+  const name = WORDS[data?.action] ?? String(data?.action);
+  const reason = typeof data?.reason === "string" && data.reason ? `: ${data.reason}` : "";
+  unanswered.delete(data?.action);
+  if (data?.accepted === false) toast("bad", `${name} refused${reason}.`);
+  else if (data?.delivered === false) toast("warn", `${name}: nobody received it${reason}.`);
+  else toast("good", `${name} delivered.`);
+}
+
+function togglePause() {
+  act(instruments.paused ?? assumePaused ? "resume" : "pause");
+}
+
+for (const button of document.querySelectorAll("[data-action]")) {
+  button.addEventListener("click", () => act(button.dataset.action));
+}
+
+// A button that was clicked keeps the focus, and Space would press it again where a person means "pause".
+document.addEventListener("click", (event) => {
+  if (event.detail > 0) event.target.closest("button")?.blur();
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  const target = event.target;
+  const typing = target.matches("input:not([type=range]), textarea, select, [contenteditable]");
+  if (typing) return;
+  if (event.code === "Space") {
+    // On a button that the keyboard chose, Space means that button.
+    if (target.closest("button, summary, a")) return;
+    event.preventDefault();
+    togglePause();
+  } else if (event.key.toLowerCase() === "r") {
+    event.preventDefault();
+    act("respawn");
+  }
+});
+
+// --- what a person must not overlook
+
+function toast(kind, words) {
+  const toasts = at("toasts");
+  const last = toasts.lastElementChild;
+  if (last?.textContent === words) last.remove();
+  const element = Object.assign(document.createElement("p"), { className: "toast", textContent: words });
+  element.dataset.kind = kind;
+  toasts.append(element);
+  while (toasts.children.length > 4) toasts.firstElementChild.remove();
+  setTimeout(() => element.remove(), kind === "good" ? 2500 : 7000);
+}
+
+function put(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+function pill(id, state, words) {
+  const element = at(id);
+  element.dataset.state = state;
+  put(element.lastElementChild, words);
+}
+
+const seconds = (ms) => (ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 1000)} s`);
+
+function draw() {
+  const now = performance.now();
+  const age = now - shownAt;
+  const live = link.open && age <= SIGNAL_MS;
+  const paused = instruments.paused;
+  shownTimes = shownTimes.filter((time) => now - time <= 1000);
+
+  pill("link-viewer", link.open ? "good" : "bad", link.open ? "connected" : "connection lost, trying again");
+  drawBroker(now);
+
+  at("stage").dataset.signal = live ? (paused ? "paused" : "live") : shownAt === -Infinity ? "none" : "frozen";
+  put(at("signal"), live ? (paused ? "paused" : "live") : "no signal");
+  put(at("frame-rate"), live ? `${shownTimes.length} fps` : "– fps");
+  drawOverlay(live, paused, age);
+  drawBanner();
+  document.body.classList.toggle("offline", !link.open);
+  for (const button of document.querySelectorAll("[data-action]")) button.setAttribute("aria-disabled", String(!link.open));
+  const resume = paused ?? false;
+  document.querySelector("[data-action=resume]").classList.toggle("primary", resume);
+  for (const [action, at] of unanswered) {
+    if (now - at < ANSWER_MS) continue;
+    unanswered.delete(action);
+    toast("warn", `${WORDS[action]} sent. The broker did not say whether it arrived.`);
+  }
+  instruments.draw();
+}
+
+function drawBroker(now) {
+  if (!link.open || !broker) return pill("link-broker", "wait", "unknown");
+  if (broker.fault) {
+    at("link-broker").title = broker.fault;
+    return pill("link-broker", "bad", broker.fault);
+  }
+  if (broker.last_message_ms === null) return pill("link-broker", "bad", "no data yet");
+  const silent = broker.last_message_ms + (now - brokerAt);
+  if (silent > SIGNAL_MS) return pill("link-broker", "bad", `silent for ${seconds(silent)}`);
+  pill("link-broker", "good", "receiving");
+}
+
+function drawOverlay(live, paused, age) {
+  let words = null;
+  if (!link.open) words = ["No signal", "The connection to the viewer is lost. Trying again."];
+  else if (!live && shownAt === -Infinity) words = ["No signal", "No picture has come from the broker yet."];
+  else if (!live) words = [paused ? "Paused" : "No signal", `This picture is ${seconds(age)} old.`];
+  else if (paused) words = ["Paused", "Press Space to resume."];
+  const overlay = at("overlay");
+  overlay.hidden = words === null;
+  if (words) [...overlay.children].forEach((child, place) => put(child, words[place]));
+}
+
+function drawBanner() {
+  const slow = (broker?.frame_ms ?? 0) > SLOW_MS && link.open;
+  const notice = link.open ? instruments.notice : null;
+  const words = notice?.text ?? (slow ? `slow connection: pictures arrive ${seconds(broker.frame_ms)} late` : "");
+  const banner = at("banner");
+  banner.hidden = words === "";
+  banner.dataset.kind = notice?.severe ? "bad" : "warn";
+  put(banner, words);
+}
+
+setInterval(draw, 100);
+setInterval(() => instruments.sample(link.open && performance.now() - shownAt <= SIGNAL_MS ? shownTimes.length : null), 250);
+draw();

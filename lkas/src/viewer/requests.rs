@@ -1,0 +1,134 @@
+//! What a browser may ask for, and nothing else.
+
+use lkas_core::names::{Category, Parameter};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The longest message that a browser may send, in bytes. The longest sensible one has about a hundred.
+pub(super) const MAX_REQUEST: usize = 4096;
+
+/// The actions that the simulation knows.
+const ACTIONS: [&str; 3] = ["pause", "resume", "respawn"];
+
+/// What a checked message from a browser means.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Request {
+    /// The frame sent last has been decoded: the next may come.
+    Acknowledged,
+    /// Something for the broker.
+    Command(Command),
+}
+
+/// What goes to the broker on behalf of a browser.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Command {
+    /// Ask for this value, which is in the parameter's range.
+    Parameter(&'static Parameter, f64),
+    /// Ask for this action, which is one of those in use.
+    Action(&'static str),
+}
+
+/// Why a request was not carried out, in the form in which the browser learns of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Refusal(Value);
+
+impl Refusal {
+    /// The refusal of a message that is no request at all.
+    fn of_message(reason: &str) -> Self {
+        Self(json!({"type": "error", "message": reason}))
+    }
+
+    /// The refusal of a command that is in order in itself.
+    pub(super) fn of_command(command: Command, reason: &str) -> Self {
+        match command {
+            Command::Parameter(parameter, _) => Self::of_parameter(parameter.category.name(), parameter.name, reason),
+            Command::Action(action) => Self::of_action(action, reason),
+        }
+    }
+
+    fn of_parameter(category: &str, parameter: &str, reason: &str) -> Self {
+        Self(json!({"type": "error", "message": reason, "category": category, "parameter": parameter}))
+    }
+
+    fn of_action(action: &str, reason: &str) -> Self {
+        Self(json!({"type": "error", "message": reason, "action": action}))
+    }
+
+    /// The message to the browser.
+    pub(super) fn text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// The shape of a request before its names and numbers are checked.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Raw {
+    Ack,
+    Parameter { category: String, parameter: String, value: f64 },
+    Action { action: String },
+}
+
+/// The request in `text`.
+///
+/// # Errors
+/// Anything that is not exactly a known request with known names and a value in range.
+pub(super) fn parse(text: &str) -> Result<Request, Refusal> {
+    match serde_json::from_str(text) {
+        Ok(Raw::Ack) => Ok(Request::Acknowledged),
+        Ok(Raw::Parameter { category, parameter, value }) => {
+            let refuse = |reason: &str| Refusal::of_parameter(&category, &parameter, reason);
+            let found = category
+                .parse::<Category>()
+                .and_then(|category| Parameter::find(category, &parameter))
+                .map_err(|error| refuse(&error.to_string()))?;
+            // Refused rather than clamped: the page's sliders can't ask for it, so somebody means something else.
+            if found.accept(value) != Some(value) {
+                return Err(refuse(&format!("{parameter} is {} to {}, found {value}", found.min, found.max)));
+            }
+            Ok(Request::Command(Command::Parameter(found, value)))
+        }
+        Ok(Raw::Action { action }) => ACTIONS
+            .into_iter()
+            .find(|known| *known == action)
+            .map(|known| Request::Command(Command::Action(known)))
+            .ok_or_else(|| Refusal::of_action(&action, "unknown action; there are pause, resume and respawn")),
+        Err(error) => Err(Refusal::of_message(&format!("not a request that the viewer knows: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> String {
+        parse(text).unwrap_err().text()
+    }
+
+    #[test]
+    fn known_requests_are_understood() {
+        assert_eq!(parse(r#"{"type":"ack"}"#), Ok(Request::Acknowledged));
+        assert_eq!(parse(r#"{"type":"action","action":"pause"}"#), Ok(Request::Command(Command::Action("pause"))));
+        let Ok(Request::Command(Command::Parameter(parameter, value))) =
+            parse(r#"{"type":"parameter","category":"decision","parameter":"kp","value":1}"#)
+        else {
+            panic!("not understood")
+        };
+        assert_eq!((parameter.name, value), ("kp", 1.0));
+    }
+
+    #[test]
+    fn everything_else_is_refused_with_a_reason() {
+        assert!(message(r#"{"type":"action","action":"explode"}"#).contains("respawn"));
+        assert!(message(r#"{"type":"parameter","category":"decision","parameter":"kp","value":9}"#).contains("0 to 2"));
+        let unknown = message(r#"{"type":"parameter","category":"decision","parameter":"ki","value":0}"#);
+        assert!(unknown.contains("steer_max") && unknown.contains(r#""parameter":"ki""#), "{unknown}");
+        for garbage in ["", "null", "[]", "{", r#"{"type":"shutdown"}"#, r#"{"type":"action","action":7}"#, "\u{0}"] {
+            assert!(message(garbage).contains("error"), "{garbage:?}");
+        }
+        for value in ["NaN", "1e999", "null", "\"0.5\""] {
+            let text = format!(r#"{{"type":"parameter","category":"decision","parameter":"kp","value":{value}}}"#);
+            assert!(parse(&text).is_err(), "{value}");
+        }
+    }
+}

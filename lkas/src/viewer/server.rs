@@ -1,0 +1,216 @@
+//! One port for the page and its WebSocket.
+//!
+//! | path | what |
+//! |---|---|
+//! | `/` and the files it names | the page; nothing in it comes from elsewhere |
+//! | `/ws` | the WebSocket |
+//! | `/health` | a JSON object: `status`, `broker`, `last_message_ms`, `fault`, `browsers` |
+//!
+//! # The WebSocket
+//!
+//! From the viewer, a binary message is a frame, all numbers little endian:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..8 | `frame_id`, u64 |
+//! | 8..16 | `timestamp` in seconds, f64 |
+//! | 16..20, 20..24 | width and height in pixels, u32 each: what the lanes' coordinates refer to |
+//! | 24..28 | length of the JPEG, u32 |
+//! | 28.. | the JPEG |
+//!
+//! and a text message is a JSON object:
+//!
+//! | `type` | further keys |
+//! |---|---|
+//! | `hello` | `broker`, `categories`, `parameters`: `{category, name, min, max, default, help}` each; the first message |
+//! | `values` | `data`: the last `parameter_status` of each parameter; after `hello`, and again whenever texts were lost |
+//! | `link` | `last_message_ms`: age of the broker's last message or null; `fault`: text or null; `frame_ms`: what the last frame took from sending to acknowledgement, or null. Every half second, so that silence means a dead connection |
+//! | `detection`, `state`, `telemetry`, `parameter_status`, `action_status` | `data`: the broker's object. `frame_id` is a string in `detection`, because JavaScript's numbers end at 2^53 |
+//! | `error` | `message`; and `category` and `parameter`, or `action`, where the refused request had them |
+//!
+//! From the page come text messages alone:
+//!
+//! | `type` | further keys |
+//! |---|---|
+//! | `ack` | the last frame is decoded |
+//! | `parameter` | `category`, `parameter`, `value` |
+//! | `action` | `action`: `pause`, `resume` or `respawn` |
+//!
+//! One frame at a time is under way to each browser. The next one is the latest at the moment of the acknowledgement,
+//! so a slow browser gets fewer frames, and none that waited. Anything else that a page sends is answered with `error`
+//! and forgotten.
+
+use super::{hub::Hub, session};
+use axum::{
+    Router,
+    extract::{
+        State,
+        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Json, Response},
+    routing::get,
+    serve::ListenerExt,
+};
+use core::net::IpAddr;
+use core::time::Duration;
+use std::{io, sync::Arc};
+use tokio::net::TcpListener;
+
+/// The page: path, kind and content of each file.
+const PAGE: [(&str, &str, &str); 9] = [
+    ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
+    ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
+    ("/controls.css", "text/css; charset=utf-8", include_str!("page/controls.css")),
+    ("/viewer.js", "text/javascript; charset=utf-8", include_str!("page/viewer.js")),
+    ("/link.js", "text/javascript; charset=utf-8", include_str!("page/link.js")),
+    ("/video.js", "text/javascript; charset=utf-8", include_str!("page/video.js")),
+    ("/instruments.js", "text/javascript; charset=utf-8", include_str!("page/instruments.js")),
+    ("/parameters.js", "text/javascript; charset=utf-8", include_str!("page/parameters.js")),
+    ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
+];
+
+/// With every answer: nothing from elsewhere is loaded, and no other page may frame this one and have it clicked.
+const SECURITY: [(HeaderName, &str); 5] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    // The page belongs to this very viewer: one from an older program must not be taken from a cache.
+    (header::CACHE_CONTROL, "no-cache"),
+];
+
+/// How long browsers have to leave when the viewer stops.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// What every request needs.
+#[derive(Clone, Debug)]
+struct Shared {
+    hub: Arc<Hub>,
+    /// Only this computer can reach the server.
+    loopback: bool,
+}
+
+/// Serves until the hub stops.
+///
+/// # Errors
+/// The listener failed.
+pub(super) async fn serve(listener: TcpListener, hub: Arc<Hub>) -> io::Result<()> {
+    let loopback = listener.local_addr()?.ip().is_loopback();
+    let mut router = Router::new().route("/ws", get(upgrade)).route("/health", get(health));
+    for (path, kind, content) in PAGE {
+        router = router.route(path, get(move || async move { page(kind, content) }));
+    }
+    let router = router.with_state(Shared { hub: Arc::clone(&hub), loopback });
+    // Telemetry is many small messages; each shall leave at once.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let serving = axum::serve(listener, router).with_graceful_shutdown(hub.stopped());
+    tokio::select! {
+        result = async { serving.await } => result,
+        () = async { hub.stopped().await; tokio::time::sleep(FAREWELL).await } => Ok(()),
+    }
+}
+
+fn page(kind: &'static str, content: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, kind)], SECURITY, content).into_response()
+}
+
+async fn health(State(shared): State<Shared>) -> Response {
+    (SECURITY, Json(shared.hub.health())).into_response()
+}
+
+async fn upgrade(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    if let Err(reason) = check_origin(&headers, shared.loopback) {
+        return (StatusCode::FORBIDDEN, SECURITY, reason).into_response();
+    }
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err(rejection) => return rejection.into_response(),
+    };
+    match shared.hub.seat() {
+        Some(seat) => session::limits(socket).on_upgrade(move |socket| session::run(socket, seat)),
+        None => (StatusCode::SERVICE_UNAVAILABLE, SECURITY, "too many browsers; close one").into_response(),
+    }
+}
+
+/// Whether the WebSocket is for a page of this server's own. A browser lets any page open a WebSocket to any host and
+/// names the page's origin; without this check every page in the world could steer the vehicle of whoever looks at it.
+///
+/// Programs that are no browsers send no origin. They are let in: they could talk to the broker as well.
+fn check_origin(headers: &HeaderMap, loopback: bool) -> Result<(), &'static str> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let host = headers.get(header::HOST).map(text).unwrap_or_default();
+    let origin = text(origin);
+    let origin = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")).unwrap_or_default();
+    if origin.is_empty() || origin != host {
+        return Err("the page that asks is not the viewer's own");
+    }
+    // A foreign name can be made to point at this computer (DNS rebinding). Then origin and host agree, and are foreign.
+    if loopback && !names_this_computer(&host) {
+        return Err("open the page as http://localhost");
+    }
+    Ok(())
+}
+
+fn names_this_computer(host: &str) -> bool {
+    // The port follows the last colon, except that a colon inside brackets is part of an IPv6 address.
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.ends_with(".localhost") || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(origin: Option<&str>, host: &str, loopback: bool) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+        }
+        check_origin(&headers, loopback).is_ok()
+    }
+
+    #[test]
+    fn our_own_page_and_programs_are_let_in() {
+        for host in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "LOCALHOST:8080", "localhost", "[::1]"] {
+            assert!(check(Some(&format!("http://{host}")), host, true), "{host}");
+        }
+        assert!(check(None, "localhost:8080", true));
+        assert!(check(Some("http://car.example:8080"), "car.example:8080", false));
+        assert!(check(Some("https://car.example"), "car.example", false));
+    }
+
+    #[test]
+    fn foreign_pages_are_not() {
+        for origin in [
+            "http://evil.example",
+            "http://localhost:9090",
+            "http://localhost",
+            "http://localhost:8080.evil.example",
+            "null",
+            "",
+            "localhost:8080",
+            "file://localhost:8080",
+            "http://",
+        ] {
+            assert!(!check(Some(origin), "localhost:8080", true), "{origin}");
+            assert!(!check(Some(origin), "localhost:8080", false), "{origin}");
+        }
+        assert!(!check(Some("http://evil.example:8080"), "evil.example:8080", true), "rebinding");
+        assert!(!check(Some("http://127.0.0.1.evil.example"), "127.0.0.1.evil.example", true), "rebinding");
+        assert!(!check(Some("http://"), "", true));
+    }
+}

@@ -1,4 +1,0 @@
-use crate::{How, Outcome};
-pub(crate) fn fuzz(_: &How) -> Outcome {
-    Ok(())
-}

@@ -2,6 +2,8 @@
 //! what a channel is: the newest value, and who has had it.
 #![cfg(not(lkas_loom))]
 #![allow(missing_docs)]
+// Dying is to stop without a word, whether or not the type has something to say when it is dropped.
+#![allow(clippy::forget_non_drop)]
 
 use lkas_core::inspect::{free_slot, held_slot, mailboxes};
 use lkas_core::{Channel, Latest, Reader, View, Writer};

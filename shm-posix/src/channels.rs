@@ -134,7 +134,7 @@ impl Writer<Image> {
     }
 
     /// Publishes a copy of a picture, sealed. `timestamp` is the instant that it shows, in seconds of the
-    /// [clock](crate::clock).
+    /// [clock].
     ///
     /// # Errors
     /// [`PixelsError`] unless `pixels` has exactly as many bytes as the channel's shape says.
@@ -181,7 +181,7 @@ impl<T: Payload + ?Sized> Loan<'_, T> {
         self.publish_at(clock::now());
     }
 
-    /// The same with a time that is known already, in nanoseconds of the [clock](crate::clock).
+    /// The same with a time that is known already, in nanoseconds of the [clock].
     #[inline]
     pub fn publish_at(self, time: u64) {
         let view = self.0.view();

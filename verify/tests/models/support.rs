@@ -27,11 +27,13 @@ impl<const R: usize> Shared<R> {
 
     /// The writer's role. The model sees to it that the one before is dead.
     pub(crate) fn writer(&self) -> Writer<'_, Pair> {
+        // SAFETY: the model makes a writer only after the one before has taken its last step.
         unsafe { self.view().writer() }
     }
 
     /// A reader's role. The model sees to it that the one before is dead.
     pub(crate) fn reader(&self, place: usize) -> Reader<'_, Pair> {
+        // SAFETY: the model makes a reader at a place only after the one before has taken its last step.
         unsafe { self.view().reader(place) }.expect("the channel has this place")
     }
 }

@@ -113,6 +113,11 @@ export class Instruments {
     this.#lanesAt = performance.now();
   }
 
+  /** Nobody repeats the values any more. */
+  forget() {
+    this.#stateAt = this.#telemetryAt = this.#lanesAt = -Infinity;
+  }
+
   /** Whether the vehicle stands still on request; null where nobody says. */
   get paused() {
     const paused = this.#fresh(this.#state, this.#stateAt)?.paused;

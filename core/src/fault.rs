@@ -1,9 +1,10 @@
 //! Only for models (`--cfg lkas_loom`): lets a thread stop dead before any of its atomic operations, and weakens orderings.
 
 use core::cell::Cell;
+use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::boxed::Box;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{catch_unwind, resume_unwind};
 use std::sync::OnceLock;
 use std::{env, string::String};
 

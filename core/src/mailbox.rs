@@ -104,7 +104,7 @@ impl Mailbox {
             // ORDERING: Release pairs with the Acquire of `take`: the slot's content is visible to the
             // reader that finds it here. Acquire pairs with the Release of `take`: when FRESH is seen cleared, all that
             // the reader did with the slot it had before has happened, and the writer may write to it. Models:
-            // `no_torn_value` (Release), `slots_are_not_reused_early` (Acquire). Failure is Relaxed: only a new guess.
+            // `no_torn_value_one_reader` (Release), `slots_are_not_reused_early` (Acquire). Failure is Relaxed: only a new guess.
             let order = (order!("put exchange", AcqRel), order!("put exchange, failed", Relaxed));
             match self.0.compare_exchange(word.0, next.0, order.0, order.1) {
                 Ok(_) => return Put { held: next.held(), waiting: word.is_waiting() },
@@ -131,7 +131,7 @@ impl Mailbox {
         // A subtraction, because x86 has an instruction that returns the whole word for it and none for `and`: one step
         // instead of a loop. FRESH is set, so it clears that bit and leaves the rest.
         // ORDERING: Acquire pairs with the Release of `put`: the slot's content is visible. Release pairs with its
-        // Acquire: the slot looked at until now is handed back. Models: `no_torn_value` (Acquire),
+        // Acquire: the slot looked at until now is handed back. Models: `no_torn_value_one_reader` (Acquire),
         // `slots_are_not_reused_early` (Release).
         Some(Word(self.0.fetch_sub(FRESH, order!("take exchange", AcqRel))).current())
     }

@@ -131,6 +131,9 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
     /// Wait-free: one load and at most one compare-and-swap.
     #[must_use = "sleep on the word while it has the value"]
     pub fn announce_sleep(&mut self) -> Option<(&'a AtomicU32, u32)> {
+        if self.inherited {
+            return None;
+        }
         self.mailbox.announce_sleep().map(|value| (self.mailbox.word(), value))
     }
 

@@ -53,7 +53,7 @@ fn a_writer_dies_at<const R: usize>(step: u32) {
 #[test]
 fn a_writer_may_die_anywhere_one_reader() {
     for step in 0..=writer_steps(1) {
-        explore(&format!("a_writer_may_die_anywhere_one_reader, step {step}"), 3, move || a_writer_dies_at::<1>(step));
+        explore(&format!("a_writer_may_die_anywhere_one_reader, step {step}"), 6, move || a_writer_dies_at::<1>(step));
     }
 }
 
@@ -96,7 +96,7 @@ fn no_value_is_lost<const R: usize>(step: u32) {
 #[test]
 fn no_value_is_lost_at_take_over() {
     for step in 0..=writer_steps(2) {
-        explore(&format!("no_value_is_lost_at_take_over, step {step}"), 3, move || no_value_is_lost::<2>(step));
+        explore(&format!("no_value_is_lost_at_take_over, step {step}"), 6, move || no_value_is_lost::<2>(step));
     }
 }
 
@@ -128,7 +128,7 @@ fn a_free_slot<const R: usize>(step: u32) {
 fn a_succeeding_writer_finds_a_free_slot() {
     // A publish to two readers: a load and an exchange for each.
     for step in 0..=4 {
-        explore(&format!("a_succeeding_writer_finds_a_free_slot, step {step}"), 3, move || a_free_slot::<2>(step));
+        explore(&format!("a_succeeding_writer_finds_a_free_slot, step {step}"), 5, move || a_free_slot::<2>(step));
     }
 }
 
@@ -179,7 +179,7 @@ const READER_STEPS: u32 = 1 + 2 * 4;
 #[test]
 fn a_reader_may_die_anywhere_one_reader() {
     for step in 0..=READER_STEPS {
-        explore(&format!("a_reader_may_die_anywhere_one_reader, step {step}"), 3, move || a_reader_dies_at::<1>(step));
+        explore(&format!("a_reader_may_die_anywhere_one_reader, step {step}"), 5, move || a_reader_dies_at::<1>(step));
     }
 }
 
@@ -193,7 +193,7 @@ fn a_reader_may_die_anywhere_two_readers() {
 /// A successor may look in peace at what its predecessor had taken, and gets it as new.
 #[test]
 fn a_succeeding_reader_sees_the_newest() {
-    explore("a_succeeding_reader_sees_the_newest", 3, || {
+    explore("a_succeeding_reader_sees_the_newest", 8, || {
         let shared = Shared::<1>::new();
         let reading = {
             let shared = shared.clone();
@@ -218,23 +218,24 @@ fn a_succeeding_reader_sees_the_newest() {
 /// A writer succeeds another while the reader hands slots back: of those it knows from the mailbox alone.
 #[test]
 fn a_succeeding_writer_goes_on() {
-    explore("a_succeeding_writer_goes_on", 3, || {
+    explore("a_succeeding_writer_goes_on", 8, || {
         let shared = Shared::<1>::new();
-        let reading = {
+        publish(&mut shared.writer());
+        let writing = {
             let shared = shared.clone();
             thread::spawn(move || {
-                let mut reader = shared.reader(0);
-                let mut last = 0;
-                for _ in 0..3 {
-                    check(reader.take(), &mut last);
+                for round in 1..4 {
+                    let mut writer = shared.writer();
+                    assert_eq!(writer.sequence(), round, "the sequence goes on");
+                    publish(&mut writer);
                 }
             })
         };
-        for round in 0..3 {
-            let mut writer = shared.writer();
-            assert_eq!(writer.sequence(), round);
-            publish(&mut writer);
+        let mut reader = shared.reader(0);
+        let mut last = 0;
+        for _ in 0..3 {
+            check(reader.take(), &mut last);
         }
-        reading.join().unwrap();
+        writing.join().unwrap();
     });
 }

@@ -31,7 +31,7 @@ fn publishes_and_takes<const R: usize>(publishes: usize, takes: usize) {
 
 #[test]
 fn no_torn_value_one_reader() {
-    explore("no_torn_value_one_reader", 4, || publishes_and_takes::<1>(4, 3));
+    explore("no_torn_value_one_reader", 8, || publishes_and_takes::<1>(4, 3));
 }
 
 #[test]
@@ -41,7 +41,13 @@ fn no_torn_value_two_readers() {
 
 #[test]
 fn no_torn_value_three_readers() {
-    explore("no_torn_value_three_readers", 1, || publishes_and_takes::<3>(3, 1));
+    explore("no_torn_value_three_readers", 2, || publishes_and_takes::<3>(3, 1));
+}
+
+/// What a reader handed back is written to only after the reader's last look at it.
+#[test]
+fn slots_are_not_reused_early() {
+    explore("slots_are_not_reused_early", 8, || publishes_and_takes::<1>(5, 2));
 }
 
 /// The free slot is nobody's, and a slot that is looked at is not written to.
@@ -70,7 +76,7 @@ fn slots_have_one_owner<const R: usize>(publishes: usize) {
 
 #[test]
 fn a_slot_never_has_two_owners_one_reader() {
-    explore("a_slot_never_has_two_owners_one_reader", 4, || slots_have_one_owner::<1>(4));
+    explore("a_slot_never_has_two_owners_one_reader", 6, || slots_have_one_owner::<1>(4));
 }
 
 #[test]
@@ -81,7 +87,7 @@ fn a_slot_never_has_two_owners_two_readers() {
 /// Whoever knows that a publish is done sees it, or a newer one.
 #[test]
 fn a_take_is_never_older_than_a_finished_publish() {
-    explore("a_take_is_never_older_than_a_finished_publish", 3, || {
+    explore("a_take_is_never_older_than_a_finished_publish", 6, || {
         let shared = Shared::<1>::new();
         let finished = Arc::new(AtomicU64::new(0));
         let writing = {
@@ -108,7 +114,7 @@ fn a_take_is_never_older_than_a_finished_publish() {
 /// Who comes when values were published already gets the newest one at once.
 #[test]
 fn a_late_joiner_sees_the_newest() {
-    explore("a_late_joiner_sees_the_newest", 3, || {
+    explore("a_late_joiner_sees_the_newest", 8, || {
         let shared = Shared::<2>::new();
         let mut writer = shared.writer();
         publish(&mut writer);
@@ -133,7 +139,7 @@ fn a_late_joiner_sees_the_newest() {
 /// never a third; a fourth attempt fails the model itself.
 #[test]
 fn a_publish_needs_at_most_three_attempts() {
-    explore("a_publish_needs_at_most_three_attempts", 5, || {
+    explore("a_publish_needs_at_most_three_attempts", 12, || {
         let shared = Shared::<1>::new();
         let mut writer = shared.writer();
         publish(&mut writer);
@@ -159,27 +165,28 @@ fn a_publish_needs_at_most_three_attempts() {
 fn a_rogue_reader_costs_only_attempts() {
     const WAITING: u32 = 1 << 16;
     fault::expect_a_rogue(true);
-    explore("a_rogue_reader_costs_only_attempts", 6, || {
+    explore("a_rogue_reader_costs_only_attempts", 12, || {
         let shared = Shared::<1>::new();
         let mut writer = shared.writer();
         publish(&mut writer);
-        let rogue = {
+        let writing = {
             let shared = shared.clone();
             thread::spawn(move || {
-                let mut reader = shared.reader(0);
-                let mut last = 0;
-                check(reader.take(), &mut last);
-                if let Some((word, _)) = reader.announce_sleep() {
-                    word.scribble(WAITING);
+                let mut writer = shared.writer();
+                for _ in 0..3 {
+                    publish(&mut writer);
                 }
-                check(reader.take(), &mut last);
-                check(reader.take(), &mut last);
             })
         };
-        for _ in 0..3 {
-            publish(&mut writer);
+        let mut reader = shared.reader(0);
+        let mut last = 0;
+        check(reader.take(), &mut last);
+        check(reader.take(), &mut last);
+        if let Some((word, _)) = reader.announce_sleep() {
+            word.scribble(WAITING);
         }
-        rogue.join().unwrap();
+        check(reader.take(), &mut last);
+        writing.join().unwrap();
     });
     fault::expect_a_rogue(false);
     assert!(fault::forced_puts() > 0, "the rogue never got in the way often enough");

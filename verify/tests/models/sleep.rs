@@ -58,7 +58,7 @@ fn wait_until(reader: &mut Reader<'_, Pair>, futex: &Futex, done: impl Fn(&Reade
 
 #[test]
 fn no_wake_up_is_lost() {
-    explore("no_wake_up_is_lost", 3, || {
+    explore("no_wake_up_is_lost", 6, || {
         let shared = Shared::<1>::new();
         let futex = Arc::new(Futex::default());
         let writing = {
@@ -77,7 +77,7 @@ fn no_wake_up_is_lost() {
 
 #[test]
 fn closing_wakes_and_loses_nothing() {
-    explore("closing_wakes_and_loses_nothing", 3, || {
+    explore("closing_wakes_and_loses_nothing", 6, || {
         let shared = Shared::<1>::new();
         let futex = Arc::new(Futex::default());
         let writing = {

@@ -36,10 +36,13 @@ impl<const R: usize> Shared<R> {
     }
 }
 
-/// Explores `model` with at most that many preemptions, one more with `--deep`, and prints how many executions it took.
+/// Explores `model` with at most that many preemptions, more with `--deep`, and prints how many executions it took.
+///
+/// loom spends preemptions faster than a person would count them: a bound must be well above what a property needs.
 pub(crate) fn explore(name: &str, preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    let preemptions = preemptions + usize::from(std::env::var_os("LKAS_DEEP").is_some());
+    let preemptions =
+        preemptions + std::env::var("LKAS_DEEP").map_or(0, |more| more.parse().expect("a number of preemptions"));
     builder.preemption_bound = Some(preemptions);
     builder.max_branches = 100_000;
     let executions = Arc::new(AtomicUsize::new(0));

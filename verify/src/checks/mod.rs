@@ -1,0 +1,9 @@
+//! The checks, one file for each kind.
+
+pub(crate) mod code;
+pub(crate) mod models;
+pub(crate) mod mutations;
+pub(crate) mod sanitizers;
+pub(crate) mod system;
+pub(crate) mod targets;
+pub(crate) mod weakened;

@@ -1,0 +1,247 @@
+//! Mutations of the algorithm: core is copied, changed in one place, and a named model must fail.
+
+use crate::checks::models::{building, fails, models};
+use crate::tools::{executable, root, target};
+use crate::{How, Outcome};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A change of core's source, and the model that sees it.
+struct Mutation {
+    what: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+    model: &'static str,
+}
+
+const fn mutation(
+    what: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+    model: &'static str,
+) -> Mutation {
+    Mutation { what, file, from, to, model }
+}
+
+const MUTATIONS: &[Mutation] = &[
+    mutation(
+        "one slot less: R + 1",
+        "layout.rs",
+        "const SPARE_SLOTS: usize = 2;",
+        "const SPARE_SLOTS: usize = 1;",
+        "publish_and_take::no_torn_value_one_reader",
+    ),
+    mutation(
+        "publish ignores held slots",
+        "writer.rs",
+        "            used.add(put.held);\n",
+        "",
+        "publish_and_take::a_slot_never_has_two_owners_one_reader",
+    ),
+    mutation(
+        "publish reuses the newest slot",
+        "writer.rs",
+        "let mut used = Used::new(self.free);",
+        "let mut used = Used::new(NO_SLOT);",
+        "publish_and_take::no_torn_value_one_reader",
+    ),
+    mutation(
+        "a fresh mailbox forgets what its reader holds",
+        "mailbox.rs",
+        "if self.is_fresh() { self.held() } else { self.current() }",
+        "self.current()",
+        "publish_and_take::slots_are_not_reused_early",
+    ),
+    mutation(
+        "the slot is shown before its header is written",
+        "writer.rs",
+        "        self.slot.finish(SlotHeader { sequence, time });\n        self.writer.put_everywhere()",
+        "        let sleepers = self.writer.put_everywhere();\n        self.slot.finish(SlotHeader { sequence, time });\n        sleepers",
+        "publish_and_take::no_torn_value_two_readers",
+    ),
+    mutation(
+        "take leaves FRESH set",
+        "mailbox.rs",
+        "self.0.fetch_sub(FRESH, ",
+        "self.0.fetch_sub(0, ",
+        "publish_and_take::no_torn_value_one_reader",
+    ),
+    mutation(
+        "sleep is announced without WAITING",
+        "mailbox.rs",
+        "let next = word.0 | WAITING;",
+        "let next = word.0;",
+        "sleep::no_wake_up_is_lost",
+    ),
+    mutation(
+        "sleep is announced over something new",
+        "mailbox.rs",
+        "if word.is_fresh() || word.is_closed() {\n            return None;",
+        "if word.is_closed() {\n            return None;",
+        "sleep::no_wake_up_is_lost",
+    ),
+    mutation(
+        "publish does not report who waits",
+        "mailbox.rs",
+        "held: next.held(), waiting: word.is_waiting() }",
+        "held: next.held(), waiting: false }",
+        "sleep::no_wake_up_is_lost",
+    ),
+    mutation(
+        "close does not report who waits",
+        "writer.rs",
+        "u32::from(mailbox.close()) << place",
+        "u32::from(mailbox.close() && false) << place",
+        "sleep::closing_wakes_and_loses_nothing",
+    ),
+    mutation(
+        "two attempts are enough",
+        "mailbox.rs",
+        "const PUT_ATTEMPTS: u32 = 3;",
+        "const PUT_ATTEMPTS: u32 = 2;",
+        "publish_and_take::a_publish_needs_at_most_three_attempts",
+    ),
+    mutation(
+        "a successor does not finish the publish",
+        "writer.rs",
+        "            if word.current() != newest {\n                used.add(mailbox.put(newest).held);\n            } else if word.is_fresh() {",
+        "            used.add(word.current());\n            if word.is_fresh() {",
+        "death::no_value_is_lost_at_take_over",
+    ),
+    mutation(
+        "a successor goes on from the oldest value",
+        "writer.rs",
+        "slot.header.sequence > sequence",
+        "slot.header.sequence < sequence",
+        "death::no_value_is_lost_at_take_over",
+    ),
+    mutation(
+        "a successor counts from 0",
+        "writer.rs",
+        "free: used.any_free(), sequence, owed,",
+        "free: used.any_free(), sequence: 0, owed,",
+        "death::a_succeeding_writer_goes_on",
+    ),
+    mutation(
+        "a successor ignores held slots",
+        "writer.rs",
+        "used.add(word.held());",
+        "",
+        "death::a_succeeding_writer_finds_a_free_slot",
+    ),
+    mutation(
+        "a successor ignores what lagging readers hold",
+        "writer.rs",
+        "used.add(mailbox.put(newest).held);",
+        "mailbox.put(newest);",
+        "death::a_succeeding_writer_finds_a_free_slot",
+    ),
+    mutation(
+        "a successor wakes nobody for its predecessor",
+        "writer.rs",
+        "if newest == NO_SLOT { 0 } else { everybody }",
+        "if newest == NO_SLOT { 0 } else { everybody & 0 }",
+        "sleep::a_succeeding_writer_wakes_whom_its_predecessor_left_asleep",
+    ),
+    mutation(
+        "a successor leaves CLOSED set",
+        "writer.rs",
+        "                mailbox.reopen();\n",
+        "",
+        "sleep::closing_wakes_and_loses_nothing",
+    ),
+    mutation(
+        "take shows the slot that it had before",
+        "reader.rs",
+        "Some(taken) => self.slot = taken,",
+        "Some(_) if self.slot != NO_SLOT => (),\n            Some(taken) => self.slot = taken,",
+        "publish_and_take::no_torn_value_one_reader",
+    ),
+    mutation(
+        "a succeeding reader sees nothing until the next publish",
+        "reader.rs",
+        "inherited: slot != NO_SLOT,",
+        "inherited: false,",
+        "death::a_succeeding_reader_sees_the_newest",
+    ),
+];
+
+pub(crate) fn mutations(_: &How) -> Outcome {
+    let copy = target("mutations/workspace");
+    copy_workspace(&copy)?;
+    let mut survivors = Vec::new();
+    println!("  {:<62} caught by", "mutation");
+    for mutation in MUTATIONS {
+        let place = copy.join("core/src").join(mutation.file);
+        let source = fs::read_to_string(&place).map_err(|why| format!("{}: {why}", place.display()))?;
+        if source.matches(mutation.from).count() != 1 {
+            return Err(format!("\"{}\": its place in {} is not there once", mutation.what, mutation.file));
+        }
+        write(&place, &source.replace(mutation.from, mutation.to))?;
+        let caught =
+            build(&copy).and_then(|executable| fails(&mut models(&executable, Some(mutation.model)), mutation.model));
+        write(&place, &source)?;
+        let caught = caught.map_err(|why| format!("\"{}\": {why}", mutation.what))?;
+        println!("  {:<62} {}{}", mutation.what, if caught { "" } else { "NOT CAUGHT BY " }, mutation.model);
+        if !caught {
+            survivors.push(mutation.what);
+        }
+    }
+    if survivors.is_empty() { Ok(()) } else { Err(format!("not caught: {}", survivors.join(", "))) }
+}
+
+/// Builds the models of the copy: quickly, because that takes longer than to run one.
+fn build(copy: &Path) -> Result<PathBuf, String> {
+    let mut command = building("mutations/target");
+    command.current_dir(copy).arg("--quiet").env("RUSTFLAGS", "--cfg lkas_loom --cap-lints allow");
+    for (setting, value) in [("OPT_LEVEL", "1"), ("DEBUG", "0"), ("INCREMENTAL", "true"), ("CODEGEN_UNITS", "16")] {
+        command.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
+    }
+    executable(&mut command, "models")
+}
+
+/// Copies what the models need: core, and this package.
+fn copy_workspace(to: &Path) -> Outcome {
+    let from = root();
+    let _ = fs::remove_dir_all(to);
+    let manifest = fs::read_to_string(from.join("Cargo.toml")).map_err(|why| why.to_string())?;
+    let manifest: String = manifest
+        .lines()
+        .map(|line| match line.split_once(" = ") {
+            Some(("members", _)) => "members = [\"core\", \"verify\"]\n".to_owned(),
+            Some(("default-members", _)) => String::new(),
+            // A part of the workspace that is not copied.
+            _ if line == "[profile.dev.package.lkas]" => "[profile.dev.package.lkas-core]\n".to_owned(),
+            _ if line == "[profile.dev.package.lkas-core]" => "[profile.dev.package.lkas-verify]\n".to_owned(),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    copy_folder(&from.join("core"), &to.join("core"))?;
+    copy_folder(&from.join("verify/tests/models"), &to.join("verify/tests/models"))?;
+    for file in ["Cargo.lock", "verify/Cargo.toml"] {
+        fs::copy(from.join(file), to.join(file)).map_err(|why| format!("{file}: {why}"))?;
+    }
+    fs::create_dir_all(to.join("verify/src")).map_err(|why| why.to_string())?;
+    write(&to.join("verify/src/main.rs"), "fn main() {}\n")?;
+    write(&to.join("Cargo.toml"), &manifest)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Outcome {
+    fs::create_dir_all(to).map_err(|why| format!("{}: {why}", to.display()))?;
+    for entry in fs::read_dir(from).map_err(|why| format!("{}: {why}", from.display()))? {
+        let from = entry.map_err(|why| why.to_string())?.path();
+        let to = to.join(from.file_name().unwrap_or_default());
+        if from.is_dir() {
+            copy_folder(&from, &to)?;
+        } else {
+            fs::copy(&from, &to).map_err(|why| format!("{}: {why}", from.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn write(file: &Path, text: &str) -> Outcome {
+    fs::write(file, text).map_err(|why| format!("{}: {why}", file.display()))
+}

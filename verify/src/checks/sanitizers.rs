@@ -1,0 +1,23 @@
+//! What runs the real code under an eye.
+
+use crate::tools::{cargo, run};
+use crate::{How, Outcome};
+
+const COMPONENTS: &str = "rustup component add --toolchain nightly miri rust-src";
+
+pub(crate) fn miri(how: &How) -> Outcome {
+    let seeds = if how.deep { "0..64" } else { "0..4" };
+    for model in ["", "-Zmiri-tree-borrows"] {
+        let mut command = cargo(Some("+nightly"), "miri", &["miri", "test", "-p", "lkas-core", "--lib"]);
+        command.env("MIRIFLAGS", format!("{model} -Zmiri-many-seeds={seeds}")).env_remove("RUSTFLAGS");
+        run(&mut command, COMPONENTS)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn tsan(_: &How) -> Outcome {
+    let target = "x86_64-unknown-linux-gnu";
+    let threads =
+        ["test", "-p", "lkas-verify", "--test", "threads", "-Zbuild-std", "--target", target, "--", "--nocapture"];
+    run(cargo(Some("+nightly"), "tsan", &threads).env("RUSTFLAGS", "-Zsanitizer=thread"), COMPONENTS)
+}

@@ -1,0 +1,57 @@
+//! Running cargo inside of cargo, each check in a target folder of its own.
+
+use crate::Outcome;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The workspace's folder.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The folder that checks build into, or one in it.
+pub(crate) fn target(name: &str) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from).join(name)
+}
+
+/// Cargo in the workspace, building into the target folder `into` (the workspace's own where that is empty), with the
+/// toolchain that `+name` chooses where there is one.
+pub(crate) fn cargo(toolchain: Option<&str>, into: &str, arguments: &[&str]) -> Command {
+    // The proxy of rustup, so that the toolchain can be chosen.
+    let mut command = Command::new("cargo");
+    command.current_dir(root());
+    for variable in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN"] {
+        command.env_remove(variable);
+    }
+    command.args(toolchain).args(arguments).env("CARGO_TARGET_DIR", target(into));
+    command
+}
+
+/// Runs a command; `needs` is the command that installs what it may lack, or empty.
+pub(crate) fn run(command: &mut Command, needs: &str) -> Outcome {
+    let hint = if needs.is_empty() { String::new() } else { format!("; if something is missing: {needs}") };
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?} ended with {status}{hint}")),
+        Err(why) => Err(format!("can't run {command:?}: {why}{hint}")),
+    }
+}
+
+/// Builds and returns the path of the executable named `name`: `command` is `cargo build` or `cargo test --no-run`.
+pub(crate) fn executable(command: &mut Command, name: &str) -> Result<PathBuf, String> {
+    let out = command
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|why| format!("can't run {command:?}: {why}"))?;
+    if !out.status.success() {
+        return Err(format!("{command:?} ended with {}", out.status));
+    }
+    let lines = String::from_utf8_lossy(&out.stdout);
+    lines
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .ok_or_else(|| format!("{command:?} built no executable named {name}"))
+}

@@ -21,6 +21,7 @@ const text = (id, value) => {
   if (element.textContent !== value) element.textContent = value;
 };
 const fixed = (value, digits, unit = "") => (value === null ? NOTHING : `${value.toFixed(digits)}${unit}`);
+const duration = (ms) => (ms !== null && ms < 0.095 ? fixed(1000 * ms, 1, " µs") : fixed(ms, 1, " ms"));
 const side = (value, digits) => (Math.abs(value) < 0.5 * 10 ** -digits ? "" : value > 0 ? " right" : " left");
 
 /** A line over the last half minute. */
@@ -113,6 +114,11 @@ export class Instruments {
     this.#lanesAt = performance.now();
   }
 
+  /** Nobody repeats the values any more. */
+  forget() {
+    this.#stateAt = this.#telemetryAt = this.#lanesAt = -Infinity;
+  }
+
   /** Whether the vehicle stands still on request; null where nobody says. */
   get paused() {
     const paused = this.#fresh(this.#state, this.#stateAt)?.paused;
@@ -154,8 +160,8 @@ export class Instruments {
     for (const pedal of ["throttle", "brake"]) this.#drawPedal(pedal, number(state?.[pedal]), number(telemetry?.[pedal]));
     this.#drawPosition(telemetry);
     const lanesMs = performance.now() - this.#lanesAt <= STALE_MS ? this.#lanesMs : null;
-    text("detection-ms", fixed(number(telemetry?.detection_ms) ?? lanesMs, 1, " ms"));
-    text("decision-ms", fixed(number(telemetry?.decision_ms), 2, " ms"));
+    text("detection-ms", duration(number(telemetry?.detection_ms) ?? lanesMs));
+    text("decision-ms", duration(number(telemetry?.decision_ms)));
   }
 
   #drawMode(telemetry) {

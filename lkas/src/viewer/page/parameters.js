@@ -4,6 +4,10 @@
 const ANSWER_MS = 2000;
 /** While a slider moves, at most one message in this time. */
 const PACE_MS = 60;
+/** An answer with another value may still be one to an earlier message; after this long it is taken for the last one's. */
+const SETTLE_MS = 500;
+/** A refusal is shown for this long. */
+const REFUSAL_MS = 10_000;
 
 const TITLES = { detection: "Detection", decision: "Decision" };
 
@@ -21,7 +25,11 @@ class Row {
   #inForce = null;
   /** What was asked for and is not answered: `{ value, at }` or null. */
   #asked = null;
+  /** What was asked for and not put in force, and why: `{ words, kind, at }` or null. */
   #refusal = null;
+  /** The last answer that put another value in force than the one asked for: `{ reason, at }` or null. */
+  #changed = null;
+  /** What was sent to a broker that does not answer, or null. */
   #unconfirmed = null;
   #held = false;
   #sentAt = -Infinity;
@@ -107,8 +115,7 @@ class Row {
     clearTimeout(this.#later);
     const wait = this.#sentAt + PACE_MS - performance.now();
     if (last && this.#asked?.value === value && this.#sentAt >= this.#asked.at) return;
-    this.#refusal = null;
-    this.#unconfirmed = null;
+    this.#refusal = this.#changed = this.#unconfirmed = null;
     this.#asked = { value, at: performance.now() };
     this.#put(value);
     if (last || wait <= 0) this.#deliver();
@@ -128,19 +135,22 @@ class Row {
   /** The system's answer: what it accepted or refused, and the value in force. */
   answer({ value, accepted, reason }) {
     const known = typeof value === "number" && Number.isFinite(value);
+    const why = typeof reason === "string" && reason ? reason : null;
     if (known) this.#inForce = value;
-    if (accepted === false) return this.refuse(typeof reason === "string" && reason ? reason : "refused");
-    this.#unconfirmed = null;
-    this.#refusal = null;
-    if (known && this.#asked && same(this.#asked.value, value, this.#about)) this.#asked = null;
+    if (accepted === false) return this.refuse(why ?? "refused");
+    this.#unconfirmed = this.#refusal = this.#changed = null;
+    if (known && this.#asked) {
+      if (same(this.#asked.value, value, this.#about)) this.#asked = null;
+      else this.#changed = { reason: why, at: performance.now() };
+    }
     this.#follow();
   }
 
   /** The value that was asked for will not come. */
-  refuse(reason) {
+  refuse(words, kind = "refused") {
     clearTimeout(this.#later);
-    this.#asked = this.#unconfirmed = null;
-    this.#refusal = reason;
+    this.#asked = this.#unconfirmed = this.#changed = null;
+    this.#refusal = { words, kind, at: performance.now() };
     this.#follow();
   }
 
@@ -159,10 +169,19 @@ class Row {
 
   /** Gives up on an answer that does not come. */
   tick() {
-    if (!this.#asked || this.#held || performance.now() - this.#asked.at < ANSWER_MS) return;
-    // An answer with another value did come: that one is in force, whoever asked for it.
-    this.#unconfirmed = this.#inForce === null ? this.#asked.value : null;
-    if (this.#inForce !== null) this.#refusal = "no answer";
+    const now = performance.now();
+    if (this.#refusal && now - this.#refusal.at > REFUSAL_MS) {
+      this.#refusal = null;
+      this.draw();
+    }
+    if (!this.#asked || this.#held) return;
+    const asked = `asked for ${this.format(this.#asked.value)}`;
+    if (this.#changed && now - Math.max(this.#changed.at, this.#asked.at) > SETTLE_MS) {
+      return this.refuse(this.#changed.reason ?? asked, "changed");
+    }
+    if (now - this.#asked.at < ANSWER_MS) return;
+    if (this.#inForce !== null) return this.refuse(`no answer, ${asked}`);
+    this.#unconfirmed = this.#asked.value;
     this.#asked = null;
     this.#follow();
   }
@@ -193,7 +212,7 @@ class Row {
   #describe() {
     const inForce = this.#inForce === null ? "" : `in force ${this.format(this.#inForce)}`;
     if (this.#asked) return ["pending", `asked for ${this.format(this.#asked.value)}${inForce && ` · ${inForce}`}`];
-    if (this.#refusal) return ["refused", `${this.#refusal}${inForce && ` · ${inForce}`}`];
+    if (this.#refusal) return [this.#refusal.kind, `${this.#refusal.words}${inForce && ` · ${inForce}`}`];
     if (this.#unconfirmed !== null) return ["unconfirmed", `${this.format(this.#unconfirmed)} sent, not confirmed`];
     return inForce ? ["confirmed", inForce] : ["unknown", "default, not reported"];
   }

@@ -33,6 +33,7 @@ const link = new Link({
   },
   close() {
     parameters.disconnected();
+    instruments.forget();
     unanswered.clear();
     broker = null;
     draw();
@@ -178,7 +179,7 @@ function draw() {
   const paused = instruments.paused;
   shownTimes = shownTimes.filter((time) => now - time <= 1000);
 
-  pill("link-viewer", link.open ? "good" : "bad", link.open ? "connected" : "connection lost, trying again");
+  pill("link-viewer", link.open ? "good" : "bad", link.open ? "connected" : "lost, reconnecting");
   drawBroker(now);
 
   at("stage").dataset.signal = live ? (paused ? "paused" : "live") : shownAt === -Infinity ? "none" : "frozen";

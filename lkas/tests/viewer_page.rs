@@ -1,0 +1,352 @@
+//! The viewer between a real broker and a browser's WebSocket, over real sockets.
+#![allow(missing_docs)]
+
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use lkas::viewer::{Viewer, ViewerOptions};
+use lkas_core::messages::{DetectionFields, Lane};
+use lkas_core::names::Category;
+use lkas_zmq::wire::FrameHeader;
+use lkas_zmq::{ActionClient, Broker, BrokerOptions, Endpoint, ParameterClient, Topic};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Instant;
+use tungstenite::{Message, WebSocket, client, client::IntoClientRequest};
+
+/// Longer than anything takes on a busy machine; a test that waits this long fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// One wait within a loop that has a deadline.
+const MOMENT: Duration = Duration::from_millis(5);
+
+/// A broker and a viewer of it, on ports of their own.
+struct System {
+    broker: Broker,
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    viewer: Option<JoinHandle<()>>,
+}
+
+impl System {
+    fn start() -> Self {
+        // Below the ports that the operating system hands out, and apart from those of other tests.
+        let start = 20_000 + (std::process::id() % 1000) as u16 * 6;
+        let broker = (start..32_000)
+            .step_by(6)
+            .find_map(|port| {
+                Broker::bind(BrokerOptions { endpoint: Endpoint::local(port), ..BrokerOptions::default() }).ok()
+            })
+            .expect("six free ports in a row");
+        let options = ViewerOptions { port: 0, broker: broker.endpoint().clone(), ..ViewerOptions::default() };
+        let viewer = Viewer::bind(&options).expect("a free port");
+        let address = viewer.local_addr();
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        let viewer = std::thread::spawn(move || viewer.run(&flag).expect("the viewer runs"));
+        Self { broker, address, stop, viewer: Some(viewer) }
+    }
+
+    /// Polls the broker, and `step`, until that returns something.
+    #[track_caller]
+    fn until<T>(&mut self, what: &str, mut step: impl FnMut(&mut Broker) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            self.broker.wait(MOMENT);
+            self.broker.poll();
+            if let Some(outcome) = step(&mut self.broker) {
+                return outcome;
+            }
+            assert!(start.elapsed() < PATIENCE, "in vain: {what}");
+        }
+    }
+
+    fn browser(&self) -> Browser {
+        Browser::open(self.address)
+    }
+
+    /// A browser that the viewer has subscribed to frames for.
+    fn watching_browser(&mut self) -> Browser {
+        let browser = self.browser();
+        self.until("somebody wants frames", |broker| broker.has_viewers(Topic::Frame).then_some(()));
+        browser
+    }
+
+    fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(viewer) = self.viewer.take() {
+            viewer.join().expect("no panic");
+        }
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        // Also after a failed assertion: the viewer's panic, if any, has been printed by then.
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(viewer) = self.viewer.take() {
+            let _ = viewer.join();
+        }
+    }
+}
+
+/// What a browser does, without the picture.
+struct Browser {
+    socket: WebSocket<TcpStream>,
+    frames: VecDeque<Vec<u8>>,
+    texts: VecDeque<Value>,
+    closed: bool,
+}
+
+impl Browser {
+    fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+        request.headers_mut().insert("Origin", format!("http://{address}").parse().unwrap());
+        let (socket, _) = client(request, stream).expect("our own page is let in");
+        socket.get_ref().set_read_timeout(Some(MOMENT)).unwrap();
+        Self { socket, frames: VecDeque::new(), texts: VecDeque::new(), closed: false }
+    }
+
+    fn say(&mut self, request: &Value) {
+        self.socket.send(Message::text(request.to_string())).unwrap();
+    }
+
+    /// Takes what has arrived.
+    fn listen(&mut self) {
+        match self.socket.read() {
+            Ok(Message::Binary(frame)) => self.frames.push_back(frame.to_vec()),
+            Ok(Message::Text(text)) => self.texts.push_back(serde_json::from_str(&text).unwrap()),
+            Ok(Message::Close(_)) => self.closed = true,
+            Ok(_) => {}
+            Err(tungstenite::Error::Io(error))
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(_) => self.closed = true,
+        }
+    }
+
+    /// The next text of this type; those before it are dropped.
+    fn text(&mut self, kind: &str) -> Option<Value> {
+        self.listen();
+        while let Some(text) = self.texts.pop_front() {
+            if text["type"] == kind {
+                return Some(text);
+            }
+        }
+        None
+    }
+
+    fn frame(&mut self) -> Option<Vec<u8>> {
+        self.listen();
+        self.frames.pop_front()
+    }
+}
+
+fn header(frame_id: u64) -> FrameHeader {
+    FrameHeader { frame_id, timestamp: 12.5, width: 800, height: 600, ..FrameHeader::default() }
+}
+
+/// The status line, the headers and the body of a plain HTTP answer.
+fn http(address: SocketAddr, path: &str, headers: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn the_page_and_everything_it_names_is_served() {
+    let system = System::start();
+    let page = http(system.address, "/", "");
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    assert!(page.contains("content-security-policy: default-src 'self'") && page.contains("x-frame-options: DENY"));
+    let mut named: VecDeque<String> = ["href=\"", "src=\""]
+        .iter()
+        .flat_map(|mark| page.split(mark).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()))
+        .collect();
+    assert!(named.len() >= 4, "{named:?}");
+    let mut seen = Vec::new();
+    while let Some(path) = named.pop_front() {
+        assert!(path.starts_with('/'), "{path} would come from elsewhere");
+        if seen.contains(&path) {
+            continue;
+        }
+        let file = http(system.address, &path, "");
+        assert!(file.starts_with("HTTP/1.1 200"), "{path}: {file}");
+        // Modules import further modules.
+        named.extend(file.split("from \"./").skip(1).map(|rest| format!("/{}", rest.split('"').next().unwrap())));
+        seen.push(path);
+    }
+    assert!(seen.iter().any(|path| path == "/video.js"), "{seen:?}");
+    assert!(http(system.address, "/nothing", "").starts_with("HTTP/1.1 404"));
+    assert!(http(system.address, "/health", "").contains(r#""status":"ok""#));
+}
+
+#[test]
+fn a_frame_and_its_lanes_arrive_as_they_were() {
+    let mut system = System::start();
+    let mut browser = system.watching_browser();
+    let hello = system.until("hello", |_| browser.text("hello"));
+    assert_eq!(hello["parameters"].as_array().unwrap().len(), 11);
+
+    let id = u64::MAX - 1; // beyond what a JavaScript number can say
+    assert!(system.broker.broadcast_frame(&header(id), b"a JPEG").is_sent());
+    let lane = Lane { x1: 100.0, y1: 600.0, x2: 300.0, y2: 350.0, confidence: 0.5 };
+    let detection = DetectionFields { left: Some(lane), frame_id: id, ..DetectionFields::default() };
+    assert!(system.broker.broadcast_detection(&detection).is_sent());
+    let frame = system.until("a frame", |_| browser.frame());
+    let mut expected = id.to_le_bytes().to_vec();
+    expected.extend(12.5_f64.to_le_bytes());
+    expected.extend([800_u32, 600, 6].iter().flat_map(|number| number.to_le_bytes()));
+    expected.extend(b"a JPEG");
+    assert_eq!(frame, expected);
+    let detection = system.until("a detection", |_| browser.text("detection"));
+    assert_eq!(detection["data"]["frame_id"], id.to_string());
+    assert_eq!(detection["data"]["left_lane"]["x2"], 300.0);
+    assert_eq!(detection["data"]["right_lane"], Value::Null);
+}
+
+#[test]
+fn a_browser_that_is_slow_gets_the_latest_frame_and_none_between() {
+    let mut system = System::start();
+    let mut browser = system.watching_browser();
+    for id in 1..=5 {
+        assert!(system.broker.broadcast_frame(&header(id), b"a JPEG").is_sent());
+        // The broker's messages keep their order: with this one, the viewer has had the frame as well.
+        assert!(system.broker.broadcast_telemetry(&json!({"frame_id": id})).is_sent());
+        system.until("telemetry", |_| browser.text("telemetry").filter(|text| text["data"]["frame_id"] == id));
+    }
+    browser.say(&json!({"type": "ack"}));
+    let numbers: Vec<u64> = system.until("two frames", |_| {
+        browser.listen();
+        (browser.frames.len() == 2)
+            .then(|| browser.frames.iter().map(|frame| u64::from_le_bytes(frame[..8].try_into().unwrap())).collect())
+    });
+    assert_eq!(numbers, [1, 5]);
+}
+
+#[test]
+fn frames_are_asked_for_only_while_a_browser_is_there() {
+    let mut system = System::start();
+    system.until("the viewer subscribes", |broker| broker.has_viewers(Topic::State).then_some(()));
+    assert!(!system.broker.has_viewers(Topic::Frame));
+    let browser = system.watching_browser();
+    drop(browser);
+    system.until("nobody wants frames", |broker| (!broker.has_viewers(Topic::Frame)).then_some(()));
+}
+
+#[test]
+fn a_parameter_reaches_its_server_and_the_answer_comes_back() {
+    let mut system = System::start();
+    let (sender, values) = mpsc::channel();
+    let mut server = ParameterClient::connect(system.broker.endpoint(), Category::Decision, move |parameter, value| {
+        let _ = sender.send((parameter.name, value));
+    })
+    .unwrap();
+    let mut browser = system.browser();
+    browser.say(&json!({"type": "parameter", "category": "decision", "parameter": "kp", "value": 1.25}));
+    system.until("the server learns", |_| {
+        server.poll().unwrap();
+        values.try_iter().any(|value| value == ("kp", 1.25)).then_some(())
+    });
+    system.until("the browser learns", |_| {
+        browser.text("parameter_status").filter(|status| {
+            let data = &status["data"];
+            data["parameter"] == "kp" && data["value"] == 1.25 && data["accepted"] == true
+        })
+    });
+    let mut later = system.browser();
+    let known = system.until("values", |_| later.text("values"));
+    let known = known["data"].as_array().unwrap();
+    assert!(known.iter().any(|status| status["parameter"] == "kp" && status["value"] == 1.25), "{known:?}");
+}
+
+#[test]
+fn actions_reach_the_simulation_and_the_answer_comes_back() {
+    let mut system = System::start();
+    for action in ["pause", "resume", "respawn"] {
+        system.broker.register_action(action.parse().unwrap(), |_| ());
+    }
+    let mut simulation = ActionClient::connect(system.broker.endpoint()).unwrap();
+    let mut browser = system.browser();
+    for action in ["pause", "resume", "respawn"] {
+        browser.say(&json!({"type": "action", "action": action}));
+        let answer = system.until("an answer", |_| browser.text("action_status"));
+        assert_eq!((&answer["data"]["action"], &answer["data"]["accepted"]), (&json!(action), &json!(true)));
+        if answer["data"]["delivered"] == true {
+            let asked = system.until("the simulation learns", |_| simulation.poll().unwrap());
+            assert_eq!(asked.action.as_str(), action);
+        }
+    }
+    // At the latest now the simulation is subscribed, so that this one must arrive.
+    system.until("a delivered action", |_| {
+        browser.say(&json!({"type": "action", "action": "pause"}));
+        simulation.poll().unwrap()
+    });
+}
+
+#[test]
+fn foreign_pages_are_refused() {
+    let system = System::start();
+    let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let port = system.address.port();
+    for origin in ["http://evil.example", "null", "http://localhost:1", &format!("http://evil.example:{port}")] {
+        let answer = http(system.address, "/ws", &format!("{upgrade}Origin: {origin}\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 403"), "{origin}: {answer}");
+    }
+    system.browser();
+}
+
+#[test]
+fn garbage_is_answered_and_forgotten() {
+    let mut system = System::start();
+    let mut browser = system.browser();
+    for garbage in ["", "null", "{", r#"{"type":"quit"}"#, r#"{"type":"action","action":"explode"}"#] {
+        browser.socket.send(Message::text(garbage)).unwrap();
+        system.until("an error", |_| browser.text("error"));
+    }
+    browser.say(&json!({"type": "parameter", "category": "decision", "parameter": "kp", "value": 1e9}));
+    let error = system.until("an error", |_| browser.text("error"));
+    assert_eq!((&error["parameter"], &error["category"]), (&json!("kp"), &json!("decision")));
+    browser.socket.send(Message::binary(vec![0xff; 64])).unwrap();
+    system.until("still served", |_| browser.text("link"));
+    assert_eq!(system.broker.statistics().parameters.received, 0);
+
+    // Far too long: this connection ends, and no other.
+    let mut other = system.browser();
+    let _ = browser.socket.send(Message::text("x".repeat(100_000)));
+    system.until("the end", |_| {
+        browser.listen();
+        browser.closed.then_some(())
+    });
+    system.until("others are served", |_| other.text("link"));
+}
+
+#[test]
+fn a_port_in_use_is_an_error_that_helps() {
+    let first = Viewer::bind(&ViewerOptions { port: 0, ..ViewerOptions::default() }).unwrap();
+    let port = first.local_addr().port();
+    let error = Viewer::bind(&ViewerOptions { port, ..ViewerOptions::default() }).unwrap_err().to_string();
+    assert!(error.contains(&port.to_string()) && error.contains("choose another port"), "{error}");
+}
+
+#[test]
+fn stopping_says_goodbye_and_frees_the_port() {
+    let mut system = System::start();
+    let mut browser = system.browser();
+    system.until("hello", |_| browser.text("hello"));
+    system.stop();
+    system.until("goodbye", |_| {
+        browser.listen();
+        browser.closed.then_some(())
+    });
+    let port = system.address.port();
+    let again = Viewer::bind(&ViewerOptions { port, ..ViewerOptions::default() }).expect("the port is free again");
+    assert_eq!(again.local_addr(), system.address);
+}

@@ -35,7 +35,6 @@ const CHECKS: &[Check] = &[
     check("weakened", "no ordering is stronger than needed: weaker ones fail a model", checks::weakened::weakened),
     check("mutations", "the models see every mutation of the algorithm", checks::mutations::mutations),
     check("miri", "no undefined behaviour, under both aliasing models and many schedules", checks::sanitizers::miri),
-    check("tsan", "no data race between real threads", checks::sanitizers::tsan),
     check("no-std", "core builds for microcontrollers", checks::targets::no_std),
     check("benches", "the benches run", checks::system::benches),
     check("demo", "the system drives for 20 s: nothing torn, in its lane; prints the figures", checks::system::demo),

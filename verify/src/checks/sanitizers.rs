@@ -14,10 +14,3 @@ pub(crate) fn miri(how: &How) -> Outcome {
     }
     Ok(())
 }
-
-pub(crate) fn tsan(_: &How) -> Outcome {
-    let target = "x86_64-unknown-linux-gnu";
-    let threads =
-        ["test", "-p", "lkas-verify", "--test", "threads", "-Zbuild-std", "--target", target, "--", "--nocapture"];
-    run(cargo(Some("+nightly"), "tsan", &threads).env("RUSTFLAGS", "-Zsanitizer=thread"), COMPONENTS)
-}

@@ -163,8 +163,12 @@ impl Control {
         if self.is_drivable() { Mode::from_code(self.mode) } else { Mode::EmergencyStop }
     }
 
+    /// The mode is known and the numbers that move the vehicle are finite.
     fn is_drivable(&self) -> bool {
-        self.steering.is_finite() && self.throttle.is_finite() && self.brake.is_finite()
+        self.mode <= Mode::LaneKeeping.code()
+            && self.steering.is_finite()
+            && self.throttle.is_finite()
+            && self.brake.is_finite()
     }
 
     /// -1 (full left) to 1 (full right); 0 where it is not finite.

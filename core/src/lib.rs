@@ -1,4 +1,42 @@
-//! Latest-value channels, messages and codec of a lane keeping assist system.
+//! Latest-value channels, messages and codec of a lane keeping assist system: lock-free, `no_std`, without allocation.
+//!
+//! Use a [`Channel`] where one side produces values at its own pace and others need the newest one, whole, at theirs: an
+//! interrupt and a main loop, a control loop and a logger. Do not use it where every value has to arrive.
+//!
+//! ```
+//! use lkas_core::Channel;
+//! use lkas_core::messages::{Control, ControlFields, Mode};
+//!
+//! let mut channel = Channel::<Control, 2>::new(); // in a static: it is const
+//! let (mut writer, [mut vehicle, _display]) = channel.split();
+//!
+//! let drive = ControlFields { mode: Mode::LaneKeeping, throttle: 0.2, brake: 0.0, ..ControlFields::default() };
+//! writer.publish(Control::try_from(drive)?, 1_000);
+//!
+//! let control = vehicle.take().expect("something new");
+//! assert_eq!((control.throttle(), control.sequence(), control.time()), (0.2, 1, 1_000));
+//! # Ok::<(), lkas_core::MessageError>(())
+//! ```
+//!
+//! # Guarantees
+//! - A value is never torn, and does not change while it is looked at.
+//! - A take returns the newest value; each is new at most once; sequence numbers only rise; what was skipped is counted.
+//! - Both sides are wait-free with constant bounds, whatever the other side does. Both may stop for ever at any
+//!   instruction, and a successor goes on.
+//!
+//! # Costs
+//! A publish is at most three compare-and-swaps for each reader, a take one read-modify-write, a take of nothing new one
+//! load; none depends on the payload's size. Memory is one word for each reader and two slots more than readers, padded
+//! to two cache lines where there are caches.
+//!
+//! # Limits
+//! One writer, 1 to 29 readers, one size of value for each channel. Payloads are plain data: any bit pattern is a value
+//! (zerocopy's `FromBytes`, `IntoBytes` and `Immutable`).
+//!
+//! # Parts
+//! [`Channel`] is the protocol in static memory, [`View`] the same over any other memory; the crate `lkas-shm` puts it
+//! into shared memory. [`messages`] are what a lane keeping system sends, [`codec`] turns them into bytes for a wire,
+//! [`names`] are those of parameters and actions. The design document in the repository says why it all holds.
 #![no_std]
 #![warn(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 #![warn(clippy::std_instead_of_core)]

@@ -44,6 +44,7 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     let missed_before = vitals.now.missed;
     let mut jpeg = Vec::new();
     let mut rate = Rate::default();
+    let mut refusals = Refusals { known: 0, due: Instant::now() };
     let mut last_detection_ms = None;
     let mut notice = Notice::None;
     say!("ports {} to {} of {}", options.broker_port, options.broker_port + 5, options.broker_host);
@@ -51,6 +52,7 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
         // Whatever it was that ended the wait, everything is looked at.
         let _ = broker.wait(LOOK_EVERY);
         broker.poll();
+        refusals.look(&broker);
         if let Some(image) = frames.next(Duration::ZERO)? {
             vitals.now.taken += 1;
             rate.count(image.sequence());
@@ -147,6 +149,30 @@ fn telemetry(
         "decision_ms": control.processing_time_ms,
         "notice": notice.text(),
     })
+}
+
+/// What the broker refused, told to a person at most once a second.
+struct Refusals {
+    known: u64,
+    due: Instant,
+}
+
+impl Refusals {
+    fn look(&mut self, broker: &Broker) {
+        if Instant::now() < self.due {
+            return;
+        }
+        self.due = Instant::now() + Duration::from_secs(1);
+        let statistics = broker.statistics();
+        let kinds = [&statistics.actions, &statistics.parameters, &statistics.states, &statistics.subscriptions];
+        let refused = kinds.iter().map(|kind| kind.refused).sum();
+        if refused > self.known {
+            let reason = kinds.iter().rev().find_map(|kind| kind.last_refusal.as_ref());
+            let reason = reason.map_or_else(String::new, |reason| format!(", the last one: {reason}"));
+            say!("refused {} messages{reason}", refused - self.known);
+            self.known = refused;
+        }
+    }
 }
 
 /// Frames a second, from the sequence numbers of the last second or so.

@@ -9,7 +9,7 @@ use crate::stop::Stop;
 use crate::vitals::{Notice, VitalSigns};
 use clap::Args;
 use hdrhistogram::Histogram;
-use lkas_core::messages::{Control, Image, ImageShape};
+use lkas_core::messages::{Control, Image, ImageShape, Mode};
 use lkas_shm::{ControlChannel, ImageChannel, Options, Writer, clock};
 use lkas_zmq::{ActionClient, VehicleStatusClient};
 use std::path::PathBuf;
@@ -165,9 +165,7 @@ impl Simulation {
     /// Lets the vehicle drive for `elapsed`.
     fn drive(&mut self, world: &mut World, elapsed: Duration) {
         let now = clock::now();
-        let last = self
-            .last
-            .map(|(control, published)| LastControl { control, age_s: (now as f64 - published as f64) * 1e-9 });
+        let last = self.last.map(|(control, published)| LastControl { control, age_s: age(&control, published, now) });
         for event in world.step(elapsed.as_secs_f64(), now as f64 * 1e-9, last) {
             say!("{event}");
             self.notice = match event {
@@ -208,6 +206,16 @@ impl Simulation {
             link.status_due = Instant::now() + STATUS_EVERY;
         }
     }
+}
+
+/// How old a control is, in seconds, by the picture that it answers: what was decided just now from an old picture is
+/// old. An emergency stop needs no picture, so it counts from its publish.
+fn age(control: &Control, published: u64, now: u64) -> f64 {
+    let since_publish = (now as f64 - published as f64) * 1e-9;
+    if control.mode() == Mode::EmergencyStop || since_publish < 0.0 {
+        return since_publish;
+    }
+    since_publish.max(now as f64 * 1e-9 - control.timestamp())
 }
 
 struct Camera {
@@ -287,5 +295,25 @@ impl Link {
             status: VehicleStatusClient::connect(&endpoint)?,
             status_due: Instant::now(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lkas_core::messages::ControlFields;
+
+    #[test]
+    fn a_control_is_as_old_as_its_picture() {
+        const SECOND: u64 = 1_000_000_000;
+        let control =
+            |mode, timestamp| Control::try_from(ControlFields { mode, timestamp, ..ControlFields::default() }).unwrap();
+        let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found}, not {expected}");
+        close(age(&control(Mode::LaneKeeping, 9.9), 10 * SECOND, 11 * SECOND), 1.1);
+        close(age(&control(Mode::LaneKeeping, 3.0), 10 * SECOND, 10 * SECOND), 7.0);
+        close(age(&control(Mode::EmergencyStop, 3.0), 10 * SECOND, 10 * SECOND), 0.0);
+        close(age(&control(Mode::LaneKeeping, 20.0), 10 * SECOND, 11 * SECOND), 1.0);
+        close(age(&control(Mode::LaneKeeping, 9.9), 12 * SECOND, 11 * SECOND), -1.0);
+        assert!(age(&control(Mode::LaneKeeping, 0.0), 10_000 * SECOND, 10_000 * SECOND) > 1e3, "without a picture");
     }
 }

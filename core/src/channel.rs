@@ -29,13 +29,32 @@ use core::ptr::NonNull;
 /// assert_eq!(*display.take().unwrap(), [2, 20]);
 /// ```
 ///
-/// There is one writer, and each reader is one value; none can be cloned:
+/// There is one writer at a time:
 /// ```compile_fail,E0499
 /// let mut channel = lkas_core::Channel::<u32, 1>::new();
 /// let (mut writer, _) = channel.split();
 /// let (mut second, _) = channel.split();
 /// writer.publish(1, 0);
 /// second.publish(2, 0);
+/// ```
+/// ```
+/// let mut channel = lkas_core::Channel::<u32, 1>::new();
+/// let (mut writer, _) = channel.split();
+/// writer.publish(1, 0);
+/// let (mut second, _) = channel.split();
+/// second.publish(2, 0);
+/// assert_eq!(second.sequence(), 2);
+/// ```
+///
+/// And one reader for each mailbox, none of which can be cloned:
+/// ```compile_fail,E0599
+/// let mut channel = lkas_core::Channel::<u32, 1>::new();
+/// let (_, [reader]) = channel.split();
+/// let second = reader.clone();
+/// ```
+/// ```
+/// let mut channel = lkas_core::Channel::<u32, 2>::new();
+/// let (_, [reader, second]) = channel.split();
 /// ```
 #[repr(C)]
 pub struct Channel<T, const R: usize> {

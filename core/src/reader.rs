@@ -18,6 +18,12 @@ use core::ops::Deref;
 /// let (_, [reader]) = channel.split();
 /// shared(reader);
 /// ```
+/// ```
+/// fn sent<T: Send>(_: T) {}
+/// let mut channel = lkas_core::Channel::<u32, 1>::new();
+/// let (_, [reader]) = channel.split();
+/// sent(reader);
+/// ```
 pub struct Reader<'a, T: Payload + ?Sized> {
     view: View<'a, T>,
     mailbox: &'a Mailbox,

@@ -14,7 +14,15 @@ use core::ops::{Deref, DerefMut};
 /// Can be sent to another thread, not shared between threads:
 /// ```compile_fail,E0277
 /// fn shared<T: Sync>(_: T) {}
-/// shared(lkas_core::Channel::<u32, 1>::new().split().0);
+/// let mut channel = lkas_core::Channel::<u32, 1>::new();
+/// let (writer, _) = channel.split();
+/// shared(writer);
+/// ```
+/// ```
+/// fn sent<T: Send>(_: T) {}
+/// let mut channel = lkas_core::Channel::<u32, 1>::new();
+/// let (writer, _) = channel.split();
+/// sent(writer);
 /// ```
 pub struct Writer<'a, T: Payload + ?Sized> {
     view: View<'a, T>,

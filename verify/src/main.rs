@@ -35,7 +35,10 @@ const CHECKS: &[Check] = &[
     check("weakened", "no ordering is stronger than needed: weaker ones fail a model", checks::weakened::weakened),
     check("mutations", "the models see every mutation of the algorithm", checks::mutations::mutations),
     check("miri", "no undefined behaviour, under both aliasing models and many schedules", checks::sanitizers::miri),
+    check("tsan", "no data race between real threads", checks::sanitizers::tsan),
+    check("fuzz", "no bytes make a decoder panic", checks::fuzz::fuzz),
     check("no-std", "core builds for microcontrollers", checks::targets::no_std),
+    check("firmware", "core runs on a Cortex-M3, in an interrupt and over a serial line", checks::targets::firmware),
     check("benches", "the benches run", checks::system::benches),
     check("demo", "the system drives for 20 s: nothing torn, in its lane; prints the figures", checks::system::demo),
 ];

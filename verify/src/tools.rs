@@ -37,6 +37,17 @@ pub(crate) fn run(command: &mut Command, needs: &str) -> Outcome {
     }
 }
 
+/// Runs a command and returns whether it succeeded and what it printed, both streams together.
+pub(crate) fn output(command: &mut Command, needs: &str) -> Result<(bool, String), String> {
+    match command.stdin(Stdio::null()).output() {
+        Ok(out) => {
+            let text = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+            Ok((out.status.success(), text))
+        }
+        Err(why) => Err(format!("can't run {command:?}: {why}; if it is missing: {needs}")),
+    }
+}
+
 /// Builds and returns the path of the executable named `name`: `command` is `cargo build` or `cargo test --no-run`.
 pub(crate) fn executable(command: &mut Command, name: &str) -> Result<PathBuf, String> {
     let out = command

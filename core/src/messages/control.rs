@@ -114,7 +114,7 @@ pub struct ControlFields {
     pub mode: Mode,
     /// -1 (full left) to 1 (full right).
     pub steering: f32,
-    /// 0 to 1.
+    /// 0 to 1. An emergency stop has none: it is cleared.
     pub throttle: f32,
     /// 0 to 1.
     pub brake: f32,
@@ -163,8 +163,12 @@ impl Control {
         if self.is_drivable() { Mode::from_code(self.mode) } else { Mode::EmergencyStop }
     }
 
+    /// The mode is known and the numbers that move the vehicle are finite.
     fn is_drivable(&self) -> bool {
-        self.steering.is_finite() && self.throttle.is_finite() && self.brake.is_finite()
+        self.mode <= Mode::LaneKeeping.code()
+            && self.steering.is_finite()
+            && self.throttle.is_finite()
+            && self.brake.is_finite()
     }
 
     /// -1 (full left) to 1 (full right); 0 where it is not finite.
@@ -265,11 +269,12 @@ impl TryFrom<ControlFields> for Control {
             optional(LATERAL_OFFSET_M, "lateral_offset_m", fields.lateral_offset_m, f32::MIN, f32::MAX)?;
         let heading_angle_deg = optional(HEADING_ANGLE, "heading_angle_deg", fields.heading_angle_deg, -180.0, 180.0)?;
         let lane_width_px = optional(LANE_WIDTH, "lane_width_px", fields.lane_width_px, 0.0, f32::MAX)?;
+        let throttle = finite("throttle", fields.throttle)?.clamp(0.0, 1.0);
         let mut control = Self {
             frame_id: fields.frame_id,
             timestamp: finite_time(fields.timestamp)?,
             steering: finite("steering", fields.steering)?.clamp(-1.0, 1.0),
-            throttle: finite("throttle", fields.throttle)?.clamp(0.0, 1.0),
+            throttle: if fields.mode == Mode::EmergencyStop { 0.0 } else { throttle },
             brake: finite("brake", fields.brake)?.clamp(0.0, 1.0),
             mode: fields.mode.code(),
             present,
@@ -381,7 +386,7 @@ mod tests {
         }
         let mut control = Control::try_from(driving()).unwrap();
         control.mode = 77;
-        assert_eq!((control.mode(), control.throttle()), (Mode::EmergencyStop, 0.0));
+        assert_eq!((control.mode(), control.throttle(), control.brake()), (Mode::EmergencyStop, 0.0, 1.0));
         let mut control = Control::try_from(driving()).unwrap();
         control.steering = f32::NAN;
         assert_eq!((control.mode(), control.steering(), control.brake()), (Mode::EmergencyStop, 0.0, 1.0));

@@ -1,6 +1,7 @@
 //! The checks, one file for each kind.
 
 pub(crate) mod code;
+pub(crate) mod fuzz;
 pub(crate) mod models;
 pub(crate) mod mutations;
 pub(crate) mod sanitizers;

@@ -1,21 +1,120 @@
-//! Targets without an operating system.
+//! Microcontrollers: builds for them, and programs that run in an emulator.
 
-use crate::tools::{cargo, run};
+use crate::tools::{cargo, output, root, run, target};
 use crate::{How, Outcome};
+use lkas_core::codec;
+use lkas_core::messages::Control;
+use std::path::Path;
+use std::process::Command;
 
-/// Targets that have compare-and-swap, and one that needs the feature `critical-section`.
-const TARGETS: [(&str, &[&str]); 4] = [
-    ("thumbv7m-none-eabi", &[]),
-    ("thumbv7em-none-eabihf", &[]),
-    ("riscv32imac-unknown-none-elf", &[]),
-    ("thumbv6m-none-eabi", &["--features", "critical-section"]),
-];
+/// Targets without an operating system that have compare-and-swap.
+const TARGETS: [&str; 3] = ["thumbv7m-none-eabi", "thumbv7em-none-eabihf", "riscv32imac-unknown-none-elf"];
+/// One that has none.
+const WITHOUT_SWAP: &str = "thumbv6m-none-eabi";
+
+/// The most code that publishing and taking 32 bytes may need together.
+const CODE_LIMIT: u32 = 1024;
 
 pub(crate) fn no_std(_: &How) -> Outcome {
-    for (target, features) in TARGETS {
-        println!("{target}");
+    let build = |target: &str, more: &[&str]| {
         let mut command = cargo(None, "no-std", &["build", "-p", "lkas-core", "--target", target]);
-        run(command.args(features), &format!("rustup target add {target}"))?;
+        command.args(more);
+        command
+    };
+    for target in TARGETS {
+        println!("{target}");
+        run(&mut build(target, &[]), &format!("rustup target add {target}"))?;
+    }
+    println!("{WITHOUT_SWAP}, with critical sections");
+    let needs = format!("rustup target add {WITHOUT_SWAP}");
+    run(&mut build(WITHOUT_SWAP, &["--features", "critical-section"]), &needs)?;
+    println!("{WITHOUT_SWAP}, without: expected to be refused");
+    let (built, said) = output(&mut build(WITHOUT_SWAP, &[]), &needs)?;
+    if built || !said.contains("this processor has no compare-and-swap: enable lkas-core's feature") {
+        return Err(format!("expected an error that names the feature, found:\n{said}"));
     }
     Ok(())
+}
+
+pub(crate) fn firmware(_: &How) -> Outcome {
+    let mut build = cargo(None, "firmware", &["build", "--release", "--locked"]);
+    // The board's flags stand in the folder's own configuration, and flags of the environment would replace them.
+    build.current_dir(root().join("verify/firmware")).env_remove("RUSTFLAGS");
+    run(&mut build, "rustup target add thumbv7m-none-eabi")?;
+    let programs = target("firmware/thumbv7m-none-eabi/release");
+
+    let printed = emulate(&programs.join("interrupt"))?;
+    print!("{printed}");
+    if !printed.contains(" wrong 0\n") {
+        return Err("the interrupt's commands did not arrive as they were published".into());
+    }
+    serial(&programs)?;
+    emulate(&programs.join("size"))?;
+    sizes(&programs.join("size"))
+}
+
+/// What a program prints until it ends; an error unless it ends well.
+fn emulate(program: &Path) -> Result<String, String> {
+    let (good, printed) = output(&mut emulator(program), "apt-get install qemu-system-arm")?;
+    if good { Ok(printed) } else { Err(format!("{} failed:\n{printed}", program.display())) }
+}
+
+fn emulator(program: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["60", "qemu-system-arm", "-machine", "lm3s6965evb", "-cpu", "cortex-m3", "-nographic"]);
+    command.args(["-semihosting-config", "enable=on,target=native", "-kernel"]).arg(program);
+    command
+}
+
+/// Decodes what a program sends over its serial line.
+fn serial(programs: &Path) -> Outcome {
+    let out = emulator(&programs.join("serial")).output().map_err(|why| why.to_string())?;
+    let mut bytes = out.stdout;
+    let mut number = 0;
+    for frame in bytes.split_mut(|byte| *byte == 0).filter(|frame| !frame.is_empty()) {
+        number += 1;
+        let control: Control = codec::decode_framed(frame).map_err(|why| format!("frame {number}: {why}"))?;
+        let steering = (number % 200) as f32 / 100.0 - 1.0;
+        if !control.is_whole() || control.frame_id() != number || control.steering() != steering {
+            return Err(format!("frame {number} is {control:?}"));
+        }
+    }
+    println!("serial line: {number} commands in {} bytes decoded", bytes.len());
+    if number == 100 && out.status.success() { Ok(()) } else { Err(format!("{number} commands, expected 100")) }
+}
+
+/// Prints the sizes of code and RAM for a payload of 32 bytes.
+fn sizes(program: &Path) -> Outcome {
+    let bytes = std::fs::read(program).map_err(|why| format!("{}: {why}", program.display()))?;
+    let size = |name: &str| elf_symbol_size(&bytes, name).ok_or_else(|| format!("there is no symbol {name}"));
+    let (publish, take, ram) = (size("publish_32_bytes")?, size("take_32_bytes")?, size("CHANNEL_32_BYTES")?);
+    // One mailbox, padded to the slots' alignment, and three slots of header and payload.
+    let layout = 8 + 3 * (16 + 32);
+    println!("32 bytes, one reader: publish {publish}, take {take} bytes of code; {ram} bytes of RAM");
+    if publish + take > CODE_LIMIT {
+        return Err(format!("{} bytes of code, expected at most {CODE_LIMIT}", publish + take));
+    }
+    if ram == layout { Ok(()) } else { Err(format!("{ram} bytes of RAM, expected {layout}")) }
+}
+
+/// The size of a symbol of a 32-bit little-endian ELF file.
+fn elf_symbol_size(file: &[u8], name: &str) -> Option<u32> {
+    const SYMBOL_TABLE: u32 = 2;
+    let word = |at: usize| Some(u32::from_le_bytes(*file.get(at..)?.first_chunk()?));
+    let half = |at: usize| Some(u16::from_le_bytes(*file.get(at..)?.first_chunk()?) as usize);
+    let (sections, entry, count) = (word(32)? as usize, half(46)?, half(48)?);
+    for table in (0..count).map(|index| sections + index * entry) {
+        if word(table + 4)? != SYMBOL_TABLE {
+            continue;
+        }
+        let (start, length) = (word(table + 16)? as usize, word(table + 20)? as usize);
+        let names = word(sections + word(table + 24)? as usize * entry + 16)? as usize;
+        for symbol in (start..start + length).step_by(16) {
+            let text = file.get(names + word(symbol)? as usize..)?;
+            if text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0)) {
+                return word(symbol + 8);
+            }
+        }
+    }
+    None
 }

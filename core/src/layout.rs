@@ -3,7 +3,6 @@
 //! A slot is its header (sequence number and publish time, 16 bytes) and the payload at its own alignment; slots and
 //! mailboxes are padded to two cache lines where caches fetch lines in pairs, so that no two of them share one.
 
-use crate::messages::{Image, ImageHeader};
 use crate::slots::SlotHeader;
 use crate::sync::Padded;
 use core::fmt;
@@ -39,18 +38,6 @@ unsafe impl<T: FromBytes + IntoBytes + Immutable + Send + Sync + 'static> Payloa
     #[inline]
     fn at(start: *mut u8, _size: usize) -> *mut T {
         start.cast()
-    }
-}
-
-// SAFETY: the same traits hold for Image; its tail is as long as the size allows, rounded down to whole words.
-unsafe impl Payload for Image {
-    /// So that the pixels, 64 bytes further on, start a cache line.
-    const ALIGN: usize = 64;
-
-    #[inline]
-    fn at(start: *mut u8, size: usize) -> *mut Self {
-        let words = size.saturating_sub(size_of::<ImageHeader>()) / size_of::<u64>();
-        core::ptr::slice_from_raw_parts_mut(start.cast::<u64>(), words) as *mut Self
     }
 }
 

@@ -1,21 +1,18 @@
-//! Latest-value channels, messages and codec of a lane keeping assist system: lock-free, `no_std`, without allocation.
+//! Latest-value channels of a lane keeping assist system: lock-free, `no_std`, without allocation.
 //!
 //! Use a [`Channel`] where one side produces values at its own pace and others need the newest one, whole, at theirs: an
 //! interrupt and a main loop, a control loop and a logger. Do not use it where every value has to arrive.
 //!
 //! ```
 //! use lkas_core::Channel;
-//! use lkas_core::messages::{Control, ControlFields, Mode};
 //!
-//! let mut channel = Channel::<Control, 2>::new(); // in a static: it is const
+//! let mut channel = Channel::<[f32; 2], 2>::new(); // steering and throttle; in a static: it is const
 //! let (mut writer, [mut vehicle, _display]) = channel.split();
 //!
-//! let drive = ControlFields { mode: Mode::LaneKeeping, throttle: 0.2, brake: 0.0, ..ControlFields::default() };
-//! writer.publish(Control::try_from(drive)?, 1_000);
+//! writer.publish([-0.1, 0.2], 1_000);
 //!
 //! let control = vehicle.take().expect("something new");
-//! assert_eq!((control.throttle(), control.sequence(), control.time()), (0.2, 1, 1_000));
-//! # Ok::<(), lkas_core::MessageError>(())
+//! assert_eq!((*control, control.sequence(), control.time()), ([-0.1, 0.2], 1, 1_000));
 //! ```
 //!
 //! # Guarantees
@@ -35,8 +32,8 @@
 //!
 //! # Parts
 //! [`Channel`] is the protocol in static memory, [`View`] the same over any other memory; the crate `lkas-shm` puts it
-//! into shared memory. [`messages`] are what a lane keeping system sends, [`codec`] turns them into bytes for a wire,
-//! [`names`] are those of parameters and actions. The design document in the repository says why it all holds.
+//! into shared memory, and `lkas-messages` is what a lane keeping system sends. The design document in the repository
+//! says why it all holds.
 #![no_std]
 #![warn(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 #![warn(clippy::std_instead_of_core)]
@@ -46,9 +43,6 @@
 extern crate std;
 
 mod channel;
-mod checksum;
-pub mod codec;
-mod error;
 #[cfg(lkas_loom)]
 pub mod fault;
 #[cfg(feature = "inspect")]
@@ -56,17 +50,14 @@ pub mod fault;
 pub mod inspect;
 mod layout;
 mod mailbox;
-pub mod messages;
-pub mod names;
 mod reader;
 mod slots;
 mod sync;
 mod writer;
 
 pub use channel::Channel;
-pub use checksum::checksum;
-pub use error::{CodecError, MessageError, NameError};
 pub use layout::{Layout, LayoutError, MAX_READERS, Payload};
+pub use mailbox::SleepWord;
 pub use reader::{Latest, Reader, Sample};
 pub use slots::View;
 pub use sync::AtomicU32;

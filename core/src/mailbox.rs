@@ -87,11 +87,6 @@ impl Mailbox {
         Self(AtomicU32::new(0))
     }
 
-    /// The word itself, to sleep on.
-    pub(crate) fn word(&self) -> &AtomicU32 {
-        &self.0
-    }
-
     /// Writer: puts `slot`. At most three compare-and-swaps, as long as the reader follows the protocol.
     #[inline]
     pub(crate) fn put(&self, slot: Slot) -> Put {
@@ -178,6 +173,25 @@ impl Mailbox {
     pub(crate) fn reopen(&self) {
         // ORDERING: Relaxed. A flag without data.
         self.0.fetch_and(!CLOSED, order!("reopen", Relaxed));
+    }
+}
+
+/// The word that a reader sleeps on, in the manner of a futex.
+#[derive(Clone, Copy, Debug)]
+pub struct SleepWord<'a>(&'a Mailbox);
+
+impl<'a> SleepWord<'a> {
+    pub(crate) fn new(mailbox: &'a Mailbox) -> Self {
+        Self(mailbox)
+    }
+
+    /// The word itself, for a system call that sleeps on it or wakes who does.
+    ///
+    /// # Safety
+    /// Nobody writes to it: it says which slots are in use.
+    #[must_use]
+    pub unsafe fn atomic(self) -> &'a AtomicU32 {
+        &self.0.0
     }
 }
 

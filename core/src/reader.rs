@@ -1,9 +1,8 @@
 //! A reader's side.
 
 use crate::layout::Payload;
-use crate::mailbox::{Mailbox, NO_SLOT, Slot};
+use crate::mailbox::{Mailbox, NO_SLOT, SleepWord, Slot};
 use crate::slots::{SlotRef, View};
-use crate::sync::AtomicU32;
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
@@ -136,11 +135,11 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
     /// # Progress
     /// Wait-free: one load and at most one compare-and-swap.
     #[must_use = "sleep on the word while it has the value"]
-    pub fn announce_sleep(&mut self) -> Option<(&'a AtomicU32, u32)> {
+    pub fn announce_sleep(&mut self) -> Option<(SleepWord<'a>, u32)> {
         if self.inherited {
             return None;
         }
-        self.mailbox.announce_sleep().map(|value| (self.mailbox.word(), value))
+        self.mailbox.announce_sleep().map(|value| (SleepWord::new(self.mailbox), value))
     }
 
     /// Moves on to the newest slot. Whether there was one that this reader has not had.

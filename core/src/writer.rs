@@ -1,9 +1,8 @@
 //! The writer's side.
 
 use crate::layout::Payload;
-use crate::mailbox::{NO_SLOT, Slot};
+use crate::mailbox::{NO_SLOT, SleepWord, Slot};
 use crate::slots::{SlotHeader, SlotMut, View};
-use crate::sync::AtomicU32;
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
@@ -228,8 +227,8 @@ impl Sleepers {
     }
 
     /// The words that the readers sleep on.
-    pub fn words<'a, T: Payload + ?Sized>(self, view: View<'a, T>) -> impl Iterator<Item = &'a AtomicU32> {
+    pub fn words<'a, T: Payload + ?Sized>(self, view: View<'a, T>) -> impl Iterator<Item = SleepWord<'a>> {
         let mailboxes = view.mailboxes().iter().enumerate();
-        mailboxes.filter(move |(place, _)| self.0 & 1 << place != 0).map(|(_, mailbox)| mailbox.word())
+        mailboxes.filter(move |(place, _)| self.0 & 1 << place != 0).map(|(_, mailbox)| SleepWord::new(mailbox))
     }
 }

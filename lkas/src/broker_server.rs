@@ -7,7 +7,7 @@ use crate::say;
 use crate::stop::Stop;
 use crate::vitals::{Notice, VitalSigns, Vitals};
 use jpeg_encoder::{ColorType, Encoder};
-use lkas_core::messages::{ControlFields, DetectionFields, Image, ImageView, PixelFormat};
+use lkas_messages::{ControlFields, DetectionFields, Image, ImageView, PixelFormat};
 use lkas_shm::{Channel, ControlChannel, DetectionChannel, ImageChannel, clock};
 use lkas_zmq::wire::FrameHeader;
 use lkas_zmq::{Broker, BrokerOptions, Topic};

@@ -8,8 +8,8 @@ use crate::say;
 use crate::stop::Stop;
 use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
-use lkas_core::messages::{Control, ControlFields, DetectionFields, Mode};
-use lkas_core::names::Category;
+use lkas_messages::names::Category;
+use lkas_messages::{Control, ControlFields, DetectionFields, Mode};
 use lkas_shm::{ControlChannel, DetectionChannel, Options, clock};
 use std::time::{Duration, Instant};
 

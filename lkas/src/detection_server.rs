@@ -8,8 +8,8 @@ use crate::say;
 use crate::stop::Stop;
 use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
-use lkas_core::messages::{Detection, DetectionFields, Image};
-use lkas_core::names::Category;
+use lkas_messages::names::Category;
+use lkas_messages::{Detection, DetectionFields, Image};
 use lkas_shm::{DetectionChannel, ImageChannel, Options};
 use std::time::{Duration, Instant};
 

@@ -9,7 +9,7 @@ use crate::stop::Stop;
 use crate::vitals::{Notice, VitalSigns};
 use clap::Args;
 use hdrhistogram::Histogram;
-use lkas_core::messages::{Control, Image, ImageShape, Mode};
+use lkas_messages::{Control, Image, ImageShape, Mode};
 use lkas_shm::{ControlChannel, ImageChannel, Options, Writer, clock};
 use lkas_zmq::{ActionClient, VehicleStatusClient};
 use std::path::PathBuf;
@@ -301,7 +301,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lkas_core::messages::ControlFields;
+    use lkas_messages::ControlFields;
 
     #[test]
     fn a_control_is_as_old_as_its_picture() {

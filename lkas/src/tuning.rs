@@ -3,8 +3,8 @@
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::say;
-use lkas_core::NameError;
-use lkas_core::names::{Category, Parameter};
+use lkas_messages::NameError;
+use lkas_messages::names::{Category, Parameter};
 use lkas_zmq::ParameterClient;
 use std::sync::mpsc::{Receiver, channel};
 

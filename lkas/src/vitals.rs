@@ -2,8 +2,8 @@
 //!
 //! Counters go on across restarts: a successor starts from what its predecessor published last.
 
-use lkas_core::field;
-use lkas_core::messages::{Field, Message};
+use lkas_messages::field;
+use lkas_messages::{Field, Message};
 use lkas_shm::{Channel, ChannelName, CreateError, Options, Writer};
 use std::time::{Duration, Instant};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

@@ -11,8 +11,8 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::time::Duration;
-use lkas_core::messages::{Control, Detection, Image, ImageShape, Message, fingerprint};
 use lkas_core::{Latest, Payload, Sample};
+use lkas_messages::{Control, Detection, Image, ImageHeader, ImageShape, Message};
 
 /// The longest that a reader sleeps without looking, so that a wake-up that nobody sent (its sender died) costs no more.
 const SLICE: Duration = Duration::from_millis(100);
@@ -43,7 +43,8 @@ impl<T: Message + Payload> Channel<T> {
     /// # Errors
     /// There is no such channel, it carries another type, or all reader places are taken: see [`OpenError`].
     pub fn open(name: &ChannelName, patience: Duration) -> Result<Reader<T>, OpenError> {
-        let (segment, place) = Segment::open(name, T::NAME, fingerprint::<T>(), patience)?;
+        let size = size_of::<T>();
+        let (segment, place) = Segment::open(name, &Spec::of::<T>(size, [0; 4]), &(size..=size), patience)?;
         Reader::new(segment, place, name)
     }
 }
@@ -68,7 +69,8 @@ impl ImageChannel {
     /// # Errors
     /// As [`Channel::open`].
     pub fn open(name: &ChannelName, patience: Duration) -> Result<Reader<Image>, OpenError> {
-        let (segment, place) = Segment::open(name, Image::NAME, fingerprint::<Image>(), patience)?;
+        let least = size_of::<ImageHeader>();
+        let (segment, place) = Segment::open(name, &Spec::of::<Image>(least, [0; 4]), &(least..=usize::MAX), patience)?;
         Reader::new(segment, place, name)
     }
 }

@@ -32,6 +32,11 @@ pub enum HeaderError {
         /// The number found.
         found: u64,
     },
+    /// A line of the description of fields can't be read, or its field is not inside of the payload.
+    Field {
+        /// The line found.
+        line: String,
+    },
     /// The channel carries another type.
     Type {
         /// The name of the type found.
@@ -66,6 +71,10 @@ impl fmt::Display for HeaderError {
             Self::Damaged { field, found } => write!(
                 f,
                 "its header is damaged ({field} is {found}); remove it from /dev/shm and start its writer again"
+            ),
+            Self::Field { line } => write!(
+                f,
+                "its description of fields is damaged (\"{line}\"); remove it from /dev/shm and start its writer again"
             ),
             Self::Type { found, expected } if found == expected => {
                 write!(f, "it carries {found} with other fields than expected; use the same release on both sides")
@@ -253,7 +262,7 @@ pub struct PixelsError {
     /// Bytes given.
     pub found: usize,
     /// The channel's shape.
-    pub expected: lkas_core::messages::ImageShape,
+    pub expected: lkas_messages::ImageShape,
 }
 
 impl fmt::Display for PixelsError {

@@ -3,12 +3,13 @@
 //! All numbers are little-endian. The header is written before the segment gets its name and never changes, but for two
 //! words: `retired` and `writer_pid`.
 
+use crate::description::{self, text};
 use crate::error::HeaderError;
-use core::fmt::Write;
+use core::ops::RangeInclusive;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
-use lkas_core::messages::{Field, ImageShape, Message, fingerprint};
 use lkas_core::{Layout, Payload};
+use lkas_messages::{Field, ImageShape, Message, fingerprint};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MAGIC: [u8; 8] = *b"LKASCHAN";
@@ -42,7 +43,7 @@ pub(crate) struct Header {
     writer_pid: u32,
     reserved: [u8; 96],
     type_name: [u8; TYPE_NAME],
-    /// A line for each field: name, kind, offset, unit or `-`, present bit or `-`.
+    /// See [`description`].
     fields: [u8; FIELDS],
 }
 
@@ -109,18 +110,11 @@ impl Header {
             type_name: [0; TYPE_NAME],
             fields: [0; FIELDS],
         };
-        let mut name = Text { bytes: &mut header.type_name, length: 0 };
-        // Text that does not fit is cut off: it is for people, the fingerprint is what is compared.
-        let _ = name.write_str(spec.type_name);
-        let mut text = Text { bytes: &mut header.fields, length: 0 };
-        for field in spec.fields {
-            let unit = if field.unit.is_empty() { "-" } else { field.unit };
-            let _ = write!(text, "{} {} {} {unit} ", field.name, field.kind.name(), field.offset);
-            let _ = match field.present_bit {
-                Some(bit) => writeln!(text, "{bit}"),
-                None => writeln!(text, "-"),
-            };
-        }
+        // A name that does not fit is cut off: it is for people, the fingerprint is what is compared.
+        let name = spec.type_name.as_bytes();
+        let name = &name[..name.len().min(TYPE_NAME - 1)];
+        header.type_name[..name.len()].copy_from_slice(name);
+        description::write(spec.fields, &mut header.fields);
         header
     }
 
@@ -159,22 +153,42 @@ impl Header {
         Ok(layout)
     }
 
-    /// Whether the channel carries that type, whatever its shape.
-    pub(crate) fn check_type(&self, expected: &'static str, fingerprint: u64) -> Result<(), HeaderError> {
-        if self.fingerprint == fingerprint {
-            return Ok(());
+    /// Whether the channel carries `spec`'s type in payloads of one of `sizes`, whatever its shape.
+    pub(crate) fn check_type(&self, spec: &Spec, sizes: &RangeInclusive<usize>) -> Result<(), HeaderError> {
+        if self.fingerprint != spec.fingerprint {
+            return Err(HeaderError::Type { found: self.type_name(), expected: spec.type_name });
         }
-        Err(HeaderError::Type { found: text(&self.type_name), expected })
+        // A stranger may know the fingerprint: values are only looked at where all of one lies, and aligned.
+        if self.payload_align != spec.payload_align as u64 {
+            return Err(HeaderError::Damaged { field: "payload_align", found: self.payload_align });
+        }
+        match usize::try_from(self.payload_size) {
+            Ok(size) if sizes.contains(&size) => Ok(()),
+            _ => Err(HeaderError::Damaged { field: "payload_size", found: self.payload_size }),
+        }
     }
 
     /// Whether the channel is exactly as `spec` and `layout` want it.
     pub(crate) fn check(&self, spec: &Spec, layout: &Layout) -> Result<(), HeaderError> {
-        self.check_type(spec.type_name, spec.fingerprint)?;
         let wanted = Self::new(spec, layout);
-        if (self.shape, self.payload_size, self.readers) == (wanted.shape, wanted.payload_size, wanted.readers) {
+        let numbers = |header: &Self| (header.shape, header.payload_size, header.payload_align, header.readers);
+        if self.fingerprint != spec.fingerprint {
+            return Err(HeaderError::Type { found: self.type_name(), expected: spec.type_name });
+        }
+        if numbers(self) == numbers(&wanted) {
             return Ok(());
         }
         Err(HeaderError::Shape { found: self.describe(), expected: wanted.describe() })
+    }
+
+    /// The type's name, as text to print.
+    pub(crate) fn type_name(&self) -> String {
+        text(&self.type_name)
+    }
+
+    /// The description of the type's fields.
+    pub(crate) fn fields(&self) -> &[u8] {
+        &self.fields
     }
 
     /// The shape words: for images width, height, channels and pixel format.
@@ -240,32 +254,10 @@ impl<'a> LiveWords<'a> {
     }
 }
 
-/// Foreign bytes up to the first zero, as text to print.
-fn text(bytes: &[u8]) -> String {
-    let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(bytes).escape_debug().collect()
-}
-
-struct Text<'a> {
-    bytes: &'a mut [u8],
-    length: usize,
-}
-
-impl Write for Text<'_> {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let room = &mut self.bytes[self.length..];
-        // The last byte stays zero.
-        let fits = text.len().min(room.len().saturating_sub(1));
-        room[..fits].copy_from_slice(&text.as_bytes()[..fits]);
-        self.length += fits;
-        if fits == text.len() { Ok(()) } else { Err(core::fmt::Error) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lkas_core::messages::{Control, Detection};
+    use lkas_messages::{Control, Detection};
 
     fn control() -> (Spec, Layout, Header) {
         let spec = Spec::of::<Control>(size_of::<Control>(), [0; 4]);
@@ -278,7 +270,7 @@ mod tests {
         let (spec, layout, header) = control();
         assert_eq!(header.layout(header.total_size), Ok(layout));
         assert_eq!(header.check(&spec, &layout), Ok(()));
-        assert_eq!(text(&header.type_name), "lkas.Control");
+        assert_eq!(header.type_name(), "lkas.Control");
         let fields = text(&header.fields);
         assert!(fields.starts_with("frame_id u64 0 - -"), "{fields}");
         assert!(fields.contains("lateral_offset_m f32 44 m 1"), "{fields}");
@@ -310,7 +302,27 @@ mod tests {
     #[test]
     fn another_type_is_named() {
         let (_, _, header) = control();
-        let error = header.check_type(Detection::NAME, fingerprint::<Detection>()).unwrap_err();
+        let detection = Spec::of::<Detection>(size_of::<Detection>(), [0; 4]);
+        let error = header.check_type(&detection, &(72..=72)).unwrap_err();
         assert_eq!(error.to_string(), "it carries lkas.Control, expected lkas.Detection; check the names");
+    }
+
+    #[test]
+    fn the_right_type_in_too_little_memory_or_unaligned_is_refused() {
+        let (spec, _, header) = control();
+        assert_eq!(header.check_type(&spec, &(64..=64)), Ok(()));
+        for size in [0, 8, 63, 65] {
+            let layout = Layout::new(3, size, spec.payload_align).unwrap();
+            let small = Header::new(&Spec { payload_size: size, ..spec }, &layout);
+            assert_eq!(small.layout(small.total_size), Ok(layout), "consistent in itself");
+            let damaged = HeaderError::Damaged { field: "payload_size", found: size as u64 };
+            assert_eq!(small.check_type(&spec, &(64..=64)), Err(damaged));
+            assert!(small.check(&spec, &control().1).is_err());
+        }
+        let layout = Layout::new(3, 64, 1).unwrap();
+        let unaligned = Header::new(&Spec { payload_align: 1, ..spec }, &layout);
+        let damaged = HeaderError::Damaged { field: "payload_align", found: 1 };
+        assert_eq!(unaligned.check_type(&spec, &(64..=64)), Err(damaged));
+        assert!(unaligned.check(&spec, &control().1).is_err());
     }
 }

@@ -6,7 +6,7 @@
 //! garbage, though not crash them.
 //!
 //! ```
-//! use lkas_core::messages::{Control, ControlFields, Mode};
+//! use lkas_messages::{Control, ControlFields, Mode};
 //! use lkas_shm::{ChannelName, ControlChannel, Options, Wait};
 //! use std::time::Duration;
 //!
@@ -49,6 +49,7 @@ mod channels;
 #[allow(unsafe_code)] // locks that rustix does not have, and the roles that they stand for
 mod claim;
 pub mod clock;
+mod description;
 mod error;
 #[allow(unsafe_code)] // words of the header that change
 mod header;
@@ -56,9 +57,11 @@ mod header;
 mod mapping;
 mod name;
 mod segment;
+#[allow(unsafe_code)] // words to sleep on
 mod wait;
 
 pub use channels::{Channel, ControlChannel, DetectionChannel, ImageChannel, Loan, Reader, Wait, Writer};
+pub use description::{DescribedField, Description};
 pub use error::{CreateError, HeaderError, OpenError, PixelsError, UnlinkError};
 pub use lkas_core::{Latest, Sample};
 pub use name::{ChannelName, ChannelNameError, MAX_NAME};

@@ -7,6 +7,7 @@ use crate::header::{Header, Spec, total_size};
 use crate::mapping::{Mapping, read_header};
 use crate::name::ChannelName;
 use crate::wait;
+use core::ops::RangeInclusive;
 use core::time::Duration;
 use lkas_core::Layout;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -119,12 +120,13 @@ impl Segment {
         }
     }
 
-    /// Opens the channel and takes the first free reader place, which is returned. Waits up to `patience` for its
+    /// Opens the channel of `spec`'s type, with payloads of one of `sizes`, and takes the first free reader place, which
+    /// is returned. Waits up to `patience` for its
     /// writer to create it.
     pub(crate) fn open(
         name: &ChannelName,
-        type_name: &'static str,
-        fingerprint: u64,
+        spec: &Spec,
+        sizes: &RangeInclusive<usize>,
         patience: Duration,
     ) -> Result<(Self, usize), OpenError> {
         let start = clock::now();
@@ -137,7 +139,7 @@ impl Segment {
                     Refusal::Header(why) => unusable(why),
                     Refusal::System(what, why) => system(what)(why),
                 })?;
-                header.check_type(type_name, fingerprint).map_err(unusable)?;
+                header.check_type(spec, sizes).map_err(unusable)?;
                 let place = claim_place(&file, layout.readers()).map_err(system("lock segment"))?;
                 // What was removed or replaced between opening and claiming is looked for again.
                 if is_linked(&file).map_err(system("look at segment"))? {

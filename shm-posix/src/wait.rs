@@ -1,6 +1,6 @@
 //! Sleeping on a mailbox and waking who sleeps: shared futexes.
 
-use lkas_core::{AtomicU32, Payload, Sleepers, View};
+use lkas_core::{Payload, SleepWord, Sleepers, View};
 use rustix::io::Errno;
 use rustix::thread::futex::{self, Flags};
 use rustix::time::Timespec;
@@ -12,6 +12,8 @@ pub(crate) fn wake<T: Payload + ?Sized>(sleepers: Sleepers, view: View<'_, T>) {
         return;
     }
     for word in sleepers.words(view) {
+        // SAFETY: waking does not write to it.
+        let word = unsafe { word.atomic() };
         // It fails only for words that can't be, and a reader's waits are sliced: nothing is lost.
         let _ = futex::wake(word, Flags::empty(), 1);
     }
@@ -27,8 +29,10 @@ pub(crate) enum Slept {
 }
 
 /// Sleeps while `word` has `value`, at most `nanoseconds`.
-pub(crate) fn sleep(word: &AtomicU32, value: u32, nanoseconds: u64) -> Slept {
+pub(crate) fn sleep(word: SleepWord<'_>, value: u32, nanoseconds: u64) -> Slept {
     let timeout = Timespec { tv_sec: (nanoseconds / 1_000_000_000) as _, tv_nsec: (nanoseconds % 1_000_000_000) as _ };
+    // SAFETY: sleeping does not write to it.
+    let word = unsafe { word.atomic() };
     match futex::wait(word, Flags::empty(), value, Some(&timeout)) {
         Err(Errno::INTR) => Slept::Interrupted,
         _ => Slept::Look,

@@ -2,7 +2,7 @@
 //! two handles of one process exclude one another just as two processes do.
 #![allow(missing_docs)]
 
-use lkas_core::messages::{Control, ControlFields, ImageShape, PixelFormat};
+use lkas_messages::{Control, ControlFields, ImageShape, PixelFormat};
 use lkas_shm::{
     ChannelName, ControlChannel, CreateError, DetectionChannel, HeaderError, ImageChannel, Latest, OpenError, Options,
     PixelsError, UnlinkError, Wait, unlink,

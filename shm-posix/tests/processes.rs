@@ -2,7 +2,7 @@
 //! role and a name it is a child of one.
 #![allow(missing_docs)]
 
-use lkas_core::messages::{Control, ControlFields, ImageShape, PixelFormat};
+use lkas_messages::{Control, ControlFields, ImageShape, PixelFormat};
 use lkas_shm::{ChannelName, ControlChannel, ImageChannel, Options, Wait, unlink};
 use std::io::Read;
 use std::process::{Child, Command, Stdio};

@@ -4,7 +4,7 @@ use crate::error::Refusal;
 use crate::socket::{self, Listeners, Subscription};
 use crate::wire::{self, DetectionMessage, FrameHeader, MAX_JPEG, Topic};
 use core::fmt;
-use lkas_core::messages::{Detection, DetectionFields, VehicleState, VehicleStateFields};
+use lkas_messages::{Detection, DetectionFields, VehicleState, VehicleStateFields};
 use serde::Serialize;
 
 /// What became of a broadcast.

@@ -11,8 +11,8 @@ use crate::wire::{
 };
 use core::fmt;
 use core::time::Duration;
-use lkas_core::messages::{DetectionFields, VehicleStateFields};
-use lkas_core::names::{Category, Name, PARAMETERS, Parameter};
+use lkas_messages::names::{Category, Name, PARAMETERS, Parameter};
+use lkas_messages::{DetectionFields, VehicleStateFields};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

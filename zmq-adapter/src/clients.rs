@@ -8,8 +8,8 @@ use crate::socket::{Arrivals, Kind};
 use crate::wire::{self, ACTION, ActionRequest, Endpoint, VEHICLE_STATUS};
 use core::fmt;
 use core::time::Duration;
-use lkas_core::messages::{VehicleState, VehicleStateFields};
-use lkas_core::names::{Category, Parameter};
+use lkas_messages::names::{Category, Parameter};
+use lkas_messages::{VehicleState, VehicleStateFields};
 
 pub use crate::viewer::ViewerClient;
 
@@ -25,7 +25,7 @@ type Callback = Box<dyn FnMut(&'static Parameter, f64) + Send>;
 /// defaults. `Send`, not `Sync`.
 ///
 /// ```no_run
-/// use lkas_core::names::Category;
+/// use lkas_messages::names::Category;
 /// use lkas_zmq::{clients::ParameterClient, wire::Endpoint};
 /// let mut parameters = ParameterClient::connect(&Endpoint::default(), Category::Detection, |parameter, value| {
 ///     println!("{} is {value}", parameter.name);

@@ -9,7 +9,7 @@ use crate::wire::{
     ACTION, ActionRequest, ActionStatus, DetectionMessage, FrameHeader, MAX_JPEG, MAX_JSON, PARAMETER,
     ParameterRequest, ParameterStatus, Topic, VEHICLE_STATUS, VehicleStatus, ViewerMessage,
 };
-use lkas_core::messages::{Lane, VehicleStateFields};
+use lkas_messages::{Lane, VehicleStateFields};
 use serde_json::{Map, Value};
 
 type Object = Map<String, Value>;

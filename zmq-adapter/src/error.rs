@@ -2,7 +2,7 @@
 
 use crate::wire::{MAX_JPEG, MAX_JSON};
 use core::{error::Error, fmt};
-use lkas_core::{MessageError, NameError};
+use lkas_messages::{MessageError, NameError};
 
 /// An [`Endpoint`](crate::wire::Endpoint) is no address.
 #[derive(Clone, Debug, PartialEq, Eq)]

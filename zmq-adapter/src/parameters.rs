@@ -3,7 +3,7 @@
 use crate::error::Refusal;
 use crate::socket::{self, Listeners};
 use crate::wire::{self, ParameterRequest};
-use lkas_core::names::{Category, Parameter};
+use lkas_messages::names::{Category, Parameter};
 use serde_json::Value;
 use std::collections::BTreeMap;
 

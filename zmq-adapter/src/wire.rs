@@ -2,8 +2,8 @@
 
 use crate::error::{AddressError, Refusal};
 use core::fmt;
-use lkas_core::messages::{DetectionFields, Lane, VehicleStateFields};
-use lkas_core::names::Name;
+use lkas_messages::names::Name;
+use lkas_messages::{DetectionFields, Lane, VehicleStateFields};
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
 use std::time::{SystemTime, UNIX_EPOCH};

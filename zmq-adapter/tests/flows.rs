@@ -3,8 +3,8 @@
 mod support;
 
 use core::time::Duration;
-use lkas_core::messages::{DetectionFields, Lane, VehicleStateFields};
-use lkas_core::names::{Category, Name, PARAMETERS, Parameter};
+use lkas_messages::names::{Category, Name, PARAMETERS, Parameter};
+use lkas_messages::{DetectionFields, Lane, VehicleStateFields};
 use lkas_zmq::wire::{ActionStatus, FrameHeader, ParameterStatus, vehicle_state};
 use lkas_zmq::{
     ActionClient, BindError, Broadcast, Broker, BrokerOptions, Endpoint, ParameterClient, Refusal, SendError, Topic,

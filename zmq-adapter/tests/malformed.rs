@@ -3,8 +3,8 @@
 mod support;
 
 use core::time::Duration;
-use lkas_core::NameError;
-use lkas_core::names::Category;
+use lkas_messages::NameError;
+use lkas_messages::names::Category;
 use lkas_zmq::wire::{MAX_JSON, ParameterStatus};
 use lkas_zmq::{
     ActionClient, Arrivals, Broker, Endpoint, ParameterClient, Refusal, Statistics, Topic, ViewerClient, ViewerMessage,

@@ -4,8 +4,8 @@
 
 mod support;
 
-use lkas_core::messages::{DetectionFields, Lane};
-use lkas_core::names::{Category, Parameter};
+use lkas_messages::names::{Category, Parameter};
+use lkas_messages::{DetectionFields, Lane};
 use lkas_zmq::wire::FrameHeader;
 use lkas_zmq::{Refusal, Topic};
 use std::process::{Command, Stdio};

@@ -3,7 +3,7 @@
 mod support;
 
 use core::time::Duration;
-use lkas_core::names::Category;
+use lkas_messages::names::Category;
 use lkas_zmq::{Topic, ViewerClient, ViewerMessage};
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -3,7 +3,7 @@
 mod support;
 
 use core::time::Duration;
-use lkas_core::messages::DetectionFields;
+use lkas_messages::DetectionFields;
 use lkas_zmq::wire::FrameHeader;
 use lkas_zmq::{BrokerOptions, Topic, ViewerMessage};
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! Where the vehicle is, from two lines in a picture. The camera is in the vehicle's middle and looks straight ahead.
 
 use super::{FIELD_OF_VIEW_DEG, LANE_WIDTH_M, LOOK_AHEAD_M};
-use lkas_core::messages::{DetectionFields, Lane};
+use lkas_messages::{DetectionFields, Lane};
 
 /// Lines closer to each other than this part of the picture's width are no lane.
 const LEAST_WIDTH: f32 = 0.02;

@@ -11,9 +11,9 @@
 mod geometry;
 
 use geometry::LaneGeometry;
-use lkas_core::NameError;
-use lkas_core::messages::{ControlFields, Departure, DetectionFields, Mode};
-use lkas_core::names::{Category, PARAMETERS, Parameter};
+use lkas_messages::NameError;
+use lkas_messages::names::{Category, PARAMETERS, Parameter};
+use lkas_messages::{ControlFields, Departure, DetectionFields, Mode};
 
 /// Width of a lane that distances in metres assume.
 pub const LANE_WIDTH_M: f32 = 3.5;

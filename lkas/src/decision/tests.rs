@@ -1,6 +1,6 @@
 use super::*;
 use crate::simulation::{Camera, CameraOptions, Command, Pose, Road, Vehicle};
-use lkas_core::messages::Lane;
+use lkas_messages::Lane;
 use std::collections::VecDeque;
 
 const FRAME_S: f32 = 1.0 / 30.0;
@@ -117,7 +117,7 @@ fn nonsense_never_leaves_as_a_number_that_is_not_finite() {
                         DetectionFields { left: Some(lane), right: Some(other), width, ..DetectionFields::default() };
                     for dt in [f32::NAN, -1.0, 0.0, FRAME_S, 1e9] {
                         let control = keeper.decide(&detection, dt);
-                        lkas_core::messages::Control::try_from(control).expect("finite");
+                        lkas_messages::Control::try_from(control).expect("finite");
                         assert!(control.steering.abs() <= 1.0);
                     }
                 }

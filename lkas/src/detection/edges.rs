@@ -2,7 +2,7 @@
 //! across the edge, hysteresis along it.
 
 use super::region::Region;
-use lkas_core::messages::{ImageView, PixelFormat};
+use lkas_messages::{ImageView, PixelFormat};
 
 /// Marks in the edge map.
 const WEAK: u8 = 1;

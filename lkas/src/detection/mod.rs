@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use lkas::detection::{DetectorParameters, LaneDetector};
-//! use lkas_core::messages::{ImageShape, ImageView, PixelFormat};
+//! use lkas_messages::{ImageShape, ImageView, PixelFormat};
 //!
 //! let shape = ImageShape::new(800, 600, PixelFormat::Gray8)?;
 //! let pixels = vec![90; shape.pixel_bytes()];
@@ -15,7 +15,7 @@
 //! let mut detector = LaneDetector::new(DetectorParameters::default());
 //! let lanes = detector.detect(&image);
 //! assert!(lanes.left.is_none() && lanes.right.is_none(), "an empty road");
-//! # Ok::<(), lkas_core::MessageError>(())
+//! # Ok::<(), lkas_messages::MessageError>(())
 //! ```
 //!
 //! # Steps
@@ -42,11 +42,11 @@ use self::{
     region::Region,
     track::Track,
 };
-use lkas_core::NameError;
-use lkas_core::messages::{ImageShape, ImageView, Lane};
-use lkas_core::names::{Category, Parameter};
+use lkas_messages::NameError;
+use lkas_messages::names::{Category, Parameter};
+use lkas_messages::{ImageShape, ImageView, Lane};
 
-/// How lines are found. Ranges and defaults are those of [`PARAMETERS`](lkas_core::names::PARAMETERS).
+/// How lines are found. Ranges and defaults are those of [`PARAMETERS`](lkas_messages::names::PARAMETERS).
 ///
 /// Lengths and counts are in pixels of a picture 600 rows high; in others they count in proportion.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,7 +129,7 @@ impl LaneDetector {
     pub fn new(parameters: DetectorParameters) -> Self {
         let mut checked = DetectorParameters::default();
         let mut given = parameters;
-        for parameter in lkas_core::names::PARAMETERS.iter().filter(|p| p.category == Category::Detection) {
+        for parameter in lkas_messages::names::PARAMETERS.iter().filter(|p| p.category == Category::Detection) {
             if let (Ok((_, from)), Ok((_, to))) = (given.named(parameter.name), checked.named(parameter.name)) {
                 *to = parameter.accept(*from).unwrap_or(*to);
             }

@@ -1,6 +1,6 @@
 //! Which part of a picture is looked at, and at which resolution.
 
-use lkas_core::messages::ImageShape;
+use lkas_messages::ImageShape;
 
 /// Rows and columns in which lines are looked for, in *working* pixels: those of the picture, or blocks of
 /// `scale` x `scale` of them where it is large.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::simulation::{Camera, CameraOptions, Road};
-use lkas_core::messages::PixelFormat;
+use lkas_messages::PixelFormat;
 
 const WIDTH: u32 = 800;
 const HEIGHT: u32 = 600;

@@ -1,6 +1,6 @@
 //! One line over time: smoothed while it is seen, held for a moment when it is not.
 
-use lkas_core::messages::Lane;
+use lkas_messages::Lane;
 
 /// A line that is not seen is held for this many frames: a quarter of a second at 30 Hz, about what the gap between two
 /// dashes takes at 50 km/h.

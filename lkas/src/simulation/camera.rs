@@ -12,10 +12,7 @@ use super::{
     sky::Sky,
 };
 use core::fmt;
-use lkas_core::{
-    MessageError,
-    messages::{ImageShape, PixelFormat},
-};
+use lkas_messages::{ImageShape, MessageError, PixelFormat};
 
 /// How a [`Camera`] is mounted and what it draws.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageReader};
-use lkas_core::messages::{ImageShape, PixelFormat};
+use lkas_messages::{ImageShape, PixelFormat};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -48,7 +48,7 @@ pub enum ReplayError {
         /// The file.
         path: PathBuf,
         /// Why.
-        error: lkas_core::MessageError,
+        error: lkas_messages::MessageError,
     },
     /// The place for the pixels has another size than a picture.
     Space {

@@ -2,7 +2,7 @@
 
 use super::vehicle::Command;
 use core::fmt;
-use lkas_core::messages::{Control, Mode};
+use lkas_messages::{Control, Mode};
 use zerocopy::IntoBytes;
 
 /// The time constant with which the held steering returns to straight during a safe stop, in seconds.
@@ -237,7 +237,7 @@ impl SafetyMonitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lkas_core::messages::ControlFields;
+    use lkas_messages::ControlFields;
     use zerocopy::FromBytes;
 
     const DT: f64 = 0.01;

@@ -1,7 +1,7 @@
 //! How the vehicle moves.
 
 use super::road::{Pose, wrap_angle};
-use lkas_core::messages::{Control, VehicleStateFields};
+use lkas_messages::{Control, VehicleStateFields};
 
 /// Distance between the axles in metres.
 pub const WHEELBASE_M: f64 = 2.7;
@@ -173,7 +173,7 @@ impl Vehicle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lkas_core::messages::VehicleState;
+    use lkas_messages::VehicleState;
 
     fn drive(vehicle: &mut Vehicle, command: Command, seconds: f64) {
         for _ in 0..(seconds * 100.0) as u32 {

@@ -6,7 +6,7 @@ use super::{
     safety::{LastControl, SafetyEvent, SafetyMonitor, SafetyOptions},
     vehicle::Vehicle,
 };
-use lkas_core::messages::{ImageShape, VehicleStateFields};
+use lkas_messages::{ImageShape, VehicleStateFields};
 
 /// Below this speed in m/s the vehicle counts as standing for the statistics.
 const MOVING: f64 = 0.5;
@@ -182,7 +182,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lkas_core::messages::{Control, ControlFields, Mode};
+    use lkas_messages::{Control, ControlFields, Mode};
 
     const STEP_S: f64 = 1.0 / 30.0;
 

@@ -4,7 +4,7 @@ use super::requests::{Command, Refusal};
 use axum::{body::Bytes, extract::ws::Utf8Bytes};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
-use lkas_core::names::{Category, PARAMETERS};
+use lkas_messages::names::{Category, PARAMETERS};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,

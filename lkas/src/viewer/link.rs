@@ -5,7 +5,7 @@ use super::{
     requests::{Command, Refusal},
 };
 use core::time::Duration;
-use lkas_core::NameError;
+use lkas_messages::NameError;
 use lkas_zmq::{ReceiveError, SendError, Topic, ViewerClient, ViewerMessage};
 use serde_json::{Value, json};
 use std::{sync::mpsc::Receiver, thread};

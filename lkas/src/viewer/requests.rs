@@ -1,6 +1,6 @@
 //! What a browser may ask for, and nothing else.
 
-use lkas_core::names::{Category, Parameter};
+use lkas_messages::names::{Category, Parameter};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@
 
 use core::panic::PanicInfo;
 use cortex_m_semihosting::{debug, hprintln};
-use lkas_core::messages::{Control, ControlFields, Mode};
+use lkas_messages::{Control, ControlFields, Mode};
 
 /// The command number `frame_id`. Receivers work it out from the number alone, and so see whether it is the right one.
 #[must_use]

@@ -2,8 +2,8 @@
 
 use crate::tools::{cargo, output, root, run, target};
 use crate::{How, Outcome};
-use lkas_core::codec;
-use lkas_core::messages::Control;
+use lkas_messages::Control;
+use lkas_messages::codec;
 use std::path::Path;
 use std::process::Command;
 

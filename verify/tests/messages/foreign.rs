@@ -2,11 +2,11 @@
 //!
 //! Shared by the property tests and the fuzz target.
 
-use lkas_core::codec;
-use lkas_core::messages::{
+use lkas_messages::codec;
+use lkas_messages::names::Name;
+use lkas_messages::{
     Control, ControlFields, Detection, DetectionFields, Image, Lane, Message, Mode, VehicleState, VehicleStateFields,
 };
-use lkas_core::names::Name;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Looks at `bytes` in every way that foreign bytes are looked at.

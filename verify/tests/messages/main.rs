@@ -4,9 +4,9 @@
 
 mod foreign;
 
-use lkas_core::codec;
-use lkas_core::messages::{Control, ControlFields, Departure, Detection, DetectionFields, ImageShape, Lane, Mode};
-use lkas_core::messages::{VehicleState, VehicleStateFields};
+use lkas_messages::codec;
+use lkas_messages::{Control, ControlFields, Departure, Detection, DetectionFields, ImageShape, Lane, Mode};
+use lkas_messages::{VehicleState, VehicleStateFields};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use zerocopy::IntoBytes;

@@ -183,7 +183,8 @@ fn a_rogue_reader_costs_only_attempts() {
         check(reader.take(), &mut last);
         check(reader.take(), &mut last);
         if let Some((word, _)) = reader.announce_sleep() {
-            word.scribble(WAITING);
+            // SAFETY: not kept, which is the point: what it may cost is what this model checks.
+            unsafe { word.atomic() }.scribble(WAITING);
         }
         check(reader.take(), &mut last);
         writing.join().unwrap();

@@ -1,7 +1,7 @@
 //! Sleeping and waking. Sleep has no end of its own here: a wake-up that is lost is a deadlock, which loom reports.
 
 use crate::support::{Pair, Shared, check, explore, publish};
-use lkas_core::{AtomicU32, Reader, Writer, fault};
+use lkas_core::{Reader, SleepWord, Writer, fault};
 use loom::sync::atomic::Ordering;
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
@@ -15,7 +15,9 @@ struct Futex {
 }
 
 impl Futex {
-    fn wait(&self, word: &AtomicU32, value: u32) {
+    fn wait(&self, word: SleepWord<'_>, value: u32) {
+        // SAFETY: only read.
+        let word = unsafe { word.atomic() };
         let guard = self.sleeping.lock().unwrap();
         if word.load(Ordering::Relaxed) == value {
             drop(self.woken.wait(guard).unwrap());

@@ -7,7 +7,7 @@ use cortex_m::interrupt::{Mutex, free};
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::{entry, exception};
 use cortex_m_semihosting::hprintln;
-use lkas_core::messages::Control;
+use lkas_messages::Control;
 use lkas_core::{Channel, Writer};
 use lkas_firmware::{command, end};
 

@@ -3,7 +3,7 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use lkas_core::codec;
+use lkas_messages::codec;
 use lkas_firmware::{command, end};
 
 const MESSAGES: u32 = 100;

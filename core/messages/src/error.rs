@@ -31,7 +31,7 @@ impl fmt::Display for MessageError {
             Self::Shape { width, height } => write!(
                 f,
                 "an image of {width}x{height} pixels, expected 1x1 to {max}x{max}; choose another shape",
-                max = crate::messages::MAX_IMAGE_SIDE
+                max = crate::MAX_IMAGE_SIDE
             ),
         }
     }

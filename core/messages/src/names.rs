@@ -11,11 +11,11 @@ pub const MAX_NAME: usize = 32;
 /// A well-formed name: 1 to [`MAX_NAME`] of `a-z`, `0-9` and `_`.
 ///
 /// ```
-/// use lkas_core::names::Name;
+/// use lkas_messages::names::Name;
 /// let name: Name = "canny_low".parse()?;
 /// assert_eq!(name.as_str(), "canny_low");
 /// assert!("Canny Low".parse::<Name>().is_err());
-/// # Ok::<(), lkas_core::NameError>(())
+/// # Ok::<(), lkas_messages::NameError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "heapless::String<MAX_NAME>", into = "heapless::String<MAX_NAME>")]

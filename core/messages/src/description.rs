@@ -1,25 +1,4 @@
-//! The messages: fixed-size plain old data with accessors, the same bytes in static and in shared memory.
-//!
-//! Each message is two types. The *message* ([`Detection`], [`Control`], [`VehicleState`]) is the memory layout: every
-//! bit pattern is a valid value of it, so it can be read from memory that a stranger wrote, and its accessors make each
-//! number safe to use. Its *fields* ([`DetectionFields`] and so on) is an ordinary struct with `Option`s, from which a
-//! message is built and checked, and which is what goes over a wire. No number stands for "none".
-//!
-//! Time stamps are seconds of the clock of whoever took the picture; on one machine that is the monotonic clock, the
-//! same one that stamps a publish. Every message carries the id and the time stamp of the camera frame that it
-//! answers, so the age of a steering command is always counted from the picture it was made from.
-
-mod control;
-mod detection;
-mod image;
-mod vehicle;
-
-pub use control::{Control, ControlFields, Departure, Mode};
-pub use detection::{Detection, DetectionFields, Lane};
-pub use image::{Image, ImageHeader, ImageShape, ImageView, MAX_IMAGE_SIDE, PixelFormat};
-pub use vehicle::{VehicleState, VehicleStateFields};
-
-use crate::error::MessageError;
+//! What a message looks like, for tools that were not compiled for it and for sides that must agree.
 
 /// A message's name and fields, so that a tool can print it without being compiled for it.
 pub trait Message {
@@ -60,6 +39,8 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 5] = [Self::U16, Self::U32, Self::U64, Self::F32, Self::F64];
+
     /// The kind's name as it stands in a segment's header.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -69,6 +50,22 @@ impl Kind {
             Self::U64 => "u64",
             Self::F32 => "f32",
             Self::F64 => "f64",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Bytes of a field of this kind.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::U16 => 2,
+            Self::U32 | Self::F32 => 4,
+            Self::U64 | Self::F64 => 8,
         }
     }
 }
@@ -101,7 +98,7 @@ const fn hash_bytes(mut hash: u64, mut bytes: &[u8]) -> u64 {
     hash
 }
 
-/// `field!(Type, path, KIND, "unit", present bit)`: a `messages::Field` whose offset the compiler works
+/// `field!(Type, path, KIND, "unit", present bit)`: a [`Field`](crate::Field) whose offset the compiler works
 /// out. Unit and bit may be left out.
 ///
 /// ```
@@ -109,7 +106,7 @@ const fn hash_bytes(mut hash: u64, mut bytes: &[u8]) -> u64 {
 /// struct Wheel {
 ///     rate: f32,
 /// }
-/// const RATE: lkas_core::messages::Field = lkas_core::field!(Wheel, rate, F32, "1/s");
+/// const RATE: lkas_messages::Field = lkas_messages::field!(Wheel, rate, F32, "1/s");
 /// assert_eq!((RATE.name, RATE.offset), ("rate", 0));
 /// ```
 #[macro_export]
@@ -119,28 +116,12 @@ macro_rules! field {
         $crate::field!($message, $($path).+, $kind, $unit, None)
     };
     ($message:ty, $($path:ident).+, $kind:ident, $unit:literal, $bit:expr) => {
-        $crate::messages::Field {
+        $crate::Field {
             name: stringify!($($path).+),
-            kind: $crate::messages::Kind::$kind,
+            kind: $crate::Kind::$kind,
             offset: core::mem::offset_of!($message, $($path).+),
             unit: $unit,
             present_bit: $bit,
         }
     };
-}
-use crate::field;
-
-/// Refuses NaN and infinities by name.
-fn finite(field: &'static str, value: f32) -> Result<f32, MessageError> {
-    if value.is_finite() { Ok(value) } else { Err(MessageError::NotFinite { field, found: f64::from(value) }) }
-}
-
-/// Refuses a time stamp that is NaN or infinite.
-fn finite_time(value: f64) -> Result<f64, MessageError> {
-    if value.is_finite() { Ok(value) } else { Err(MessageError::NotFinite { field: "timestamp", found: value }) }
-}
-
-/// A number from foreign memory: clamped to its range, and the safe value where it is not finite.
-fn sane(value: f32, min: f32, max: f32, safe: f32) -> f32 {
-    if value.is_finite() { value.clamp(min, max) } else { safe }
 }

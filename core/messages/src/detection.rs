@@ -1,7 +1,10 @@
 //! Where the lane lines are in one camera frame.
 
-use super::{Field, Message, field, finite, finite_time, sane};
-use crate::{checksum::checksum, error::MessageError};
+use crate::checksum::checksum;
+use crate::description::{Field, Message};
+use crate::error::MessageError;
+use crate::field;
+use crate::numbers::{finite, finite_time, sane};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

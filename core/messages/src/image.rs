@@ -1,8 +1,11 @@
 //! A camera picture: a fixed header, then the pixels.
 
-use super::{Field, Message, field};
-use crate::{checksum::checksum, error::MessageError};
+use crate::checksum::checksum;
+use crate::description::{Field, Message};
+use crate::error::MessageError;
+use crate::field;
 use core::fmt;
+use lkas_core::Payload;
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -150,6 +153,19 @@ pub struct Image {
     header: ImageHeader,
     // As long as the slot allows; how much of it is picture, the header says. Words, so that no padding follows them.
     words: [u64],
+}
+
+// SAFETY: zerocopy's traits promise that any bit pattern is valid, that there is no padding and no interior mutability;
+// its tail is as long as the size allows, rounded down to whole words.
+unsafe impl Payload for Image {
+    /// So that the pixels, 64 bytes further on, start a cache line.
+    const ALIGN: usize = 64;
+
+    #[inline]
+    fn at(start: *mut u8, size: usize) -> *mut Self {
+        let words = size.saturating_sub(size_of::<ImageHeader>()) / size_of::<u64>();
+        core::ptr::slice_from_raw_parts_mut(start.cast::<u64>(), words) as *mut Self
+    }
 }
 
 impl Image {

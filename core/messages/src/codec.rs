@@ -1,6 +1,6 @@
 //! Messages as bytes for a wire: postcard, optionally framed with COBS for a serial line.
 //!
-//! Decoding checks what [building](crate::messages) checks, so what comes out is a message like any other.
+//! Decoding checks what [building](crate) checks, so what comes out is a message like any other.
 
 use crate::error::CodecError;
 use serde::{Serialize, de::DeserializeOwned};
@@ -51,7 +51,7 @@ pub fn decode_framed<M: DeserializeOwned>(frame: &mut [u8]) -> Result<M, CodecEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages::{Control, ControlFields, Detection, DetectionFields, Mode, VehicleState, VehicleStateFields};
+    use crate::{Control, ControlFields, Detection, DetectionFields, Mode, VehicleState, VehicleStateFields};
 
     #[test]
     fn messages_survive_both_ways() {

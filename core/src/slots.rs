@@ -199,9 +199,7 @@ impl<'a, T: Payload + ?Sized> View<'a, T> {
     pub(crate) unsafe fn write(&self, slot: Slot) -> Option<SlotMut<'a, T>> {
         let start = self.address(slot)?;
         let guard = self.header(start).get_mut();
-        // SAFETY: nobody else touches the free slot (I1); any bit pattern is a valid `T` (`Payload`).
-        let payload = unsafe { &mut *self.payload(start) };
-        Some(SlotMut { payload, guard })
+        Some(SlotMut { payload: NonNull::new(self.payload(start))?, guard, slot: PhantomData })
     }
 }
 
@@ -215,12 +213,27 @@ pub(crate) struct SlotRef<'a, T: ?Sized> {
 
 /// A slot open for writing.
 pub(crate) struct SlotMut<'a, T: ?Sized> {
-    pub(crate) payload: &'a mut T,
+    // Not a reference: an argument that holds one claims its memory until the function returns, and readers look at the
+    // slot before the function that publishes it does.
+    payload: NonNull<T>,
     // Under loom: writing goes on until this is dropped.
     guard: MutPtr<SlotHeader>,
+    slot: PhantomData<&'a mut T>,
 }
 
 impl<T: ?Sized> SlotMut<'_, T> {
+    #[inline]
+    pub(crate) fn payload(&self) -> &T {
+        // SAFETY: nobody else touches the open slot (I1); any bit pattern is a valid `T` (`Payload`).
+        unsafe { self.payload.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn payload_mut(&mut self) -> &mut T {
+        // SAFETY: as above.
+        unsafe { self.payload.as_mut() }
+    }
+
     /// Writes the header and ends writing.
     #[inline]
     pub(crate) fn finish(self, header: SlotHeader) {

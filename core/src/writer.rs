@@ -195,14 +195,14 @@ impl<T: Payload + ?Sized> Deref for Loan<'_, '_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        self.slot.payload
+        self.slot.payload()
     }
 }
 
 impl<T: Payload + ?Sized> DerefMut for Loan<'_, '_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.slot.payload
+        self.slot.payload_mut()
     }
 }
 

@@ -242,7 +242,7 @@ fn history<const R: usize>(steps: &[Step]) {
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: if cfg!(miri) { 4 } else { 512 },
+        cases: if cfg!(miri) { 2 } else { 512 },
         failure_persistence: if cfg!(miri) {
             None
         } else {

@@ -5,22 +5,25 @@ use crate::{How, Outcome};
 
 const NIGHTLY: &str = "rustup toolchain install nightly --component miri,rust-src";
 
+/// What Miri runs, and under how many schedules: a few, and with `--deep`.
+const UNDER_MIRI: [(&[&str], u32, u32); 3] = [
+    (&["-p", "lkas-core", "-p", "lkas-messages", "--lib"], 1, 16),
+    (&["-p", "lkas-verify", "--test", "histories"], 1, 16),
+    (&["-p", "lkas-verify", "--test", "threads"], 8, 256),
+];
+
 pub(crate) fn miri(how: &How) -> Outcome {
-    let (core_seeds, seeds) = if how.deep { (16, 64) } else { (1, 4) };
-    for model in ["", "-Zmiri-tree-borrows"] {
-        let core = ["miri", "test", "-p", "lkas-core", "--lib"];
-        run(&mut miri_with(&core, model, core_seeds), NIGHTLY)?;
-        let tests = ["miri", "test", "-p", "lkas-verify", "--test", "histories", "--test", "threads"];
-        // Random histories read the clock.
-        run(&mut miri_with(&tests, &format!("{model} -Zmiri-disable-isolation"), seeds), NIGHTLY)?;
+    for (model, flag) in [("stacked", ""), ("tree", "-Zmiri-tree-borrows")] {
+        for (what, few, many) in UNDER_MIRI {
+            let seeds = if how.deep { many } else { few };
+            println!("{} with {model} borrows and {seeds} seeds", what.join(" "));
+            let mut command = cargo(Some("+nightly"), "miri", &["miri", "test"]);
+            // Random histories read the clock.
+            let flags = format!("{flag} -Zmiri-disable-isolation -Zmiri-many-seeds=0..{seeds}");
+            run(command.args(what).env("MIRIFLAGS", flags).env_remove("RUSTFLAGS"), NIGHTLY)?;
+        }
     }
     Ok(())
-}
-
-fn miri_with(arguments: &[&str], flags: &str, seeds: u32) -> std::process::Command {
-    let mut command = cargo(Some("+nightly"), "miri", arguments);
-    command.env("MIRIFLAGS", format!("{flags} -Zmiri-many-seeds=0..{seeds}")).env_remove("RUSTFLAGS");
-    command
 }
 
 pub(crate) fn tsan(_: &How) -> Outcome {

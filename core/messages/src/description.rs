@@ -98,7 +98,7 @@ const fn hash_bytes(mut hash: u64, mut bytes: &[u8]) -> u64 {
     hash
 }
 
-/// `field!(Type, path, KIND, "unit", present bit)`: a [`Field`](crate::Field) whose offset the compiler works
+/// `field!(Type, path, KIND, "unit", present bit)`: a [`Field`] whose offset the compiler works
 /// out. Unit and bit may be left out.
 ///
 /// ```

@@ -1,11 +1,12 @@
 //! loom models.
 
-use crate::tools::{cargo, executable};
+use crate::tools::{cargo, executable, output};
 use crate::{How, Outcome};
-use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The build of the models, into a target folder.
 pub(crate) fn building(into: &str) -> Command {
@@ -45,25 +46,50 @@ pub(crate) fn fails(command: &mut Command, model: &str) -> Result<bool, String> 
 }
 
 pub(crate) fn loom(how: &How) -> Outcome {
-    let mut command = models(&build()?, None);
-    if how.deep {
-        command.env("LKAS_DEEP", "1");
-    }
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|why| why.to_string())?;
-    let (mut models, mut executions) = (0_u64, 0_u64);
-    for line in BufReader::new(child.stdout.take().ok_or("no output")?).lines() {
-        let line = line.map_err(|why| why.to_string())?;
-        println!("{line}");
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if let Some(at) = words.iter().position(|word| *word == "executions,") {
-            models += 1;
-            executions += words.get(at.wrapping_sub(1)).and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
+    let executable = build()?;
+    let names = names(&executable)?;
+    let (next, executions, failed) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
+    // Processes, not threads: each execution maps and unmaps stacks, and threads of one process wait for each other there.
+    let work = || {
+        while let Some(name) = names.get(next.fetch_add(1, Relaxed)) {
+            let mut command = models(&executable, Some(name));
+            if how.deep {
+                command.env("LKAS_DEEP", "1");
+            }
+            let (passed, printed) = output(&mut command, "").unwrap_or_else(|why| (false, why));
+            let explored = printed.lines().filter_map(executions_of);
+            let (models, count) = explored.fold((0, 0), |(models, sum), count| (models + 1, sum + count));
+            println!("  {name:<76} {count:>9} executions of {models:>2}");
+            executions.fetch_add(count, Relaxed);
+            if !passed || count == 0 {
+                println!("{printed}");
+                lock(&failed).push(name.as_str());
+            }
         }
-    }
-    let status = child.wait().map_err(|why| why.to_string())?;
-    println!("{executions} executions of {models} models");
-    if !status.success() {
-        return Err(format!("a model failed: {status}"));
-    }
-    if executions < 100_000 { Err(format!("only {executions} executions: models are missing")) } else { Ok(()) }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    println!("{} executions of {} models", executions.load(Relaxed), names.len());
+    let failed = lock(&failed);
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The names of all models.
+fn names(executable: &Path) -> Result<Vec<String>, String> {
+    let (_, printed) = output(Command::new(executable).arg("--list"), "")?;
+    let names: Vec<String> =
+        printed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect();
+    if names.is_empty() { Err(format!("there are no models in:\n{printed}")) } else { Ok(names) }
+}
+
+/// The count in a line "NAME: COUNT executions, at most …", which is what `explore` prints.
+fn executions_of(line: &str) -> Option<u64> {
+    line.split_once(" executions, ")?.0.rsplit(' ').next()?.parse().ok()
 }

@@ -4,6 +4,7 @@ use crate::tools::{cargo, output, root, run, target};
 use crate::{How, Outcome};
 use lkas_messages::Control;
 use lkas_messages::codec;
+use object::{Object, ObjectSymbol};
 use std::path::Path;
 use std::process::Command;
 
@@ -13,11 +14,12 @@ const TARGETS: [&str; 3] = ["thumbv7m-none-eabi", "thumbv7em-none-eabihf", "risc
 const WITHOUT_SWAP: &str = "thumbv6m-none-eabi";
 
 /// The most code that publishing and taking 32 bytes may need together.
-const CODE_LIMIT: u32 = 1024;
+const CODE_LIMIT: u64 = 1024;
 
 pub(crate) fn no_std(_: &How) -> Outcome {
     let build = |target: &str, more: &[&str]| {
-        let mut command = cargo(None, "no-std", &["build", "-p", "lkas-core", "--target", target]);
+        let packages = ["build", "-p", "lkas-core", "-p", "lkas-messages", "--target", target];
+        let mut command = cargo(None, "no-std", &packages);
         command.args(more);
         command
     };
@@ -27,7 +29,7 @@ pub(crate) fn no_std(_: &How) -> Outcome {
     }
     println!("{WITHOUT_SWAP}, with critical sections");
     let needs = format!("rustup target add {WITHOUT_SWAP}");
-    run(&mut build(WITHOUT_SWAP, &["--features", "critical-section"]), &needs)?;
+    run(&mut build(WITHOUT_SWAP, &["--features", "lkas-core/critical-section"]), &needs)?;
     println!("{WITHOUT_SWAP}, without: expected to be refused");
     let (built, said) = output(&mut build(WITHOUT_SWAP, &[]), &needs)?;
     if built || !said.contains("this processor has no compare-and-swap: enable lkas-core's feature") {
@@ -83,38 +85,27 @@ fn serial(programs: &Path) -> Outcome {
     if number == 100 && out.status.success() { Ok(()) } else { Err(format!("{number} commands, expected 100")) }
 }
 
-/// Prints the sizes of code and RAM for a payload of 32 bytes.
+/// Prints the sizes of code and RAM for a payload of 32 bytes, as the symbol table has them.
 fn sizes(program: &Path) -> Outcome {
     let bytes = std::fs::read(program).map_err(|why| format!("{}: {why}", program.display()))?;
-    let size = |name: &str| elf_symbol_size(&bytes, name).ok_or_else(|| format!("there is no symbol {name}"));
+    let file = object::File::parse(&*bytes).map_err(|why| format!("{}: {why}", program.display()))?;
+    let symbols: Vec<(&str, u64)> =
+        file.symbols().filter_map(|symbol| Some((symbol.name().ok()?, symbol.size()))).collect();
+    let size = |name: &str| {
+        let symbol = symbols.iter().find(|symbol| symbol.0 == name);
+        symbol.map(|symbol| symbol.1).ok_or_else(|| format!("there is no symbol {name}"))
+    };
     let (publish, take, ram) = (size("publish_32_bytes")?, size("take_32_bytes")?, size("CHANNEL_32_BYTES")?);
+    // What the compiler did not put into these two.
+    let elsewhere: u64 = symbols.iter().filter(|symbol| symbol.0.contains("lkas_core")).map(|symbol| symbol.1).sum();
+    println!(
+        "32 bytes, one reader: publish {publish}, take {take}, parts of both {elsewhere} bytes of code; {ram} of RAM"
+    );
+    let code = publish + take + elsewhere;
+    if code > CODE_LIMIT {
+        return Err(format!("{code} bytes of code, expected at most {CODE_LIMIT}"));
+    }
     // One mailbox, padded to the slots' alignment, and three slots of header and payload.
     let layout = 8 + 3 * (16 + 32);
-    println!("32 bytes, one reader: publish {publish}, take {take} bytes of code; {ram} bytes of RAM");
-    if publish + take > CODE_LIMIT {
-        return Err(format!("{} bytes of code, expected at most {CODE_LIMIT}", publish + take));
-    }
     if ram == layout { Ok(()) } else { Err(format!("{ram} bytes of RAM, expected {layout}")) }
-}
-
-/// The size of a symbol of a 32-bit little-endian ELF file.
-fn elf_symbol_size(file: &[u8], name: &str) -> Option<u32> {
-    const SYMBOL_TABLE: u32 = 2;
-    let word = |at: usize| Some(u32::from_le_bytes(*file.get(at..)?.first_chunk()?));
-    let half = |at: usize| Some(u16::from_le_bytes(*file.get(at..)?.first_chunk()?) as usize);
-    let (sections, entry, count) = (word(32)? as usize, half(46)?, half(48)?);
-    for table in (0..count).map(|index| sections + index * entry) {
-        if word(table + 4)? != SYMBOL_TABLE {
-            continue;
-        }
-        let (start, length) = (word(table + 16)? as usize, word(table + 20)? as usize);
-        let names = word(sections + word(table + 24)? as usize * entry + 16)? as usize;
-        for symbol in (start..start + length).step_by(16) {
-            let text = file.get(names + word(symbol)? as usize..)?;
-            if text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0)) {
-                return word(symbol + 8);
-            }
-        }
-    }
-    None
 }

@@ -11,7 +11,7 @@ const fn writer_steps(readers: u32) -> u32 {
 }
 
 /// A writer stops before its atomic operation number `step`; a successor goes on where it was.
-fn a_writer_dies_at<const R: usize>(step: u32) {
+fn a_writer_dies_at<const R: usize>(step: u32, takes: usize) {
     let shared = Shared::<R>::new();
     let readers: Vec<_> = (0..R)
         .map(|place| {
@@ -19,7 +19,7 @@ fn a_writer_dies_at<const R: usize>(step: u32) {
             thread::spawn(move || {
                 let mut reader = shared.reader(place);
                 let mut last = 0;
-                for _ in 0..2 {
+                for _ in 0..takes {
                     check(reader.take(), &mut last);
                 }
                 last
@@ -53,14 +53,27 @@ fn a_writer_dies_at<const R: usize>(step: u32) {
 #[test]
 fn a_writer_may_die_anywhere_one_reader() {
     for step in 0..=writer_steps(1) {
-        explore(&format!("a_writer_may_die_anywhere_one_reader, step {step}"), 6, move || a_writer_dies_at::<1>(step));
+        explore(&format!("a_writer_may_die_anywhere_one_reader, step {step}"), 6, move || {
+            a_writer_dies_at::<1>(step, 2)
+        });
     }
 }
 
 #[test]
 fn a_writer_may_die_anywhere_two_readers() {
     for step in 0..=writer_steps(2) {
-        explore(&format!("a_writer_may_die_anywhere_two_readers, step {step}"), 2, move || a_writer_dies_at::<2>(step));
+        explore(&format!("a_writer_may_die_anywhere_two_readers, step {step}"), 2, move || {
+            a_writer_dies_at::<2>(step, 2)
+        });
+    }
+}
+
+#[test]
+fn a_writer_may_die_anywhere_three_readers() {
+    for step in 0..=writer_steps(3) {
+        explore(&format!("a_writer_may_die_anywhere_three_readers, step {step}"), 1, move || {
+            a_writer_dies_at::<3>(step, 1);
+        });
     }
 }
 
@@ -187,6 +200,15 @@ fn a_reader_may_die_anywhere_one_reader() {
 fn a_reader_may_die_anywhere_two_readers() {
     for step in 0..=READER_STEPS {
         explore(&format!("a_reader_may_die_anywhere_two_readers, step {step}"), 2, move || a_reader_dies_at::<2>(step));
+    }
+}
+
+#[test]
+fn a_reader_may_die_anywhere_three_readers() {
+    for step in 0..=READER_STEPS {
+        explore(&format!("a_reader_may_die_anywhere_three_readers, step {step}"), 1, move || {
+            a_reader_dies_at::<3>(step);
+        });
     }
 }
 

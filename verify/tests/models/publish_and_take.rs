@@ -84,55 +84,80 @@ fn a_slot_never_has_two_owners_two_readers() {
     explore("a_slot_never_has_two_owners_two_readers", 2, || slots_have_one_owner::<2>(3));
 }
 
-/// Whoever knows that a publish is done sees it, or a newer one.
 #[test]
-fn a_take_is_never_older_than_a_finished_publish() {
-    explore("a_take_is_never_older_than_a_finished_publish", 6, || {
-        let shared = Shared::<1>::new();
-        let finished = Arc::new(AtomicU64::new(0));
-        let writing = {
-            let (shared, finished) = (shared.clone(), finished.clone());
-            thread::spawn(move || {
-                let mut writer = shared.writer();
-                for _ in 0..3 {
-                    publish(&mut writer);
-                    finished.store(writer.sequence(), Ordering::Release);
-                }
-            })
-        };
-        let mut reader = shared.reader(0);
-        for _ in 0..2 {
-            let known = finished.load(Ordering::Acquire);
-            let found = reader.latest().map_or(0, |sample| sample.sequence());
-            assert!(found >= known, "publish {known} was finished, and the newest found is {found}");
-        }
-        writing.join().unwrap();
-        assert_eq!(reader.latest().unwrap().sequence(), 3);
-    });
+fn a_slot_never_has_two_owners_three_readers() {
+    explore("a_slot_never_has_two_owners_three_readers", 1, || slots_have_one_owner::<3>(3));
+}
+
+/// Whoever knows that a publish is done sees it, or a newer one.
+fn the_newest_is_taken<const R: usize>(publishes: u64, takes: usize) {
+    let shared = Shared::<R>::new();
+    let finished = Arc::new(AtomicU64::new(0));
+    let writing = {
+        let (shared, finished) = (shared.clone(), finished.clone());
+        thread::spawn(move || {
+            let mut writer = shared.writer();
+            for _ in 0..publishes {
+                publish(&mut writer);
+                finished.store(writer.sequence(), Ordering::Release);
+            }
+        })
+    };
+    // The last place: the one that a publish reaches last.
+    let mut reader = shared.reader(R - 1);
+    for _ in 0..takes {
+        let known = finished.load(Ordering::Acquire);
+        let found = reader.latest().map_or(0, |sample| sample.sequence());
+        assert!(found >= known, "publish {known} was finished, and the newest found is {found}");
+    }
+    writing.join().unwrap();
+    assert_eq!(reader.latest().unwrap().sequence(), publishes);
+}
+
+#[test]
+fn a_take_is_never_older_than_a_finished_publish_one_reader() {
+    explore("a_take_is_never_older_than_a_finished_publish_one_reader", 6, || the_newest_is_taken::<1>(3, 2));
+}
+
+#[test]
+fn a_take_is_never_older_than_a_finished_publish_three_readers() {
+    explore("a_take_is_never_older_than_a_finished_publish_three_readers", 4, || the_newest_is_taken::<3>(2, 2));
 }
 
 /// Who comes when values were published already gets the newest one at once.
+fn who_joins_late_sees_the_newest<const R: usize>() {
+    let shared = Shared::<R>::new();
+    let mut writer = shared.writer();
+    publish(&mut writer);
+    publish(&mut writer);
+    let joining = {
+        let shared = shared.clone();
+        thread::spawn(move || {
+            let mut reader = shared.reader(R - 1);
+            let mut last = 0;
+            check(reader.take(), &mut last);
+            assert!(last >= 2, "the newest was at least 2, and the late joiner got {last}");
+            check(reader.take(), &mut last);
+        })
+    };
+    publish(&mut writer);
+    publish(&mut writer);
+    joining.join().unwrap();
+}
+
 #[test]
-fn a_late_joiner_sees_the_newest() {
-    explore("a_late_joiner_sees_the_newest", 8, || {
-        let shared = Shared::<2>::new();
-        let mut writer = shared.writer();
-        publish(&mut writer);
-        publish(&mut writer);
-        let joining = {
-            let shared = shared.clone();
-            thread::spawn(move || {
-                let mut reader = shared.reader(1);
-                let mut last = 0;
-                check(reader.take(), &mut last);
-                assert!(last >= 2, "the newest was at least 2, and the late joiner got {last}");
-                check(reader.take(), &mut last);
-            })
-        };
-        publish(&mut writer);
-        publish(&mut writer);
-        joining.join().unwrap();
-    });
+fn a_late_joiner_sees_the_newest_one_reader() {
+    explore("a_late_joiner_sees_the_newest_one_reader", 8, who_joins_late_sees_the_newest::<1>);
+}
+
+#[test]
+fn a_late_joiner_sees_the_newest_two_readers() {
+    explore("a_late_joiner_sees_the_newest_two_readers", 8, who_joins_late_sees_the_newest::<2>);
+}
+
+#[test]
+fn a_late_joiner_sees_the_newest_three_readers() {
+    explore("a_late_joiner_sees_the_newest_three_readers", 4, who_joins_late_sees_the_newest::<3>);
 }
 
 /// The reader gets in the way as often as it can: it takes, goes to sleep, and is succeeded. Two attempts can fail, and

@@ -58,23 +58,35 @@ fn wait_until(reader: &mut Reader<'_, Pair>, futex: &Futex, done: impl Fn(&Reade
     }
 }
 
+fn whoever_sleeps_is_woken<const R: usize>() {
+    let shared = Shared::<R>::new();
+    let futex = Arc::new(Futex::default());
+    let writing = {
+        let (shared, futex) = (shared.clone(), futex.clone());
+        thread::spawn(move || {
+            let mut writer = shared.writer();
+            for _ in 0..2 {
+                publish_and_wake(&mut writer, &futex);
+            }
+        })
+    };
+    wait_until(&mut shared.reader(R - 1), &futex, |_, value| value == 2);
+    writing.join().unwrap();
+}
+
 #[test]
 fn no_wake_up_is_lost() {
-    explore("no_wake_up_is_lost", 6, || {
-        let shared = Shared::<1>::new();
-        let futex = Arc::new(Futex::default());
-        let writing = {
-            let (shared, futex) = (shared.clone(), futex.clone());
-            thread::spawn(move || {
-                let mut writer = shared.writer();
-                for _ in 0..2 {
-                    publish_and_wake(&mut writer, &futex);
-                }
-            })
-        };
-        wait_until(&mut shared.reader(0), &futex, |_, value| value == 2);
-        writing.join().unwrap();
-    });
+    explore("no_wake_up_is_lost", 6, whoever_sleeps_is_woken::<1>);
+}
+
+#[test]
+fn no_wake_up_is_lost_two_places() {
+    explore("no_wake_up_is_lost_two_places", 5, whoever_sleeps_is_woken::<2>);
+}
+
+#[test]
+fn no_wake_up_is_lost_three_places() {
+    explore("no_wake_up_is_lost_three_places", 4, whoever_sleeps_is_woken::<3>);
 }
 
 #[test]

@@ -7,9 +7,9 @@ use cortex_m::interrupt::{Mutex, free};
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::{entry, exception};
 use cortex_m_semihosting::hprintln;
-use lkas_messages::Control;
 use lkas_core::{Channel, Writer};
 use lkas_firmware::{command, end};
+use lkas_messages::Control;
 
 const PUBLISHES: u32 = 2_000;
 

@@ -66,3 +66,12 @@ pub(crate) fn executable(command: &mut Command, name: &str) -> Result<PathBuf, S
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .ok_or_else(|| format!("{command:?} built no executable named {name}"))
 }
+
+/// The source without comments and tests.
+pub(crate) fn code(source: &str) -> String {
+    let end = source.find("mod tests {").unwrap_or(source.len());
+    source[..end]
+        .lines()
+        .map(|line| line.split_once("//").map_or(line, |(code, _)| code))
+        .fold(String::new(), |text, line| text + line + "\n")
+}

@@ -8,7 +8,7 @@ const NIGHTLY: &str = "rustup toolchain install nightly --component miri,rust-sr
 /// What Miri runs, and under how many schedules: a few, and with `--deep`.
 const UNDER_MIRI: [(&[&str], u32, u32); 3] = [
     (&["-p", "lkas-core", "-p", "lkas-messages", "--lib"], 1, 16),
-    (&["-p", "lkas-verify", "--test", "histories"], 1, 16),
+    (&["-p", "lkas-verify", "--test", "histories", "--test", "foreign_memory"], 1, 16),
     (&["-p", "lkas-verify", "--test", "threads"], 8, 256),
 ];
 

@@ -1,7 +1,7 @@
 //! Every ordering of core, weakened in turn: a named model must fail. That is also what shows that models can fail.
 
 use crate::checks::models::{build, fails, models};
-use crate::tools::root;
+use crate::tools::{code, root};
 use crate::{How, Outcome};
 use std::fs;
 
@@ -37,15 +37,6 @@ fn orders(source: &str) -> Vec<(String, String)> {
             Some((what.to_owned(), order.to_owned()))
         })
         .collect()
-}
-
-/// The source without comments and tests.
-fn code(source: &str) -> String {
-    let end = source.find("mod tests {").unwrap_or(source.len());
-    source[..end]
-        .lines()
-        .map(|line| line.split_once("//").map_or(line, |(code, _)| code))
-        .fold(String::new(), |text, line| text + line + "\n")
 }
 
 /// How many orderings the atomic operations of a source take.

@@ -27,7 +27,7 @@ static mut CHANNEL_32_BYTES: Channel<Value, 1> = Channel::new();
 #[entry]
 fn main() -> ! {
     // SAFETY: the only reference to it, made once.
-    let channel = unsafe { &mut *(&raw mut CHANNEL_32_BYTES) };
+    let Some(channel) = (unsafe { (&raw mut CHANNEL_32_BYTES).as_mut() }) else { end(false) };
     let (mut writer, [mut reader]) = channel.split();
     let (sent, mut received) = ([7; 8], [0; 8]);
     publish_32_bytes(&mut writer, &sent);

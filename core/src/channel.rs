@@ -92,6 +92,23 @@ impl<T: Payload, const R: usize> Channel<T, R> {
     /// The writer and the readers. That there are no others is proved by the exclusive borrow.
     ///
     /// A channel that was split before goes on where it was: the sequence continues, and readers see the newest value.
+    ///
+    /// # Progress
+    /// Wait-free: three loads for each reader and, where the writer before was lost in the middle of a publish, its rest.
+    ///
+    /// # Examples
+    /// In a static, for an interrupt and a main loop; `init` runs once.
+    /// ```
+    /// use lkas_core::{Channel, Reader, Writer};
+    ///
+    /// fn init(channel: &'static mut Channel<u32, 1>) -> (Writer<'static, u32>, Reader<'static, u32>) {
+    ///     let (writer, [reader]) = channel.split();
+    ///     (writer, reader)
+    /// }
+    /// # let (mut writer, mut reader) = init(Box::leak(Box::new(Channel::new())));
+    /// # writer.publish(1, 0);
+    /// # assert_eq!(*reader.take().unwrap(), 1);
+    /// ```
     #[must_use = "the halves are the only way to use the channel"]
     pub fn split(&mut self) -> (Writer<'_, T>, [Reader<'_, T>; R]) {
         let view = self.view();

@@ -35,6 +35,7 @@
 //! into shared memory, and `lkas-messages` is what a lane keeping system sends. The design document in the repository
 //! says why it all holds.
 #![no_std]
+#![deny(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 #![warn(clippy::std_instead_of_core)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
@@ -48,11 +49,16 @@ pub mod fault;
 #[cfg(feature = "inspect")]
 #[doc(hidden)]
 pub mod inspect;
+#[allow(unsafe_code)] // the contract of a payload
 mod layout;
+#[allow(unsafe_code)] // the word that readers sleep on, handed out
 mod mailbox;
+#[allow(unsafe_code)] // opens slots that the protocol grants it
 mod reader;
+#[allow(unsafe_code)] // all memory
 mod slots;
 mod sync;
+#[allow(unsafe_code)] // opens slots that the protocol grants it
 mod writer;
 
 pub use channel::Channel;

@@ -104,6 +104,18 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
     ///
     /// # Progress
     /// As [`take`](Self::take).
+    ///
+    /// # Examples
+    /// ```
+    /// use lkas_core::{Channel, Latest};
+    ///
+    /// let mut channel = Channel::<u32, 1>::new();
+    /// let (mut writer, [mut reader]) = channel.split();
+    /// assert!(matches!(reader.latest_within(100, 0), Latest::Empty));
+    /// writer.publish(7, 1_000);
+    /// assert!(matches!(reader.latest_within(100, 1_050), Latest::Fresh(value) if *value == 7));
+    /// assert!(matches!(reader.latest_within(100, 1_500), Latest::Stale { age: Some(500), .. }));
+    /// ```
     #[inline]
     pub fn latest_within(&mut self, max_age: u64, now: u64) -> Latest<'_, T> {
         let Some(sample) = self.latest() else { return Latest::Empty };
@@ -113,7 +125,7 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
         }
     }
 
-    /// Whether [`take`](Self::take) would return something now.
+    /// Whether [`take`](Self::take) would return something now. Once it would, it does until this reader takes.
     ///
     /// # Progress
     /// Wait-free: one load.
@@ -123,7 +135,10 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
         self.inherited || self.mailbox.peek().is_fresh()
     }
 
-    /// Whether the writer has left in good order.
+    /// Whether the writer has left in good order. A successor takes it back.
+    ///
+    /// # Progress
+    /// Wait-free: one load.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.mailbox.peek().is_closed()

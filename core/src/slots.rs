@@ -120,7 +120,7 @@ impl<'a, T: Payload + ?Sized> View<'a, T> {
     /// Takes the writer's role, over a predecessor that stopped anywhere, even in the middle of a publish.
     ///
     /// # Progress
-    /// Wait-free: a load for each reader, and at most three exchanges for each mailbox that the predecessor left behind.
+    /// Wait-free: two loads for each reader, and at most three exchanges for each mailbox that the predecessor left behind.
     ///
     /// # Safety
     /// No other writer of this channel exists, or its last step has happened before (as a lock or a join orders it) and

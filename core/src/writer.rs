@@ -101,10 +101,21 @@ impl<'a, T: Payload + ?Sized> Writer<'a, T> {
         self.sequence
     }
 
-    /// The free slot, to be filled in place. It holds some earlier value, or zeroes: write every field.
+    /// The free slot, to be filled in place. It holds some earlier value, or zeroes: write every field. Readers go on with
+    /// what was published before, and don't see the slot until it is published.
     ///
     /// # Progress
     /// Wait-free; touches nothing that is shared.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut channel = lkas_core::Channel::<[u8; 64], 1>::new();
+    /// let (mut writer, [mut reader]) = channel.split();
+    /// let mut loan = writer.loan();
+    /// loan.fill(7);
+    /// loan.publish(0); // dropping it instead would publish nothing
+    /// assert_eq!(*reader.take().unwrap(), [7; 64]);
+    /// ```
     #[inline]
     pub fn loan(&mut self) -> Loan<'_, 'a, T> {
         // SAFETY: `free` is in no mailbox (I1), and the loan borrows the only writer.
@@ -116,7 +127,7 @@ impl<'a, T: Payload + ?Sized> Writer<'a, T> {
     }
 
     /// Publishes a copy of `value`. `time` is now, in nanoseconds of a monotonic clock (0 where there is none); readers
-    /// tell a value's age by it.
+    /// tell a value's age by it. Readers may take while this runs: each gets this value or the one before, never a mixture.
     ///
     /// # Progress
     /// Wait-free: one copy of the value; for each reader a load and one compare-and-swap, at most three. No system call.
@@ -143,10 +154,20 @@ impl<'a, T: Payload + ?Sized> Writer<'a, T> {
         sleepers
     }
 
-    /// Tells the readers that no more will come. A later writer takes it back.
+    /// Tells the readers that no more will come; what was published can still be taken. A later writer takes it back.
     ///
     /// # Progress
     /// Wait-free: one read-modify-write for each reader.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut channel = lkas_core::Channel::<u32, 1>::new();
+    /// let (mut writer, [mut reader]) = channel.split();
+    /// writer.publish(1, 0);
+    /// writer.close();
+    /// assert!(reader.is_closed());
+    /// assert_eq!(*reader.take().unwrap(), 1);
+    /// ```
     pub fn close(self) -> Sleepers {
         let mut sleepers = self.owed;
         for (place, mailbox) in self.view.mailboxes().iter().enumerate() {

@@ -27,6 +27,12 @@ pub(crate) fn lints(_: &How) -> Outcome {
     run(docs.env("RUSTDOCFLAGS", "-D warnings"), "")
 }
 
+/// Doc tests with the nightly compiler, which also compares why an example that must not compile does not.
+pub(crate) fn promises(_: &How) -> Outcome {
+    let mut command = cargo(Some("+nightly"), "promises", &["test", "--doc", "-p", "lkas-core"]);
+    run(command.env_remove("RUSTFLAGS"), "rustup toolchain install nightly")
+}
+
 #[cfg(test)]
 mod tests {
     use crate::tools::{code, root};

@@ -2,6 +2,7 @@
 
 use crate::claim;
 use crate::clock;
+use crate::description::Description;
 use crate::error::{CreateError, OpenError, PixelsError};
 use crate::header::Spec;
 use crate::name::ChannelName;
@@ -44,7 +45,7 @@ impl<T: Message + Payload> Channel<T> {
     /// There is no such channel, it carries another type, or all reader places are taken: see [`OpenError`].
     pub fn open(name: &ChannelName, patience: Duration) -> Result<Reader<T>, OpenError> {
         let size = size_of::<T>();
-        let (segment, place) = Segment::open(name, &Spec::of::<T>(size, [0; 4]), &(size..=size), patience)?;
+        let (segment, place) = Segment::open(name, Some((Spec::of::<T>(size, [0; 4]), size..=size)), patience)?;
         Reader::new(segment, place, name)
     }
 }
@@ -70,8 +71,25 @@ impl ImageChannel {
     /// As [`Channel::open`].
     pub fn open(name: &ChannelName, patience: Duration) -> Result<Reader<Image>, OpenError> {
         let least = size_of::<ImageHeader>();
-        let (segment, place) = Segment::open(name, &Spec::of::<Image>(least, [0; 4]), &(least..=usize::MAX), patience)?;
+        let (segment, place) =
+            Segment::open(name, Some((Spec::of::<Image>(least, [0; 4]), least..=usize::MAX)), patience)?;
         Reader::new(segment, place, name)
+    }
+}
+
+/// Channels of any type, as bytes, for tools.
+#[derive(Debug)]
+pub struct AnyChannel(());
+
+impl AnyChannel {
+    /// Opens the channel as a reader of plain bytes; see [`Channel::open`]. What they mean, the description says.
+    ///
+    /// # Errors
+    /// There is no such channel, or all reader places are taken: see [`OpenError`].
+    pub fn open(name: &ChannelName, patience: Duration) -> Result<(Description, Reader<[u8]>), OpenError> {
+        let (segment, place) = Segment::open(name, None, patience)?;
+        let description = segment.describe().map_err(|why| OpenError::Unusable { name: name.clone(), why })?;
+        Ok((description, Reader::new(segment, place, name)?))
     }
 }
 

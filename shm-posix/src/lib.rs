@@ -56,13 +56,15 @@ mod header;
 #[allow(unsafe_code)] // mapped memory
 mod mapping;
 mod name;
+mod observer;
 mod segment;
 #[allow(unsafe_code)] // words to sleep on
 mod wait;
 
-pub use channels::{Channel, ControlChannel, DetectionChannel, ImageChannel, Loan, Reader, Wait, Writer};
-pub use description::{DescribedField, Description};
+pub use channels::{AnyChannel, Channel, ControlChannel, DetectionChannel, ImageChannel, Loan, Reader, Wait, Writer};
+pub use description::{DescribedField, Description, Number};
 pub use error::{CreateError, HeaderError, OpenError, PixelsError, UnlinkError};
 pub use lkas_core::{Latest, Sample};
 pub use name::{ChannelName, ChannelNameError, MAX_NAME};
+pub use observer::{Observation, Observer, ReaderPlace, channels};
 pub use segment::{Options, unlink};

@@ -2,6 +2,7 @@
 
 use crate::claim::{self, Role};
 use crate::clock;
+use crate::description::Description;
 use crate::error::{CreateError, HeaderError, OpenError, UnlinkError};
 use crate::header::{Header, Spec, total_size};
 use crate::mapping::{Mapping, read_header};
@@ -13,9 +14,10 @@ use lkas_core::Layout;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
+use zerocopy::IntoBytes;
 
 /// Where POSIX shared memory lies on Linux: what `shm_open("/name")` opens is this folder's `name`.
-const FOLDER: &str = "/dev/shm";
+pub(crate) const FOLDER: &str = "/dev/shm";
 
 /// How often a reader that waits for its channel looks for it.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -120,13 +122,12 @@ impl Segment {
         }
     }
 
-    /// Opens the channel of `spec`'s type, with payloads of one of `sizes`, and takes the first free reader place, which
-    /// is returned. Waits up to `patience` for its
+    /// Opens the channel, which must be `wanted` (a type and the sizes of its payloads) where that is given, and takes the
+    /// first free reader place, which is returned. Waits up to `patience` for its
     /// writer to create it.
     pub(crate) fn open(
         name: &ChannelName,
-        spec: &Spec,
-        sizes: &RangeInclusive<usize>,
+        wanted: Option<(Spec, RangeInclusive<usize>)>,
         patience: Duration,
     ) -> Result<(Self, usize), OpenError> {
         let start = clock::now();
@@ -139,7 +140,9 @@ impl Segment {
                     Refusal::Header(why) => unusable(why),
                     Refusal::System(what, why) => system(what)(why),
                 })?;
-                header.check_type(spec, sizes).map_err(unusable)?;
+                if let Some((spec, sizes)) = &wanted {
+                    header.check_type(spec, sizes).map_err(unusable)?;
+                }
                 let place = claim_place(&file, layout.readers()).map_err(system("lock segment"))?;
                 // What was removed or replaced between opening and claiming is looked for again.
                 if is_linked(&file).map_err(system("look at segment"))? {
@@ -158,6 +161,16 @@ impl Segment {
                 std::thread::sleep(left.min(LOOK_EVERY));
             }
         }
+    }
+
+    /// What the segment says of itself.
+    pub(crate) fn describe(&self) -> Result<Description, HeaderError> {
+        let (header, _) = read_checked(&self.file).map_err(|why| match why {
+            Refusal::Header(why) => why,
+            // It was read before; a file that can't be read any more is as good as a short one.
+            Refusal::System(..) => HeaderError::Size { found: 0, expected: size_of::<Header>() as u64 },
+        })?;
+        Description::parse(header.as_bytes(), total_size(self.mapping.layout()) as u64)
     }
 
     /// Whether some process has the writer's role now, running or suspended.
@@ -192,6 +205,23 @@ pub fn unlink(name: &ChannelName) -> Result<(), UnlinkError> {
         remove(name).map_err(system("remove segment"))?;
     }
     Ok(())
+}
+
+/// The segment's file opened for reading only, its size and its first page, to look on without a role.
+pub(crate) fn open_to_look(name: &ChannelName) -> Result<(OwnedFd, u64, Vec<u8>), OpenError> {
+    let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path(name), flags, Mode::empty()).map_err(|why| match why {
+        Errno::NOENT => OpenError::NoSuchChannel { name: name.clone() },
+        why => system("open segment")(why),
+    })?;
+    check_owner(&file).map_err(|why| why.open(name))?;
+    let (header, _) = read_checked(&file).map_err(|why| match why {
+        Refusal::Header(why) => OpenError::Unusable { name: name.clone(), why },
+        Refusal::System(what, why) => system(what)(why),
+    })?;
+    let size = rustix::fs::fstat(&file).map_err(system("look at segment"))?.st_size as u64;
+    Ok((file, size, header.as_bytes().to_vec()))
 }
 
 fn path(name: &ChannelName) -> String {

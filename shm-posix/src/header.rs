@@ -12,7 +12,8 @@ use lkas_core::{Layout, Payload};
 use lkas_messages::{Field, ImageShape, Message, fingerprint};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-const MAGIC: [u8; 8] = *b"LKASCHAN";
+/// The first bytes of every segment.
+pub const MAGIC: [u8; 8] = *b"LKASCHAN";
 const VERSION: u32 = 1;
 /// Bytes of the header and of a page.
 pub(crate) const PAGE: usize = 4096;

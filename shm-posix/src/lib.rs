@@ -64,6 +64,7 @@ mod wait;
 pub use channels::{AnyChannel, Channel, ControlChannel, DetectionChannel, ImageChannel, Loan, Reader, Wait, Writer};
 pub use description::{DescribedField, Description, Number};
 pub use error::{CreateError, HeaderError, OpenError, PixelsError, UnlinkError};
+pub use header::MAGIC;
 pub use lkas_core::{Latest, Sample};
 pub use name::{ChannelName, ChannelNameError, MAX_NAME};
 pub use observer::{Observation, Observer, ReaderPlace, channels};

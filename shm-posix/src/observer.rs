@@ -42,7 +42,6 @@ pub fn channels() -> io::Result<Vec<ChannelName>> {
 pub struct Observer {
     description: Description,
     size: u64,
-    // Used by nothing but `look`, whose view ends there.
     mapping: Mapping,
     file: OwnedFd,
 }
@@ -104,6 +103,15 @@ impl Observer {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Sequence number and publish time (nanoseconds of the [clock]) of the newest value; `None` before the first publish.
+    ///
+    /// # Progress
+    /// A handful of loads; no system call.
+    #[must_use]
+    pub fn newest(&self) -> Option<(u64, u64)> {
+        newest(&self.mapping, claim::view_to_look(&self.mapping))
     }
 
     /// What the channel looks like now. A handful of loads, and a system call for each role.

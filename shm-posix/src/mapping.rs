@@ -1,12 +1,14 @@
 //! A segment in this process's memory: header and mailboxes writable, slots writable for the writer only.
 
+use crate::error::Warning;
 use crate::header::{Header, LiveWords, PAGE, control_size, total_size};
+use crate::segment::Memory;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use lkas_core::{Layout, Payload, View};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, munmap};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// A mapped segment. Other processes change its bytes at any time; only the protocol says who may look where.
@@ -23,12 +25,12 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps a segment whose size was checked against `layout`. All its pages are made present at once, so that nothing
-    /// faults later.
-    pub(crate) fn new(fd: BorrowedFd<'_>, layout: Layout, slots_writable: bool) -> Result<Self, Errno> {
+    /// Maps a segment whose size was checked against `layout`.
+    pub(crate) fn new(fd: BorrowedFd<'_>, layout: Layout, slots_writable: bool, memory: Memory) -> Result<Self, Errno> {
         let writable = ProtFlags::READ | ProtFlags::WRITE;
         let slots = if slots_writable { writable } else { ProtFlags::READ };
-        Self::with(fd, layout, writable, slots, MapFlags::SHARED | MapFlags::POPULATE)
+        let present = if memory.prefault { MapFlags::POPULATE } else { MapFlags::empty() };
+        Self::with(fd, layout, writable, slots, MapFlags::SHARED | present)
     }
 
     fn with(
@@ -47,6 +49,28 @@ impl Mapping {
                 Err(why)
             }
         }
+    }
+
+    /// Asks the system to hold the memory as `memory` says, and returns what it refused.
+    pub(crate) fn hold(&self, memory: Memory) -> Vec<Warning> {
+        let control = (self.control, control_size(&self.layout));
+        let slots = (self.slots, total_size(&self.layout) - control.1);
+        let mut warnings = Vec::new();
+        for (start, size) in [control, slots] {
+            let start = start.as_ptr().cast();
+            if memory.huge_pages {
+                // SAFETY: the range is mapped, and the advice changes nothing of what is in it.
+                let asked = unsafe { madvise(start, size, Advice::LinuxHugepage) };
+                warnings.extend(asked.err().map(|why| Warning::new("huge pages", why)));
+            }
+            if memory.lock {
+                // SAFETY: the range is mapped, and locking changes nothing of what is in it.
+                let asked = unsafe { mlock(start, size) };
+                warnings.extend(asked.err().map(|why| Warning::new("locked memory", why)));
+            }
+        }
+        warnings.dedup();
+        warnings
     }
 
     /// Maps a segment to look on: nothing can be written, and pages come in only when they are looked at.

@@ -2,6 +2,7 @@
 
 use crate::claim::{self, Role};
 use crate::clock;
+use crate::contract::Contract;
 use crate::description::Description;
 use crate::error::OpenError;
 use crate::mapping::Mapping;
@@ -59,6 +60,8 @@ pub struct Observation {
     pub has_writer: bool,
     /// The process that took the writer's role last. It may be gone, and be another one by now.
     pub writer_pid: u32,
+    /// What the writer promises.
+    pub contract: Option<Contract>,
     /// Whether the writer has left in good order.
     pub closed: bool,
     /// Whether the channel was replaced or removed: nothing will come any more.
@@ -134,6 +137,7 @@ impl Observer {
             age,
             has_writer: taken(Role::Writer),
             writer_pid: live.writer_pid(),
+            contract: live.contract(),
             closed: readers.iter().any(|reader| reader.mailbox.closed),
             retired: live.is_retired(),
             readers,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-/// A channel that had this much time to publish and did not is called silent: no part of the system is that slow.
+/// A channel that promises nothing is called silent after this time: no part of the system is that slow.
 const SILENT: Duration = Duration::from_secs(1);
 
 /// Between the two looks that a rate is taken from.
@@ -111,7 +111,7 @@ struct Row {
     channel: String,
     r#type: String,
     shape: String,
-    state: &'static str,
+    state: String,
     writer_pid: Option<u32>,
     readers: usize,
     reader_places: usize,
@@ -146,16 +146,22 @@ impl Row {
 }
 
 /// What is to be said of the channel, the worst first.
-fn state(now: &Observation) -> &'static str {
-    match now {
-        Observation { retired: true, .. } => "replaced",
-        Observation { has_writer: false, closed: true, .. } => "writer left",
-        Observation { has_writer: false, .. } => "WRITER GONE",
-        Observation { sequence: 0, .. } => "empty",
-        Observation { age: None, .. } => "CLOCK",
-        Observation { age: Some(age), .. } if *age > SILENT => "SILENT",
+fn state(now: &Observation) -> String {
+    let Observation { has_writer, closed, retired, sequence, age, contract, .. } = now;
+    let words = match (retired, has_writer, closed, sequence, age, contract) {
+        (true, ..) => "replaced",
+        (_, false, true, ..) => "writer left",
+        (_, false, ..) => "WRITER GONE",
+        (_, _, _, 0, ..) => "empty",
+        (.., None, _) => "CLOCK",
+        (.., Some(age), Some(contract)) if *age > contract.max_age => "STALE",
+        (.., Some(age), Some(contract)) if *age > contract.period => {
+            return format!("LATE by {}", short(*age - contract.period));
+        }
+        (.., Some(age), None) if *age > SILENT => "SILENT",
         _ => "fresh",
-    }
+    };
+    words.to_owned()
 }
 
 /// Values a second between the publishes that two looks found.
@@ -179,7 +185,7 @@ fn table(rows: &[Row]) -> String {
             row.channel.clone(),
             row.r#type.clone(),
             row.shape.clone(),
-            row.state.to_owned(),
+            row.state.clone(),
             row.writer_pid.map_or_else(none, |pid| format!("pid {pid}")),
             format!("{} of {}", row.readers, row.reader_places),
             row.rate_hz.map_or_else(none, |rate| format!("{rate:.1}/s")),
@@ -205,6 +211,7 @@ fn table(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lkas_shm::Contract;
 
     fn look(time: u64, sequence: u64, age: u64) -> Observation {
         Observation {
@@ -213,6 +220,7 @@ mod tests {
             age: Some(Duration::from_nanos(age)),
             has_writer: true,
             writer_pid: 7,
+            contract: None,
             closed: false,
             retired: false,
             readers: Vec::new(),
@@ -235,6 +243,13 @@ mod tests {
         assert_eq!(state(&Observation { age: None, ..look(5, 3, 0) }), "CLOCK");
         assert_eq!(state(&Observation { has_writer: false, ..look(5, 3, 0) }), "WRITER GONE");
         assert_eq!(state(&Observation { has_writer: false, closed: true, ..look(5, 3, 0) }), "writer left");
+    }
+
+    #[test]
+    fn a_contract_tells_late_from_stale() {
+        let contract = Contract { period: Duration::from_millis(50), max_age: Duration::from_millis(200) };
+        let at = |age_ms: u64| state(&Observation { contract: Some(contract), ..look(5, 3, age_ms * 1_000_000) });
+        assert_eq!([at(50), at(80), at(201)], ["fresh", "LATE by 30 ms", "STALE"]);
     }
 
     #[test]

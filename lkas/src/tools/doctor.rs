@@ -277,6 +277,7 @@ mod tests {
             age: age.map(Duration::from_millis),
             has_writer,
             writer_pid: 7,
+            contract: None,
             closed: false,
             retired: false,
             readers: Vec::new(),

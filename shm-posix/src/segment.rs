@@ -130,7 +130,8 @@ impl Segment {
                 continue;
             }
             let mapping = Mapping::new(file.as_fd(), found, true, options.memory).map_err(system("map segment"))?;
-            if header.check(spec, &layout).is_ok() {
+            // One that was retired has lost its readers; whoever was about to remove it died.
+            if header.check(spec, &layout).is_ok() && !mapping.live().is_retired() {
                 mapping.live().set_writer();
                 mapping.live().set_contract(options.contract);
                 let warnings = mapping.hold(options.memory);
@@ -212,13 +213,17 @@ impl Segment {
                     header.check_type(spec, sizes).map_err(unusable)?;
                 }
                 let place = claim_place(&file, layout.readers()).map_err(system("lock segment"))?;
-                // What was removed or replaced between opening and claiming is looked for again.
-                if is_linked(&file).map_err(system("look at segment"))? {
-                    let Some(place) = place else {
-                        return Err(OpenError::NoPlace { name: name.clone(), places: layout.readers() });
-                    };
-                    let mapping =
-                        Mapping::new(file.as_fd(), layout, false, options.memory).map_err(system("map segment"))?;
+                if !is_linked(&file).map_err(system("look at segment"))? {
+                    // Removed or replaced between opening and claiming.
+                    continue;
+                }
+                let Some(place) = place else {
+                    return Err(OpenError::NoPlace { name: name.clone(), places: layout.readers() });
+                };
+                let mapping =
+                    Mapping::new(file.as_fd(), layout, false, options.memory).map_err(system("map segment"))?;
+                // One that is being replaced is as good as none.
+                if !mapping.live().is_retired() {
                     if !mapping.live().same_clock() {
                         return Err(OpenError::Clock { name: name.clone() });
                     }
@@ -226,13 +231,12 @@ impl Segment {
                     let (shape, payload_size) = (header.shape(), header.payload_size());
                     return Ok((Self { mapping, shape, payload_size, warnings, file }, place));
                 }
-            } else {
-                let waited = Duration::from_nanos(clock::now().saturating_sub(start));
-                let Some(left) = options.patience.checked_sub(waited).filter(|left| !left.is_zero()) else {
-                    return Err(OpenError::NoSuchChannel { name: name.clone() });
-                };
-                std::thread::sleep(left.min(LOOK_EVERY));
             }
+            let waited = Duration::from_nanos(clock::now().saturating_sub(start));
+            let Some(left) = options.patience.checked_sub(waited).filter(|left| !left.is_zero()) else {
+                return Err(OpenError::NoSuchChannel { name: name.clone() });
+            };
+            std::thread::sleep(left.min(LOOK_EVERY));
         }
     }
 

@@ -1,12 +1,11 @@
 //! What tests of channels share.
+#![allow(dead_code)] // not every one uses everything
 
 use lkas_messages::{Control, ControlFields};
 use lkas_shm::ChannelName;
 use std::time::Duration;
 
-#[allow(dead_code)] // likewise
 pub(crate) const NO_WAIT: Duration = Duration::ZERO;
-#[allow(dead_code)] // not every test waits
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 /// A name of its own for each test; the segment is removed at the end.

@@ -19,15 +19,16 @@ use support::{LONG, NO_WAIT, control};
 fn next(instruction: u64) -> u64 {
     match std::env::var("LKAS_CRASH_POINTS").as_deref() {
         Ok("all") => instruction + 1,
-        // Up to 20 every one, beyond every second, third and so on.
-        Ok("many") => instruction + 1 + instruction / 20,
+        // A publish has that many: every one. Beyond, every second, third and so on.
+        Ok("many") => instruction + 1 + instruction / 1_000 * 50,
         Ok(other) => panic!("LKAS_CRASH_POINTS is {other}, expected many or all"),
         Err(_) => 7 * instruction + 1,
     }
 }
 
-/// So many instructions after a system call, nothing that others see is left to be done.
-const FAR: u64 = 1_500;
+/// So many instructions after a system call, nothing that others see is left to be done: there is no longer way between
+/// two of them that touches shared memory.
+const FAR: u64 = 5_000;
 
 const OPTIONS: Options = {
     let memory = lkas_shm::Memory { prefault: true, lock: false, huge_pages: false };
@@ -197,12 +198,28 @@ fn at_every_point<S>(
         unlink(name).expect("nobody uses it any more");
         there
     };
+    // How many instructions are left after so many stops at system calls.
+    let left = |calls| {
+        let prepared = before(name);
+        let child = Traced::start(operation, name);
+        let mut count = 0_u64;
+        if child.steps(libc::PTRACE_SYSCALL, calls) {
+            while child.steps(libc::PTRACE_SINGLESTEP, 1) {
+                count += 1;
+            }
+        }
+        child.kill();
+        drop(prepared);
+        unlink(name).expect("nobody uses it any more");
+        count
+    };
     let (mut tried, mut calls) = (0_u64, 0);
-    // Between one stop at a system call and the next, instruction by instruction, and in longer and longer strides where
-    // there are many. A stop at the mark ends the operation.
+    // From one stop at a system call to the next. A stop at the mark ends the operation.
     while trial(calls, 0) {
+        // Single steps do not stop at the next call, where others begin.
+        let far = left(calls).saturating_sub(left(calls + 1)).min(FAR);
         let mut instructions = 1;
-        while instructions < FAR && trial(calls, instructions) {
+        while instructions <= far && trial(calls, instructions) {
             tried += 1;
             instructions = next(instructions);
         }
@@ -244,6 +261,10 @@ fn a_successor_goes_on(name: &ChannelName, mut readers: Readers) {
     }
     let mut writer = ControlChannel::create(name, OPTIONS).unwrap();
     assert!(writer.sequence() >= seen, "a reader has had {seen}, and the successor goes on from {}", writer.sequence());
+    for reader in [&mut readers.current, &mut readers.lagging] {
+        let found = reader.latest().map(|control| control.sequence());
+        assert_eq!(found, Some(writer.sequence()), "a publish that was half done is finished, or was never seen");
+    }
     for _ in 0..4 {
         let next = writer.sequence() + 1;
         writer.publish(control(next));

@@ -1,7 +1,7 @@
 //! The processes that are tortured. They check what they can see themselves and panic where it is wrong; the driver
 //! notices that a child ended whom it did not kill.
 
-use crate::payload::Payloads;
+use crate::payload::{Controls, Payloads};
 use crate::random::Random;
 use crate::report::{Pipe, Report, Taken};
 use lkas_shm::{ChannelName, CreateError, OpenError, clock};
@@ -41,13 +41,14 @@ pub(crate) fn write<P: Payloads>(name: &ChannelName, life: u64, seed: u64, leave
     };
     pipe.send(Report::Writing { sequence: writer.sequence(), tries });
     loop {
-        for _ in 0..=random.below(P::BURST) {
-            if random.one_in(16) {
+        let small = P::HAS_SMALL && !random.one_in(3);
+        for _ in 0..=random.below(if small { Controls::BURST } else { P::BURST }) {
+            if !small && random.one_in(16) {
                 P::spoil(&mut writer.loan());
             }
             let sequence = writer.sequence() + 1;
             let mut loan = writer.loan();
-            P::fill(&mut loan, sequence, life);
+            P::fill(&mut loan, sequence, life, small);
             loan.publish();
         }
         if leaves && random.one_in(20) {

@@ -18,6 +18,10 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// Faults between two times of rest, at which everybody must go on.
 const FAULTS_IN_A_ROUND: u64 = 24;
 
+/// How often a writer is suspended and continued to find it in the middle of a publish. That is a matter of a few dozen
+/// nanoseconds, which instants chosen blindly rarely hit.
+const AIMS: u32 = 200;
+
 /// The writer's seat; the others are the readers'.
 const WRITER: usize = 0;
 
@@ -30,6 +34,8 @@ pub(crate) struct Figures {
     readers_killed: u64,
     suspended: u64,
     killed_suspended: u64,
+    aimed: u64,
+    hit: u64,
     continued: u64,
     left: u64,
     second_writers: u64,
@@ -53,6 +59,8 @@ struct Driver<'a, P> {
     lives: u64,
     ledger: Ledger,
     figures: Figures,
+    /// The channel's memory, to see where a writer was stopped.
+    segment: Option<File>,
     recoveries: Vec<Duration>,
     payloads: PhantomData<P>,
 }
@@ -66,6 +74,7 @@ pub(crate) fn torture<P: Payloads>(name: &ChannelName, kills: u64, seed: u64) ->
         lives: 0,
         ledger: Ledger::new(),
         figures: Figures::default(),
+        segment: None,
         recoveries: Vec::new(),
         payloads: PhantomData,
     };
@@ -111,7 +120,16 @@ impl<P: Payloads> Driver<'_, P> {
             self.start(seat, true);
             return Ok(());
         };
-        let dies = if process.is_suspended { self.random.one_in(3) } else { self.random.one_in(2) };
+        let mut was_hit = false;
+        if seat == WRITER && process.has_role && !process.is_suspended && self.random.one_in(2) {
+            was_hit = self.aim();
+        }
+        let Some(process) = &mut self.seats[seat] else { return Ok(()) };
+        let dies = match process.is_suspended {
+            true if was_hit => !self.random.one_in(4),
+            true => self.random.one_in(3),
+            false => self.random.one_in(2),
+        };
         if dies {
             self.kill(seat)?;
             if !self.random.one_in(4) {
@@ -129,6 +147,26 @@ impl<P: Payloads> Driver<'_, P> {
             }
         }
         Ok(())
+    }
+
+    /// Suspends the writer again and again until it stands in the middle of a publish, and leaves it so. Where that does
+    /// not succeed, it runs.
+    fn aim(&mut self) -> bool {
+        for _ in 0..AIMS {
+            let Some(writer) = &mut self.seats[WRITER] else { return false };
+            if !writer.suspend() {
+                return false;
+            }
+            self.figures.aimed += 1;
+            if mailboxes_differ(self.name, &mut self.segment) {
+                self.figures.hit += 1;
+                return true;
+            }
+            writer.go_on();
+            // Not by spinning: the writer may be on this very core.
+            std::thread::sleep(self.random.pause(Duration::from_micros(200)));
+        }
+        false
     }
 
     fn start(&mut self, seat: usize, may_leave: bool) {
@@ -155,7 +193,7 @@ impl<P: Payloads> Driver<'_, P> {
         if seat == WRITER {
             self.figures.writers_killed += 1;
             self.figures.without_role += u64::from(!process.has_role);
-            self.figures.between_mailboxes += u64::from(mailboxes_differ(self.name));
+            self.figures.between_mailboxes += u64::from(mailboxes_differ(self.name, &mut self.segment));
         } else {
             self.figures.readers_killed += 1;
         }
@@ -300,7 +338,7 @@ impl<P: Payloads> Driver<'_, P> {
         for _ in 0..100 {
             let sequence = writer.sequence() + 1;
             let mut loan = writer.loan();
-            P::fill(&mut loan, sequence, self.lives);
+            P::fill(&mut loan, sequence, self.lives, false);
             loan.publish();
             for reader in &mut readers {
                 let value = reader.take().ok_or("a reader does not see what was just published")?;
@@ -315,7 +353,7 @@ impl<P: Payloads> Driver<'_, P> {
     fn print(&mut self) {
         let Figures { writers_killed, without_role, between_mailboxes, readers_killed, .. } = self.figures;
         let Figures { suspended, killed_suspended, continued, left, tries, .. } = self.figures;
-        let Figures { second_writers, further_readers, rounds, .. } = self.figures;
+        let Figures { aimed, hit, second_writers, further_readers, rounds, .. } = self.figures;
         self.recoveries.sort_unstable();
         let middle = self.recoveries.get(self.recoveries.len() / 2).copied().unwrap_or_default();
         let longest = self.recoveries.last().copied().unwrap_or_default();
@@ -327,6 +365,7 @@ impl<P: Payloads> Driver<'_, P> {
         );
         println!("      readers    {readers_killed}");
         println!("    suspended    {suspended}; {continued} of them continued, {killed_suspended} killed");
+        println!("    aimed        {aimed} short suspensions of writers, {hit} of them in the middle of a publish");
         println!("    writers left {left} in good order, some of them while they were tortured");
         println!("    refused      {second_writers} second writers, {further_readers} readers too many");
         println!("    tries        {tries} for a role whose owner was just dead");
@@ -336,10 +375,13 @@ impl<P: Payloads> Driver<'_, P> {
     }
 }
 
-/// Whether the mailboxes name different slots: whoever put the newest value there was stopped halfway. The place of the
+/// Whether the mailboxes name different slots: whoever puts the newest value there was stopped halfway. The place of the
 /// mailboxes is that of the design document.
-fn mailboxes_differ(name: &ChannelName) -> bool {
-    let Ok(segment) = File::open(format!("/dev/shm/{name}")) else { return false };
+fn mailboxes_differ(name: &ChannelName, segment: &mut Option<File>) -> bool {
+    if segment.is_none() {
+        *segment = File::open(format!("/dev/shm/{name}")).ok();
+    }
+    let Some(segment) = segment else { return false };
     let current = |place: usize| {
         let mut word = [0; 4];
         segment.read_exact_at(&mut word, 4096 + 128 * place as u64).map(|()| word[0]).ok()

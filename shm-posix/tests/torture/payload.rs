@@ -17,14 +17,16 @@ pub(crate) trait Payloads {
     const NAME: &'static str;
     /// The most values that a writer publishes without a pause.
     const BURST: u64;
+    /// Whether some bursts are of small values, so that publishing itself takes a good part of the writer's time.
+    const HAS_SMALL: bool;
     /// The longest pause between two faults.
     const PAUSE: Duration;
     type Value: Payload + ?Sized;
 
     fn create(name: &ChannelName) -> Result<Writer<Self::Value>, CreateError>;
     fn open(name: &ChannelName, patience: Duration) -> Result<Reader<Self::Value>, OpenError>;
-    /// Writes all of a value.
-    fn fill(value: &mut Self::Value, sequence: u64, life: u64);
+    /// Writes all of a value, or a small one where there are such.
+    fn fill(value: &mut Self::Value, sequence: u64, life: u64, small: bool);
     /// Writes what nobody must ever see: the loan is dropped afterwards.
     fn spoil(value: &mut Self::Value);
     /// Whether the value is one that `fill` has written for the publish `sequence`, and for which life.
@@ -38,6 +40,7 @@ pub(crate) struct Controls;
 impl Payloads for Controls {
     const NAME: &'static str = "control";
     const BURST: u64 = 2000;
+    const HAS_SMALL: bool = false;
     const PAUSE: Duration = Duration::from_millis(8);
     type Value = Control;
 
@@ -49,7 +52,7 @@ impl Payloads for Controls {
         ControlChannel::open(name, patience)
     }
 
-    fn fill(value: &mut Control, sequence: u64, life: u64) {
+    fn fill(value: &mut Control, sequence: u64, life: u64, _: bool) {
         let fields = ControlFields {
             mode: Mode::LaneKeeping,
             steering: (sequence % 201) as f32 / 100.0 - 1.0,
@@ -64,7 +67,7 @@ impl Payloads for Controls {
     }
 
     fn spoil(value: &mut Control) {
-        Self::fill(value, u64::MAX, u64::MAX);
+        Self::fill(value, u64::MAX, u64::MAX, false);
     }
 
     fn check(value: &Control, sequence: u64) -> Result<u64, String> {
@@ -76,31 +79,34 @@ impl Payloads for Controls {
 #[derive(Debug)]
 pub(crate) struct Images;
 
-fn shape() -> ImageShape {
-    ImageShape::new(800, 600, PixelFormat::Rgb8).expect("it is within bounds")
+fn shape(small: bool) -> ImageShape {
+    let (width, height) = if small { (8, 6) } else { (800, 600) };
+    ImageShape::new(width, height, PixelFormat::Rgb8).expect("it is within bounds")
 }
 
 impl Payloads for Images {
     const NAME: &'static str = "image";
     const BURST: u64 = 8;
+    const HAS_SMALL: bool = true;
     const PAUSE: Duration = Duration::from_millis(20);
     type Value = Image;
 
     fn create(name: &ChannelName) -> Result<Writer<Image>, CreateError> {
-        ImageChannel::create(name, shape(), OPTIONS)
+        ImageChannel::create(name, shape(false), OPTIONS)
     }
 
     fn open(name: &ChannelName, patience: Duration) -> Result<Reader<Image>, OpenError> {
         ImageChannel::open(name, patience)
     }
 
-    fn fill(value: &mut Image, sequence: u64, life: u64) {
-        value.start(shape(), sequence, life as f64).expect("the slot is as large as the shape").fill(sequence as u8);
+    fn fill(value: &mut Image, sequence: u64, life: u64, small: bool) {
+        let pixels = value.start(shape(small), sequence, life as f64).expect("the slot is as large as the shape");
+        pixels.fill(sequence as u8);
         value.seal();
     }
 
     fn spoil(value: &mut Image) {
-        let pixels = value.start(shape(), u64::MAX, 0.0).expect("the slot is as large as the shape");
+        let pixels = value.start(shape(false), u64::MAX, 0.0).expect("the slot is as large as the shape");
         let half = pixels.len() / 2;
         pixels[..half].fill(0xaa);
     }

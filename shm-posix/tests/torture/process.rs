@@ -80,11 +80,13 @@ impl Process {
     /// Suspends it, and returns whether it is: it may have left before.
     pub(crate) fn suspend(&mut self) -> bool {
         self.signal(Signal::STOP);
-        self.is_suspended = true;
         loop {
             let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             match rustix::process::waitid(WaitId::Pid(self.pid()), options) {
-                Ok(status) => return status.is_some_and(|status| status.stopped()),
+                Ok(status) => {
+                    self.is_suspended = status.is_some_and(|status| status.stopped());
+                    return self.is_suspended;
+                }
                 Err(Errno::INTR) => {}
                 Err(why) => panic!("can't wait for a child: {why}"),
             }

@@ -79,7 +79,7 @@ pub(crate) fn read<P: Payloads>(name: &ChannelName, seed: u64) {
     let (mut count, mut first, mut last, mut life) = (0_u64, 0, 0, 0);
     let mut telling = Telling { pipe, unsent: None, sent_at: 0 };
     loop {
-        let (sleeps, holds) = (random.one_in(2), random.one_in(3));
+        let (sleeps, holds) = (random.one_in(2), random.one_in(2));
         for _ in 0..random.below(64) {
             let before = clock::now();
             let Some(value) = reader.take() else {

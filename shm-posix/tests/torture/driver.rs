@@ -135,13 +135,12 @@ impl<P: Payloads> Driver<'_, P> {
             if !self.random.one_in(4) {
                 self.start(seat, true);
             }
-        } else if process.is_suspended {
+        } else if process.is_suspended && !was_hit {
             process.go_on();
             self.figures.continued += 1;
-        } else {
-            let is_suspended = process.suspend();
+        } else if process.suspend() {
             self.figures.suspended += 1;
-            if seat == WRITER && is_suspended {
+            if seat == WRITER {
                 self.listen()?;
                 self.refuse_second_writer()?;
             }

@@ -48,6 +48,11 @@ impl Figures {
     fn kills(&self) -> u64 {
         self.writers_killed + self.readers_killed
     }
+
+    /// A short suspension is one fault, although it is two signals.
+    fn faults(&self) -> u64 {
+        self.kills() + self.suspended + self.continued + self.aimed
+    }
 }
 
 /// One channel and its processes.
@@ -65,8 +70,9 @@ struct Driver<'a, P> {
     payloads: PhantomData<P>,
 }
 
-/// Kills `kills` processes of a channel of `P`, and prints what was survived. The channel is gone afterwards.
-pub(crate) fn torture<P: Payloads>(name: &ChannelName, kills: u64, seed: u64) -> Result<(), String> {
+/// Kills `kills` processes of a channel of `P`, prints what happened, and returns the number of all faults that were
+/// survived. The channel is gone afterwards.
+pub(crate) fn torture<P: Payloads>(name: &ChannelName, kills: u64, seed: u64) -> Result<u64, String> {
     let mut driver = Driver::<P> {
         name,
         random: Random::new(seed),
@@ -83,7 +89,7 @@ pub(crate) fn torture<P: Payloads>(name: &ChannelName, kills: u64, seed: u64) ->
     // Dead processes use nothing: what is refused here is a role that did not end.
     driver.seats = [const { None }; 1 + READERS];
     let removed = remove(name);
-    outcome.and(removed)
+    outcome.and(removed).map(|()| driver.figures.faults())
 }
 
 fn remove(name: &ChannelName) -> Result<(), String> {
@@ -138,8 +144,8 @@ impl<P: Payloads> Driver<'_, P> {
         } else if process.is_suspended && !was_hit {
             process.go_on();
             self.figures.continued += 1;
-        } else if process.suspend() {
-            self.figures.suspended += 1;
+        } else if was_hit || process.suspend() {
+            self.figures.suspended += u64::from(!was_hit);
             if seat == WRITER {
                 self.listen()?;
                 self.refuse_second_writer()?;
@@ -156,12 +162,13 @@ impl<P: Payloads> Driver<'_, P> {
             if !writer.suspend() {
                 return false;
             }
-            self.figures.aimed += 1;
             if mailboxes_differ(self.name, &mut self.segment) {
                 self.figures.hit += 1;
+                self.figures.suspended += 1;
                 return true;
             }
             writer.go_on();
+            self.figures.aimed += 1;
             // Not by spinning: the writer may be on this very core.
             std::thread::sleep(self.random.pause(Duration::from_micros(200)));
         }
@@ -258,8 +265,9 @@ impl<P: Payloads> Driver<'_, P> {
     /// No faults for a while: the writer and those readers that are not suspended must go on, then all of them, and then
     /// all with a new writer, which is the recovery that is measured.
     fn rest(&mut self) -> Result<(), String> {
-        if let Some(writer) = &mut self.seats[WRITER] {
+        if let Some(writer) = self.seats[WRITER].as_mut().filter(|writer| writer.is_suspended) {
             writer.go_on();
+            self.figures.continued += 1;
         }
         self.fresh_values_for_all()?;
         for process in self.seats.iter_mut().flatten().filter(|process| process.is_suspended) {
@@ -364,7 +372,9 @@ impl<P: Payloads> Driver<'_, P> {
         );
         println!("      readers    {readers_killed}");
         println!("    suspended    {suspended}; {continued} of them continued, {killed_suspended} killed");
-        println!("    aimed        {aimed} short suspensions of writers, {hit} of them in the middle of a publish");
+        println!(
+            "    aimed        {hit} suspensions of writers at the middle of a publish, and {aimed} short ones that missed"
+        );
         println!("    writers left {left} in good order, some of them while they were tortured");
         println!("    refused      {second_writers} second writers, {further_readers} readers too many");
         println!("    tries        {tries} for a role whose owner was just dead");

@@ -58,13 +58,13 @@ fn drive() -> ExitCode {
 fn torture<P: Payloads>(kills: u64, seed: u64) -> bool {
     let name = ChannelName::new(&format!("torture-{}", std::process::id()), P::NAME).expect("it is short and plain");
     match driver::torture::<P>(&name, kills, seed) {
-        Ok(()) => {
-            println!("  {}: ok", P::NAME);
+        Ok(faults) => {
+            println!("  {}: ok, {faults} faults survived", P::NAME);
             true
         }
         Err(why) => {
             println!("  {}: FAILED: {why}", P::NAME);
-            println!("  repeat it with LKAS_TORTURE_SEED={seed}");
+            println!("  repeat it with LKAS_TORTURE_SEED={seed}, and as many kills");
             false
         }
     }

@@ -34,7 +34,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `role` with `arguments` on the channel `name`.
+    /// Starts a process in `role` on the channel `name`, from the driver's main thread: it dies with that one.
     pub(crate) fn start(role: &str, payload: &str, name: &ChannelName, life: u64, seed: u64, leaves: bool) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program runs from a file"));
         let driver = std::process::id();

@@ -1,5 +1,6 @@
 //! Sends the faults, restarts who was killed, and demands that everybody goes on.
 
+use crate::figures::Figures;
 use crate::ledger::Ledger;
 use crate::payload::{Payloads, READERS};
 use crate::process::Process;
@@ -25,36 +26,6 @@ const AIMS: u32 = 200;
 /// The writer's seat; the others are the readers'.
 const WRITER: usize = 0;
 
-/// What happened, to be printed.
-#[derive(Debug, Default)]
-pub(crate) struct Figures {
-    writers_killed: u64,
-    without_role: u64,
-    between_mailboxes: u64,
-    readers_killed: u64,
-    suspended: u64,
-    killed_suspended: u64,
-    aimed: u64,
-    hit: u64,
-    continued: u64,
-    left: u64,
-    second_writers: u64,
-    further_readers: u64,
-    tries: u64,
-    rounds: u64,
-}
-
-impl Figures {
-    fn kills(&self) -> u64 {
-        self.writers_killed + self.readers_killed
-    }
-
-    /// A short suspension is one fault, although it is two signals.
-    fn faults(&self) -> u64 {
-        self.kills() + self.suspended + self.continued + self.aimed
-    }
-}
-
 /// One channel and its processes.
 #[derive(Debug)]
 struct Driver<'a, P> {
@@ -66,7 +37,6 @@ struct Driver<'a, P> {
     figures: Figures,
     /// The channel's memory, to see where a writer was stopped.
     segment: Option<File>,
-    recoveries: Vec<Duration>,
     payloads: PhantomData<P>,
 }
 
@@ -81,11 +51,10 @@ pub(crate) fn torture<P: Payloads>(name: &ChannelName, kills: u64, seed: u64) ->
         ledger: Ledger::new(),
         figures: Figures::default(),
         segment: None,
-        recoveries: Vec::new(),
         payloads: PhantomData,
     };
     let outcome = driver.run(kills);
-    driver.print();
+    driver.figures.print(P::NAME, driver.ledger.values);
     // Dead processes use nothing: what is refused here is a role that did not end.
     driver.seats = [const { None }; 1 + READERS];
     let removed = remove(name);
@@ -291,8 +260,7 @@ impl<P: Payloads> Driver<'_, P> {
         let successor = self.lives;
         self.fresh_values_for_all()?;
         let had_at = self.ledger.first_at(successor).ok_or("fresh values, but none of the only writer")?;
-        self.recoveries.push(Duration::from_nanos(had_at.saturating_sub(killed_at)));
-        self.figures.rounds += 1;
+        self.figures.recoveries.push(Duration::from_nanos(had_at.saturating_sub(killed_at)));
         let told_all = self.seats[WRITER + 1..].iter().flatten().map(|reader| reader.before).min();
         self.ledger.check(told_all.unwrap_or(0))
     }
@@ -355,32 +323,6 @@ impl<P: Payloads> Driver<'_, P> {
             }
         }
         Ok(())
-    }
-
-    fn print(&mut self) {
-        let Figures { writers_killed, without_role, between_mailboxes, readers_killed, .. } = self.figures;
-        let Figures { suspended, killed_suspended, continued, left, tries, .. } = self.figures;
-        let Figures { aimed, hit, second_writers, further_readers, rounds, .. } = self.figures;
-        self.recoveries.sort_unstable();
-        let middle = self.recoveries.get(self.recoveries.len() / 2).copied().unwrap_or_default();
-        let longest = self.recoveries.last().copied().unwrap_or_default();
-        println!("  {}:", P::NAME);
-        println!("    killed       {} processes", self.figures.kills());
-        println!("      writers    {writers_killed}, {without_role} before they said that they have the role,");
-        println!(
-            "                 {between_mailboxes} in the middle of a publish: some mailboxes name it and some do not"
-        );
-        println!("      readers    {readers_killed}");
-        println!("    suspended    {suspended}; {continued} of them continued, {killed_suspended} killed");
-        println!(
-            "    aimed        {hit} suspensions of writers at the middle of a publish, and {aimed} short ones that missed"
-        );
-        println!("    writers left {left} in good order, some of them while they were tortured");
-        println!("    refused      {second_writers} second writers, {further_readers} readers too many");
-        println!("    tries        {tries} for a role whose owner was just dead");
-        println!("    values       {} reported by readers, all whole and in order", self.ledger.values);
-        println!("    recovery     p50 {middle:.2?}, max {longest:.2?} of {rounds}: from a kill, through the start of");
-        println!("                 a new process, until a reader has its first value");
     }
 }
 

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 /// As many readers as places: a place that does not come back is missed at once.
 pub(crate) const READERS: usize = 3;
-const OPTIONS: Options = Options { readers: READERS, mode: 0o600 };
+
+fn options() -> Options {
+    Options { readers: READERS, ..Options::default() }
+}
 
 /// What a channel carries under torture. Every value names the number of its publish and the life of its writer, and is
 /// sealed by a check value.
@@ -45,7 +48,7 @@ impl Payloads for Controls {
     type Value = Control;
 
     fn create(name: &ChannelName) -> Result<Writer<Control>, CreateError> {
-        ControlChannel::create(name, OPTIONS)
+        ControlChannel::create(name, options())
     }
 
     fn open(name: &ChannelName, patience: Duration) -> Result<Reader<Control>, OpenError> {
@@ -92,7 +95,7 @@ impl Payloads for Images {
     type Value = Image;
 
     fn create(name: &ChannelName) -> Result<Writer<Image>, CreateError> {
-        ImageChannel::create(name, shape(false), OPTIONS)
+        ImageChannel::create(name, shape(false), options())
     }
 
     fn open(name: &ChannelName, patience: Duration) -> Result<Reader<Image>, OpenError> {

@@ -41,6 +41,16 @@ unsafe impl<T: FromBytes + IntoBytes + Immutable + Send + Sync + 'static> Payloa
     }
 }
 
+// SAFETY: bytes are bytes; as many as there are.
+unsafe impl Payload for [u8] {
+    const ALIGN: usize = 1;
+
+    #[inline]
+    fn at(start: *mut u8, size: usize) -> *mut Self {
+        core::ptr::slice_from_raw_parts_mut(start, size)
+    }
+}
+
 /// The sizes of a channel's parts, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {

@@ -63,7 +63,7 @@ mod writer;
 
 pub use channel::Channel;
 pub use layout::{Layout, LayoutError, MAX_READERS, Payload};
-pub use mailbox::SleepWord;
+pub use mailbox::{MailboxState, SleepWord};
 pub use reader::{Latest, Reader, Sample};
 pub use slots::View;
 pub use sync::AtomicU32;

@@ -71,27 +71,30 @@ pub(crate) struct Put {
     pub(crate) waiting: bool,
 }
 
-/// One word between the writer and one reader.
+/// One word between the writer and one reader, and beside it a counter of the reader's for whoever looks on.
 #[derive(Debug)]
-#[repr(transparent)]
-pub(crate) struct Mailbox(AtomicU32);
+#[repr(C)]
+pub(crate) struct Mailbox {
+    word: AtomicU32,
+    missed: AtomicU32,
+}
 
 impl Mailbox {
     #[cfg(not(lkas_loom))]
     pub(crate) const fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self { word: AtomicU32::new(0), missed: AtomicU32::new(0) }
     }
 
     #[cfg(lkas_loom)]
     pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self { word: AtomicU32::new(0), missed: AtomicU32::new(0) }
     }
 
     /// Writer: puts `slot`. At most three compare-and-swaps, as long as the reader follows the protocol.
     #[inline]
     pub(crate) fn put(&self, slot: Slot) -> Put {
         // ORDERING: Relaxed. Only a guess for the exchange below, which brings the ordering.
-        let mut word = Word(self.0.load(order!("put guess", Relaxed)));
+        let mut word = Word(self.word.load(order!("put guess", Relaxed)));
         for _attempt in 0..PUT_ATTEMPTS {
             #[cfg(lkas_loom)]
             crate::fault::note_attempt(_attempt + 1);
@@ -101,7 +104,7 @@ impl Mailbox {
             // the reader did with the slot it had before has happened, and the writer may write to it. Models:
             // `no_torn_value_one_reader` (Release), `slots_are_not_reused_early` (Acquire). Failure is Relaxed: only a new guess.
             let order = (order!("put exchange", AcqRel), order!("put exchange, failed", Relaxed));
-            match self.0.compare_exchange(word.0, next.0, order.0, order.1) {
+            match self.word.compare_exchange(word.0, next.0, order.0, order.1) {
                 Ok(_) => return Put { held: next.held(), waiting: word.is_waiting() },
                 Err(found) => word = Word(found),
             }
@@ -112,7 +115,7 @@ impl Mailbox {
         crate::fault::must_not_happen("a publish needed a fourth attempt");
         let next = word.put(slot);
         // ORDERING: as the exchange above, and for the same reasons. Model: `a_rogue_reader_costs_only_attempts`.
-        self.0.swap(next.0, order!("put by force", AcqRel));
+        self.word.swap(next.0, order!("put by force", AcqRel));
         Put { held: next.held(), waiting: true }
     }
 
@@ -120,7 +123,7 @@ impl Mailbox {
     #[inline]
     pub(crate) fn take(&self) -> Option<Slot> {
         // ORDERING: Relaxed. If FRESH is seen it stays until this reader clears it; the exchange brings the ordering.
-        if !Word(self.0.load(order!("take look", Relaxed))).is_fresh() {
+        if !Word(self.word.load(order!("take look", Relaxed))).is_fresh() {
             return None;
         }
         // A subtraction, because x86 has an instruction that returns the whole word for it and none for `and`: one step
@@ -128,21 +131,21 @@ impl Mailbox {
         // ORDERING: Acquire pairs with the Release of `put`: the slot's content is visible. Release pairs with its
         // Acquire: the slot looked at until now is handed back. Models: `no_torn_value_one_reader` (Acquire),
         // `slots_are_not_reused_early` (Release).
-        Some(Word(self.0.fetch_sub(FRESH, order!("take exchange", AcqRel))).current())
+        Some(Word(self.word.fetch_sub(FRESH, order!("take exchange", AcqRel))).current())
     }
 
     /// Succeeding writer: what the word says now, when all that the reader did with slots it handed back has happened.
     pub(crate) fn look(&self) -> Word {
         // ORDERING: Acquire pairs with the Release of `take`, so that a succeeding writer may reuse what a reader handed
         // back. Model: `a_succeeding_writer_goes_on`.
-        Word(self.0.load(order!("look", Acquire)))
+        Word(self.word.load(order!("look", Acquire)))
     }
 
     /// Either side: what the word says now, and nothing more.
     pub(crate) fn peek(&self) -> Word {
         // ORDERING: Relaxed. Flags carry no data. What a predecessor in the same role published or took is visible to
         // its successor because taking over a role happens after the predecessor's last step (`View`).
-        Word(self.0.load(order!("peek", Relaxed)))
+        Word(self.word.load(order!("peek", Relaxed)))
     }
 
     /// Reader: announces that it will sleep on the word while it has the value returned. `None`: look again first.
@@ -159,20 +162,63 @@ impl Mailbox {
         // read-modify-write continues that release sequence. That no wake-up is lost follows from the word's own
         // modification order: either `put` sees WAITING, or this exchange fails. Model: `no_wake_up_is_lost`.
         let order = (order!("announce exchange", Relaxed), order!("announce exchange, failed", Relaxed));
-        let done = self.0.compare_exchange(word.0, next, order.0, order.1);
+        let done = self.word.compare_exchange(word.0, next, order.0, order.1);
         done.ok().map(|_| next)
+    }
+
+    /// Reader: says how many values it missed, for whoever looks on.
+    pub(crate) fn note_missed(&self, missed: u64) {
+        // ORDERING: Relaxed. A figure without data.
+        self.missed.store(missed as u32, order!("note missed", Relaxed));
+    }
+
+    /// Anybody: what the reader said last of how many values it missed, modulo 2^32.
+    pub(crate) fn missed(&self) -> u32 {
+        // ORDERING: Relaxed. A figure without data.
+        self.missed.load(order!("missed", Relaxed))
     }
 
     /// Writer: says that no more will come. Returns whether the reader sleeps.
     pub(crate) fn close(&self) -> bool {
         // ORDERING: Relaxed. A flag without data.
-        Word(self.0.fetch_or(CLOSED, order!("close", Relaxed))).is_waiting()
+        Word(self.word.fetch_or(CLOSED, order!("close", Relaxed))).is_waiting()
     }
 
     /// Succeeding writer: takes back what [`close`](Self::close) said.
     pub(crate) fn reopen(&self) {
         // ORDERING: Relaxed. A flag without data.
-        self.0.fetch_and(!CLOSED, order!("reopen", Relaxed));
+        self.word.fetch_and(!CLOSED, order!("reopen", Relaxed));
+    }
+}
+
+/// What a mailbox says at one moment, for whoever looks on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailboxState {
+    /// The slot last put here, from 1; 0 for none. Foreign memory may name slots that there are not.
+    pub current: u8,
+    /// The slot that the reader looked at when `current` was put; meaningful while `fresh`.
+    pub held: u8,
+    /// Whether the reader has not taken `current` yet.
+    pub fresh: bool,
+    /// Whether the reader sleeps, or did since the last put.
+    pub waiting: bool,
+    /// Whether the writer has left in good order.
+    pub closed: bool,
+    /// How many values the reader missed since it attached, modulo 2^32, as it said at its last miss.
+    pub missed: u32,
+}
+
+impl MailboxState {
+    pub(crate) fn of(mailbox: &Mailbox) -> Self {
+        let word = mailbox.peek();
+        Self {
+            current: word.current(),
+            held: word.held(),
+            fresh: word.is_fresh(),
+            waiting: word.is_waiting(),
+            closed: word.is_closed(),
+            missed: mailbox.missed(),
+        }
     }
 }
 
@@ -191,7 +237,7 @@ impl<'a> SleepWord<'a> {
     /// Nobody writes to it: it says which slots are in use.
     #[must_use]
     pub unsafe fn atomic(self) -> &'a AtomicU32 {
-        &self.0.0
+        &self.0.word
     }
 }
 

@@ -168,9 +168,11 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
         self.inherited = false;
         // SAFETY: the slot is this reader's from `take` or `attach` until its next `take` (I2).
         if let Some(slot) = unsafe { self.view.read(self.slot) } {
-            if self.sequence != 0 {
-                self.missed =
-                    self.missed.saturating_add(slot.header.sequence.saturating_sub(self.sequence).saturating_sub(1));
+            let first = self.sequence == 0;
+            let skipped = slot.header.sequence.saturating_sub(self.sequence).saturating_sub(1);
+            if first || skipped > 0 {
+                self.missed = self.missed.saturating_add(if first { 0 } else { skipped });
+                self.mailbox.note_missed(self.missed);
             }
             self.sequence = slot.header.sequence;
         }

@@ -1,7 +1,7 @@
 //! All access to the memory of slots, and the view that finds slots and mailboxes in any memory.
 
 use crate::layout::{Layout, Payload, SLOT_HEADER};
-use crate::mailbox::{Mailbox, NO_SLOT, Slot};
+use crate::mailbox::{Mailbox, MailboxState, NO_SLOT, Slot};
 use crate::reader::Reader;
 use crate::sync::{ConstPtr, MutPtr, Padded, UnsafeCell};
 use crate::writer::Writer;
@@ -115,6 +115,16 @@ impl<'a, T: Payload + ?Sized> View<'a, T> {
     #[must_use]
     pub const fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// What the mailbox at `place` (from 0) says now, for whoever looks on: it takes no role and disturbs nobody. `None`
+    /// where the channel has no such place.
+    ///
+    /// # Progress
+    /// Wait-free: two loads, which are not one moment.
+    #[must_use]
+    pub fn mailbox(&self, place: usize) -> Option<MailboxState> {
+        self.mailboxes().get(place).map(|mailbox| MailboxState::of(mailbox))
     }
 
     /// Takes the writer's role, over a predecessor that stopped anywhere, even in the middle of a publish.

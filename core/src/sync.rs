@@ -133,6 +133,11 @@ mod checked {
             self.0.load(order)
         }
 
+        pub(crate) fn store(&self, value: u32, order: Ordering) {
+            crate::fault::step();
+            self.0.store(value, order);
+        }
+
         pub(crate) fn swap(&self, value: u32, order: Ordering) -> u32 {
             crate::fault::step();
             self.0.swap(value, order)

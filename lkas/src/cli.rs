@@ -6,6 +6,7 @@ use crate::servers::{self, ServerOptions};
 use crate::simulation_program::{self, SimulationOptions};
 use crate::stop::{self, Stop};
 use crate::supervisor::EXIT_UNUSABLE;
+use crate::tools::{self, CleanOptions, EchoOptions, Every, TableOptions};
 use crate::viewer::{self, ViewerOptions};
 use crate::{Failure, broker_server, decision_server, detection_server, say};
 use clap::{Args, Parser, Subcommand};
@@ -34,6 +35,25 @@ enum Command {
     Simulation(SimulationOptions),
     /// The viewer alone: a web page
     Viewer(ViewerArguments),
+    /// Every channel: what it carries, who writes and reads, how fast, how old
+    Channels(TableOptions),
+    /// The same, live
+    Top(Every),
+    /// How often the values of a channel come, and how evenly
+    Hz {
+        /// The channel, without its namespace
+        name: String,
+    },
+    /// The values of a channel, field by field; takes a reader place
+    Echo(EchoOptions),
+    /// What could keep a system from running here, and what to do about it
+    Doctor {
+        /// Port of the web page
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+    },
+    /// Remove the channels that nobody uses
+    Clean(CleanOptions),
     /// The detection server alone
     #[command(hide = true)]
     Detection {
@@ -91,6 +111,12 @@ pub fn lkas() -> ExitCode {
         Some(Command::Demo(options)) => program("demo", &line.system, |system, stop| demo::run(system, &options, stop)),
         Some(Command::Simulation(options)) => simulation_program(&line.system, &options),
         Some(Command::Viewer(options)) => viewer_program(&line.system, &options),
+        Some(Command::Channels(options)) => tool(|stop| tools::channels(&line.system, options, stop).map(|()| true)),
+        Some(Command::Top(every)) => tool(|stop| tools::top(&line.system, every, stop).map(|()| true)),
+        Some(Command::Hz { name }) => tool(|stop| tools::hz(&line.system, &name, stop).map(|()| true)),
+        Some(Command::Echo(options)) => tool(|stop| tools::echo(&line.system, &options, stop).map(|()| true)),
+        Some(Command::Doctor { port }) => tool(|_| tools::doctor(&line.system, port)),
+        Some(Command::Clean(options)) => tool(|_| tools::clean(&line.system, options).map(|()| true)),
         Some(Command::Detection { broadcast }) => {
             program("detection", &line.system, |system, stop| detection_server::run(system, broadcast, stop))
         }
@@ -124,6 +150,19 @@ fn viewer_program(system: &SystemOptions, arguments: &ViewerArguments) -> ExitCo
         let options = ViewerOptions { address: arguments.bind, port: arguments.port, broker: system.endpoint() };
         Ok(viewer::run(&options, stop.flag())?)
     })
+}
+
+/// Runs a tool until it ends or a signal asks it to. It leaves all channels alone, but for those it is asked to remove.
+fn tool(run: impl FnOnce(&Stop) -> Result<bool, Failure>) -> ExitCode {
+    crate::set_speaker("lkas");
+    match Stop::on_signals().map_err(Failure::from).and_then(|stop| run(&stop)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say!("error: {error}");
+            EXIT_UNUSABLE.into()
+        }
+    }
 }
 
 /// Runs a program until it ends or a signal asks it to.

@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::decision::{DecisionParameters, LaneKeeper};
 use crate::feed::Feed;
-use crate::options::SystemOptions;
+use crate::options::{SERVERS, SystemOptions};
 use crate::say;
 use crate::stop::Stop;
 use crate::tuning::Tuning;
@@ -25,7 +25,8 @@ pub const DETECTION_TIMEOUT: Duration = Duration::from_millis(200);
 /// A channel can't be created or used.
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
     let mut detections = Feed::new(options.detection_channel()?, DetectionChannel::open);
-    let mut writer = ControlChannel::create(&options.control_channel()?, Options::default())?;
+    let mut writer =
+        ControlChannel::create(&options.control_channel()?, Options { contract: Some(SERVERS), ..Options::default() })?;
     let mut vitals = VitalSigns::create(&options.vitals_channel("decision")?)?;
     let missed_before = vitals.now.missed;
     let mut keeper = LaneKeeper::new(DecisionParameters::default());

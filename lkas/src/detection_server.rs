@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::detection::{DetectorParameters, LaneDetector, Lanes};
 use crate::feed::Feed;
-use crate::options::SystemOptions;
+use crate::options::{SERVERS, SystemOptions};
 use crate::say;
 use crate::stop::Stop;
 use crate::tuning::Tuning;
@@ -22,7 +22,10 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// A channel can't be created or used.
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
     let mut frames = Feed::new(options.camera_channel()?, ImageChannel::open);
-    let mut writer = DetectionChannel::create(&options.detection_channel()?, Options::default())?;
+    let mut writer = DetectionChannel::create(
+        &options.detection_channel()?,
+        Options { contract: Some(SERVERS), ..Options::default() },
+    )?;
     let mut vitals = VitalSigns::create(&options.vitals_channel("detection")?)?;
     let missed_before = vitals.now.missed;
     let mut detector = LaneDetector::new(DetectorParameters::default());

@@ -26,6 +26,7 @@ pub mod simulation;
 pub mod simulation_program;
 pub mod stop;
 pub mod supervisor;
+pub mod tools;
 pub mod tuning;
 pub mod viewer;
 pub mod vitals;

@@ -1,7 +1,8 @@
 //! What the programs have in common on their command lines.
 
 use clap::Args;
-use lkas_shm::{ChannelName, ChannelNameError};
+use core::time::Duration;
+use lkas_shm::{ChannelName, ChannelNameError, Contract};
 use lkas_zmq::Endpoint;
 
 /// Where the parts of one system find each other.
@@ -29,6 +30,10 @@ pub struct SystemOptions {
     #[arg(long, hide = true, global = true)]
     pub supervised: bool,
 }
+
+/// What the servers promise of their channels: they keep up with a camera of 20 frames a second or more. The vehicle
+/// stops when controls grow older than that.
+pub const SERVERS: Contract = Contract { period: Duration::from_millis(100), max_age: Duration::from_millis(250) };
 
 /// The processes of a system, each with vitals of its own.
 pub const VITALS: [&str; 4] = ["simulation", "detection", "decision", "broker"];

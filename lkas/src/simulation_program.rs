@@ -10,7 +10,7 @@ use crate::vitals::{Notice, VitalSigns};
 use clap::Args;
 use hdrhistogram::Histogram;
 use lkas_messages::{Control, Image, ImageShape, Mode};
-use lkas_shm::{ControlChannel, ImageChannel, Options, Writer, clock};
+use lkas_shm::{Contract, ControlChannel, ImageChannel, Options, Writer, clock};
 use lkas_zmq::{ActionClient, VehicleStatusClient};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -68,9 +68,13 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         Source::Rendered => world.shape(),
         Source::Replayed(replay) => replay.shape(),
     };
+    let period = Duration::from_secs_f64(1.0 / options.fps);
+    // A picture that takes long to draw may cost the one after it.
+    let contract = Contract { period: 2 * period, max_age: (4 * period).max(Duration::from_millis(250)) };
+    let channel = Options { contract: Some(contract), ..Options::default() };
     let mut simulation = Simulation {
         camera: Camera {
-            writer: ImageChannel::create(&system.camera_channel()?, shape, Options::default())?,
+            writer: ImageChannel::create(&system.camera_channel()?, shape, channel)?,
             shape,
             source,
             shown: vec![0; shape.pixel_bytes()],
@@ -85,7 +89,6 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
     };
     // A predecessor's frames were numbered by the same sequence.
     let mut frame_id = simulation.camera.writer.sequence();
-    let period = Duration::from_secs_f64(1.0 / options.fps);
     let mut next_frame = Instant::now();
     let mut stepped = Instant::now();
     say!("camera {shape} at {} frames a second", options.fps);
@@ -167,7 +170,10 @@ impl Simulation {
         let now = clock::now();
         let last = self.last.map(|(control, published)| LastControl { control, age_s: age(&control, published, now) });
         for event in world.step(elapsed.as_secs_f64(), now as f64 * 1e-9, last) {
-            say!("{event}");
+            match event {
+                SafetyEvent::SafeStop { .. } => say!("{event}; {}", self.why()),
+                _ => say!("{event}"),
+            }
             self.notice = match event {
                 SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => Notice::None,
                 SafetyEvent::SafeStop { .. } => Notice::Stopping,
@@ -175,6 +181,16 @@ impl Simulation {
                 SafetyEvent::EmergencyStop => Notice::EmergencyStop,
                 _ => self.notice,
             };
+        }
+    }
+
+    /// Why there is no fresh control.
+    fn why(&mut self) -> &'static str {
+        match self.controls.reader().map(|reader| (reader.has_writer(), reader.is_closed())) {
+            None => "its channel is gone",
+            Some((false, false)) => "the decision server died",
+            Some((false, true)) => "the decision server has ended",
+            Some((true, _)) => "the decision server is there, but silent or without pictures",
         }
     }
 

@@ -4,7 +4,7 @@
 
 use lkas_messages::field;
 use lkas_messages::{Field, Message};
-use lkas_shm::{Channel, ChannelName, CreateError, Options, Writer};
+use lkas_shm::{Channel, ChannelName, Contract, CreateError, Options, Writer};
 use std::time::{Duration, Instant};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -124,7 +124,8 @@ impl VitalSigns {
     /// # Errors
     /// As [`Channel::create`].
     pub fn create(name: &ChannelName) -> Result<Self, CreateError> {
-        let writer = Channel::<Vitals>::create(name, Options::default())?;
+        let contract = Contract { period: 3 * EVERY, max_age: 10 * EVERY };
+        let writer = Channel::<Vitals>::create(name, Options { contract: Some(contract), ..Options::default() })?;
         // A channel that can't be read back is one without a predecessor's figures.
         let before = Channel::open(name, Duration::ZERO).ok();
         let now = before.and_then(|mut reader| reader.latest().map(|vitals| *vitals)).unwrap_or_default();

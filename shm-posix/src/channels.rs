@@ -2,10 +2,12 @@
 
 use crate::claim;
 use crate::clock;
-use crate::error::{CreateError, OpenError, PixelsError};
+use crate::contract::{Contract, Reading};
+use crate::description::Description;
+use crate::error::{CreateError, OpenError, PixelsError, Warning};
 use crate::header::Spec;
 use crate::name::ChannelName;
-use crate::segment::{Options, Segment};
+use crate::segment::{OpenOptions, Options, Segment};
 use crate::wait::{self, Slept};
 use core::fmt;
 use core::marker::PhantomData;
@@ -16,6 +18,9 @@ use lkas_messages::{Control, Detection, Image, ImageHeader, ImageShape, Message}
 
 /// The longest that a reader sleeps without looking, so that a wake-up that nobody sent (its sender died) costs no more.
 const SLICE: Duration = Duration::from_millis(100);
+
+/// How often a wait looks before it sleeps or reads the clock: some microseconds, less than falling asleep and waking cost.
+const SPINS: u32 = 100;
 
 /// Channels of a fixed-size message in shared memory. See the crate's documentation for an example.
 #[derive(Debug)]
@@ -38,13 +43,13 @@ impl<T: Message + Payload> Channel<T> {
         Segment::create(name, &spec, options).map(Writer::new)
     }
 
-    /// Opens the channel as a reader, waiting up to `patience` for its writer to create it.
+    /// Opens the channel as a reader. `options` may just be how long to wait for its writer to create it.
     ///
     /// # Errors
     /// There is no such channel, it carries another type, or all reader places are taken: see [`OpenError`].
-    pub fn open(name: &ChannelName, patience: Duration) -> Result<Reader<T>, OpenError> {
+    pub fn open(name: &ChannelName, options: impl Into<OpenOptions>) -> Result<Reader<T>, OpenError> {
         let size = size_of::<T>();
-        let (segment, place) = Segment::open(name, &Spec::of::<T>(size, [0; 4]), &(size..=size), patience)?;
+        let (segment, place) = Segment::open(name, Some((Spec::of::<T>(size, [0; 4]), size..=size)), options.into())?;
         Reader::new(segment, place, name)
     }
 }
@@ -68,10 +73,27 @@ impl ImageChannel {
     ///
     /// # Errors
     /// As [`Channel::open`].
-    pub fn open(name: &ChannelName, patience: Duration) -> Result<Reader<Image>, OpenError> {
+    pub fn open(name: &ChannelName, options: impl Into<OpenOptions>) -> Result<Reader<Image>, OpenError> {
         let least = size_of::<ImageHeader>();
-        let (segment, place) = Segment::open(name, &Spec::of::<Image>(least, [0; 4]), &(least..=usize::MAX), patience)?;
+        let (segment, place) =
+            Segment::open(name, Some((Spec::of::<Image>(least, [0; 4]), least..=usize::MAX)), options.into())?;
         Reader::new(segment, place, name)
+    }
+}
+
+/// Channels of any type, as bytes, for tools.
+#[derive(Debug)]
+pub struct AnyChannel(());
+
+impl AnyChannel {
+    /// Opens the channel as a reader of plain bytes; see [`Channel::open`]. What they mean, the description says.
+    ///
+    /// # Errors
+    /// There is no such channel, or all reader places are taken: see [`OpenError`].
+    pub fn open(name: &ChannelName, options: impl Into<OpenOptions>) -> Result<(Description, Reader<[u8]>), OpenError> {
+        let (segment, place) = Segment::open(name, None, options.into())?;
+        let description = segment.describe().map_err(|why| OpenError::Unusable { name: name.clone(), why })?;
+        Ok((description, Reader::new(segment, place, name)?))
     }
 }
 
@@ -121,6 +143,12 @@ impl<T: Payload + ?Sized> Writer<T> {
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.writer.as_ref().map_or(0, lkas_core::Writer::sequence)
+    }
+
+    /// Options that the system refused; the channel works without them.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.segment.warnings
     }
 
     /// Ends the role in good order: readers learn that no more will come. The same as dropping it.
@@ -264,12 +292,66 @@ impl<T: Payload + ?Sized> Reader<T> {
         self.reader.latest_within(max_age, clock::now())
     }
 
-    /// Sleeps until there is something new, at most `timeout`.
+    /// The newest value with the verdict of the channel's contract: fresh, late and by how much, stale, or without a
+    /// writer. A channel without a contract promises nothing, so that whatever it has counts as fresh.
     ///
     /// # Progress
-    /// No system call where there is something new. Otherwise a futex wait, and one more for each 100 ms.
+    /// As [`take`](Self::take), and one reading of the clock. A system call only where the value is late.
+    pub fn read(&mut self) -> Reading<'_, T> {
+        let promised = Contract { period: Duration::MAX, max_age: Duration::MAX };
+        let contract = self.contract().unwrap_or(promised);
+        let Self { reader, segment } = self;
+        let sample = reader.latest();
+        contract.judge(sample, clock::now(), || segment.has_writer())
+    }
+
+    /// What the channel's writer promises.
+    #[must_use]
+    pub fn contract(&self) -> Option<Contract> {
+        self.segment.mapping.live().contract()
+    }
+
+    /// Options that the system refused; the channel works without them.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.segment.warnings
+    }
+
+    /// As [`wait`](Self::wait), but never asleep: for a loop that has a processor to itself.
+    ///
+    /// # Progress
+    /// No system call at all. A writer that died is not noticed: the time runs out.
+    pub fn spin(&mut self, timeout: Duration) -> Wait {
+        let start = clock::now();
+        loop {
+            for _ in 0..SPINS {
+                if self.reader.has_fresh() {
+                    return Wait::Fresh;
+                }
+                core::hint::spin_loop();
+            }
+            if self.reader.is_closed() || self.is_retired() {
+                return Wait::Closed;
+            }
+            if Duration::from_nanos(clock::now().saturating_sub(start)) >= timeout {
+                return Wait::TimedOut;
+            }
+        }
+    }
+
+    /// Waits until there is something new, at most `timeout`: looks for a moment, then sleeps.
+    ///
+    /// # Progress
+    /// No system call where something new is there or comes at once. Otherwise a futex wait, and one more for each
+    /// 100 ms; asleep it costs no processor time.
     pub fn wait(&mut self, timeout: Duration) -> Wait {
         let start = clock::now();
+        for _ in 0..SPINS {
+            if self.reader.has_fresh() {
+                return Wait::Fresh;
+            }
+            core::hint::spin_loop();
+        }
         loop {
             if self.reader.has_fresh() {
                 return Wait::Fresh;

@@ -5,7 +5,7 @@
 
 use crate::mapping::Mapping;
 use crate::segment::Segment;
-use lkas_core::{Payload, Reader, Writer};
+use lkas_core::{Payload, Reader, View, Writer};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 
@@ -70,6 +70,12 @@ pub(crate) fn retiring_writer(mapping: &Mapping) -> Writer<'static, u8> {
     let view = unsafe { mapping.view() };
     // SAFETY: the caller holds the lock on the writer's byte.
     unsafe { view.writer() }
+}
+
+/// A view to look on, whatever the segment was made for.
+pub(crate) fn view_to_look(mapping: &Mapping) -> View<'_, [u8]> {
+    // SAFETY: bytes stand for any type; no role is taken, and the view ends before the mapping.
+    unsafe { mapping.view() }
 }
 
 /// The reader at `place` of a segment whose opening claimed that place. It must not outlive the segment.

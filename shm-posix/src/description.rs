@@ -4,6 +4,7 @@
 
 use crate::error::HeaderError;
 use crate::header::{Header, PAGE};
+use core::fmt;
 use lkas_core::Layout;
 use lkas_messages::{Field, ImageShape, Kind};
 use zerocopy::FromBytes;
@@ -83,6 +84,54 @@ impl Description {
     #[must_use]
     pub fn fields(&self) -> &[DescribedField] {
         &self.fields
+    }
+
+    /// Each field's value in `payload`; `None` where the field `present` says that there is none, or where `payload` is
+    /// too short.
+    pub fn values<'a>(&'a self, payload: &'a [u8]) -> impl Iterator<Item = (&'a DescribedField, Option<Number>)> {
+        let present = self.fields.iter().find(|field| field.name == "present");
+        let present = present.and_then(|field| field.read(payload));
+        self.fields.iter().map(move |field| {
+            let there = match (field.present_bit, present) {
+                (Some(bit), Some(Number::Unsigned(present))) => present & 1 << bit != 0,
+                _ => true,
+            };
+            (field, field.read(payload).filter(|_| there))
+        })
+    }
+}
+
+/// A field's value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// An integer.
+    Unsigned(u64),
+    /// A floating-point number, which may be NaN or infinite.
+    Float(f64),
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsigned(number) => number.fmt(f),
+            Self::Float(number) => number.fmt(f),
+        }
+    }
+}
+
+impl DescribedField {
+    /// The field's bytes in `payload` as a number; `None` where `payload` is too short.
+    #[must_use]
+    pub fn read(&self, payload: &[u8]) -> Option<Number> {
+        let bytes = payload.get(self.offset..)?;
+        Some(match self.kind {
+            Kind::U16 => Number::Unsigned(u16::from_le_bytes(*bytes.first_chunk()?).into()),
+            Kind::U32 => Number::Unsigned(u32::from_le_bytes(*bytes.first_chunk()?).into()),
+            Kind::U64 => Number::Unsigned(u64::from_le_bytes(*bytes.first_chunk()?)),
+            // In decimal as short as in single precision.
+            Kind::F32 => Number::Float(f32::from_le_bytes(*bytes.first_chunk()?).to_string().parse().ok()?),
+            Kind::F64 => Number::Float(f64::from_le_bytes(*bytes.first_chunk()?)),
+        })
     }
 }
 

@@ -189,6 +189,11 @@ pub enum OpenError {
         /// This process's user id.
         expected: u32,
     },
+    /// The writer runs in another time namespace: its times mean nothing to this process.
+    Clock {
+        /// The channel.
+        name: ChannelName,
+    },
     /// The operating system refused.
     System {
         /// The channel.
@@ -212,12 +217,42 @@ impl fmt::Display for OpenError {
             ),
             Self::Unusable { name, why } => write!(f, "channel {name} can't be used: {why}"),
             Self::Owner { name, found, expected } => owner(f, name, *found, *expected),
+            Self::Clock { name } => write!(
+                f,
+                "the writer of channel {name} is in another time namespace, so that its clock differs; run both in one"
+            ),
             Self::System { name, what, why } => system(f, name, what, *why),
         }
     }
 }
 
 impl core::error::Error for OpenError {}
+
+/// An option that the system refused. The channel works without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The option.
+    pub option: &'static str,
+    /// The system's reason.
+    pub why: Errno,
+}
+
+impl Warning {
+    pub(crate) fn new(option: &'static str, why: Errno) -> Self {
+        Self { option, why }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { option, why } = self;
+        let remedy = match *option {
+            "locked memory" => "raise the limit (ulimit -l), or do without",
+            _ => "set /sys/kernel/mm/transparent_hugepage/shmem_enabled to advise, or do without",
+        };
+        write!(f, "the system refuses {option}: {why}; {remedy}")
+    }
+}
 
 /// A segment could not be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]

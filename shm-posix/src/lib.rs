@@ -49,6 +49,7 @@ mod channels;
 #[allow(unsafe_code)] // locks that rustix does not have, and the roles that they stand for
 mod claim;
 pub mod clock;
+mod contract;
 mod description;
 mod error;
 #[allow(unsafe_code)] // words of the header that change
@@ -56,13 +57,17 @@ mod header;
 #[allow(unsafe_code)] // mapped memory
 mod mapping;
 mod name;
+mod observer;
 mod segment;
 #[allow(unsafe_code)] // words to sleep on
 mod wait;
 
-pub use channels::{Channel, ControlChannel, DetectionChannel, ImageChannel, Loan, Reader, Wait, Writer};
-pub use description::{DescribedField, Description};
-pub use error::{CreateError, HeaderError, OpenError, PixelsError, UnlinkError};
+pub use channels::{AnyChannel, Channel, ControlChannel, DetectionChannel, ImageChannel, Loan, Reader, Wait, Writer};
+pub use contract::{Contract, Reading};
+pub use description::{DescribedField, Description, Number};
+pub use error::{CreateError, HeaderError, OpenError, PixelsError, UnlinkError, Warning};
+pub use header::MAGIC;
 pub use lkas_core::{Latest, Sample};
 pub use name::{ChannelName, ChannelNameError, MAX_NAME};
-pub use segment::{Options, unlink};
+pub use observer::{Observation, Observer, ReaderPlace, channels};
+pub use segment::{Memory, OpenOptions, Options, unlink};

@@ -1,11 +1,14 @@
 //! A segment in this process's memory: header and mailboxes writable, slots writable for the writer only.
 
+use crate::error::Warning;
 use crate::header::{Header, LiveWords, PAGE, control_size, total_size};
+use crate::segment::Memory;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
 use lkas_core::{Layout, Payload, View};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, munmap};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// A mapped segment. Other processes change its bytes at any time; only the protocol says who may look where.
@@ -22,19 +25,76 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps a segment whose size was checked against `layout`. All its pages are made present at once, so that nothing
-    /// faults later.
-    pub(crate) fn new(fd: BorrowedFd<'_>, layout: Layout, slots_writable: bool) -> Result<Self, Errno> {
+    /// Maps a segment whose size was checked against `layout`.
+    pub(crate) fn new(fd: BorrowedFd<'_>, layout: Layout, slots_writable: bool, memory: Memory) -> Result<Self, Errno> {
+        let writable = ProtFlags::READ | ProtFlags::WRITE;
+        let slots = if slots_writable { writable } else { ProtFlags::READ };
+        let present = if memory.prefault { MapFlags::POPULATE } else { MapFlags::empty() };
+        Self::with(fd, layout, writable, slots, MapFlags::SHARED | present)
+    }
+
+    fn with(
+        fd: BorrowedFd<'_>,
+        layout: Layout,
+        control: ProtFlags,
+        slots: ProtFlags,
+        flags: MapFlags,
+    ) -> Result<Self, Errno> {
         let control_size = control_size(&layout);
-        let control = map(fd, 0, control_size, ProtFlags::READ | ProtFlags::WRITE)?;
-        let protection = if slots_writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
-        match map(fd, control_size, total_size(&layout) - control_size, protection) {
+        let control = map(fd, 0, control_size, control, flags)?;
+        match map(fd, control_size, total_size(&layout) - control_size, slots, flags) {
             Ok(slots) => Ok(Self { control, slots, layout }),
             Err(why) => {
                 unmap(control, control_size);
                 Err(why)
             }
         }
+    }
+
+    /// Asks the system to hold the memory as `memory` says, and returns what it refused.
+    pub(crate) fn hold(&self, memory: Memory) -> Vec<Warning> {
+        let control = (self.control, control_size(&self.layout));
+        let slots = (self.slots, total_size(&self.layout) - control.1);
+        let mut warnings = Vec::new();
+        for (start, size) in [control, slots] {
+            let start = start.as_ptr().cast();
+            if memory.huge_pages {
+                // SAFETY: the range is mapped, and the advice changes nothing of what is in it.
+                let asked = unsafe { madvise(start, size, Advice::LinuxHugepage) };
+                warnings.extend(asked.err().map(|why| Warning::new("huge pages", why)));
+            }
+            if memory.lock {
+                // SAFETY: the range is mapped, and locking changes nothing of what is in it.
+                let asked = unsafe { mlock(start, size) };
+                warnings.extend(asked.err().map(|why| Warning::new("locked memory", why)));
+            }
+        }
+        warnings.dedup();
+        warnings
+    }
+
+    /// Maps a segment to look on: nothing can be written, and pages come in only when they are looked at.
+    pub(crate) fn to_look(fd: BorrowedFd<'_>, layout: Layout) -> Result<Self, Errno> {
+        Self::with(fd, layout, ProtFlags::READ, ProtFlags::READ, MapFlags::SHARED)
+    }
+
+    /// The sizes of the parts.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Sequence number and publish time in the header of `slot`, from 1; `None` where there is no such slot. Whether
+    /// they belong together, the caller has to see.
+    pub(crate) fn slot_header(&self, slot: u8) -> Option<(u64, u64)> {
+        let index = usize::from(slot).checked_sub(1).filter(|index| *index < self.layout.slots())?;
+        let word = |at: usize| {
+            // SAFETY: the slot's header lies inside of the slots.
+            let word = unsafe { self.slots.add(index * self.layout.stride() + at) };
+            // SAFETY: aligned, and mapped as long as `self` lives. The slot's writer may be at it, which is why this is
+            // an atomic load: the number may be a mixture of two, never a fault.
+            unsafe { AtomicU64::from_ptr(word.as_ptr().cast()) }.load(Ordering::Relaxed)
+        };
+        Some((word(0), word(8)))
     }
 
     /// Writes the header of a segment that nobody else knows yet.
@@ -70,8 +130,13 @@ impl Drop for Mapping {
     }
 }
 
-fn map(fd: BorrowedFd<'_>, offset: usize, size: usize, protection: ProtFlags) -> Result<NonNull<u8>, Errno> {
-    let flags = MapFlags::SHARED | MapFlags::POPULATE;
+fn map(
+    fd: BorrowedFd<'_>,
+    offset: usize,
+    size: usize,
+    protection: ProtFlags,
+    flags: MapFlags,
+) -> Result<NonNull<u8>, Errno> {
     // SAFETY: the kernel chooses the address, so no memory in use is replaced.
     let start = unsafe { mmap(core::ptr::null_mut(), size, protection, flags, fd, offset as u64) }?;
     NonNull::new(start.cast()).ok_or(Errno::NOMEM)

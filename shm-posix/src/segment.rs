@@ -2,7 +2,9 @@
 
 use crate::claim::{self, Role};
 use crate::clock;
-use crate::error::{CreateError, HeaderError, OpenError, UnlinkError};
+use crate::contract::Contract;
+use crate::description::Description;
+use crate::error::{CreateError, HeaderError, OpenError, UnlinkError, Warning};
 use crate::header::{Header, Spec, total_size};
 use crate::mapping::{Mapping, read_header};
 use crate::name::ChannelName;
@@ -11,11 +13,16 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 use lkas_core::Layout;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::Gid;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
+use zerocopy::IntoBytes;
 
 /// Where POSIX shared memory lies on Linux: what `shm_open("/name")` opens is this folder's `name`.
-const FOLDER: &str = "/dev/shm";
+pub(crate) const FOLDER: &str = "/dev/shm";
+
+/// Memory of which only a little is touched.
+const NO_HURRY: Memory = Memory { prefault: false, lock: false, huge_pages: false };
 
 /// How often a reader that waits for its channel looks for it.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -25,14 +32,58 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub struct Options {
     /// How many readers there can be at a time, 1 to [`MAX_READERS`](lkas_core::MAX_READERS). Each costs one slot.
     pub readers: usize,
-    /// Who may open the channel: permission bits of the segment, whatever the umask.
+    /// Who may open the channel: permission bits of the segment, whatever the umask. A reader has to be able to write to
+    /// its mailbox, so it needs permission to read and to write.
     pub mode: u32,
+    /// The group of the segment's file, by its number; `None` for this process's own. Useful with a mode like `0o660`.
+    pub group: Option<u32>,
+    /// What is promised to readers.
+    pub contract: Option<Contract>,
+    /// How the memory is held.
+    pub memory: Memory,
+    /// Whether a segment that belongs to another user is taken over. Otherwise it is an error.
+    pub foreign_owner: bool,
+}
+
+/// How a process holds a channel's memory. What the system refuses is left out and noted in the warnings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Every page is made present at once, so that nothing faults later.
+    pub prefault: bool,
+    /// No page is ever moved out of memory (mlock).
+    pub lock: bool,
+    /// Asks for huge pages: fewer entries of the address translation for pictures. The system has to allow it for shared
+    /// memory.
+    pub huge_pages: bool,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { prefault: true, lock: false, huge_pages: false }
+    }
+}
+
+/// How a channel is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// How long to wait for the channel's writer to create it.
+    pub patience: Duration,
+    /// How the memory is held.
+    pub memory: Memory,
+    /// Whether a segment that belongs to another user is opened. Otherwise it is an error.
+    pub foreign_owner: bool,
+}
+
+impl From<Duration> for OpenOptions {
+    fn from(patience: Duration) -> Self {
+        Self { patience, ..Self::default() }
+    }
 }
 
 impl Default for Options {
-    /// Four readers, and nobody but the owner.
+    /// Four readers, nobody but the owner, no promise.
     fn default() -> Self {
-        Self { readers: 4, mode: 0o600 }
+        Self { readers: 4, mode: 0o600, group: None, contract: None, memory: Memory::default(), foreign_owner: false }
     }
 }
 
@@ -42,6 +93,7 @@ pub(crate) struct Segment {
     pub(crate) mapping: Mapping,
     pub(crate) shape: [u32; 4],
     pub(crate) payload_size: u64,
+    pub(crate) warnings: Vec<Warning>,
     // Closed last: the role ends when nothing of the segment is mapped any more.
     file: OwnedFd,
 }
@@ -55,30 +107,35 @@ impl Segment {
         let system = |what| move |why| CreateError::System { name: name.clone(), what, why };
         loop {
             let Some(file) = open_file(name).map_err(system("open segment"))? else {
-                match Self::create_new(name, spec, layout, options.mode)? {
+                match Self::create_new(name, spec, layout, options)? {
                     Some(segment) => return Ok(segment),
                     // Somebody else was faster.
                     None => continue,
                 }
             };
-            check_owner(&file).map_err(|why| why.create(name))?;
+            if !options.foreign_owner {
+                check_owner(&file).map_err(|why| why.create(name))?;
+            }
             let unusable = |why| CreateError::Unusable { name: name.clone(), why };
             let (header, found) = read_checked(&file).map_err(|why| match why {
                 Refusal::Header(why) => unusable(why),
                 Refusal::System(what, why) => system(what)(why),
             })?;
             if !claim::claim(file.as_fd(), Role::Writer).map_err(system("lock segment"))? {
-                let mapping = Mapping::new(file.as_fd(), found, false).map_err(system("map segment"))?;
+                let mapping = Mapping::to_look(file.as_fd(), found).map_err(system("map segment"))?;
                 return Err(CreateError::HasWriter { name: name.clone(), pid: mapping.live().writer_pid() });
             }
             if !is_linked(&file).map_err(system("look at segment"))? {
                 // Removed or replaced between opening and locking.
                 continue;
             }
-            let mapping = Mapping::new(file.as_fd(), found, true).map_err(system("map segment"))?;
-            if header.check(spec, &layout).is_ok() {
-                mapping.live().set_writer_pid(std::process::id());
-                return Ok(Self { mapping, shape: spec.shape, payload_size: header.payload_size(), file });
+            let mapping = Mapping::new(file.as_fd(), found, true, options.memory).map_err(system("map segment"))?;
+            // One that was retired has lost its readers; whoever was about to remove it died.
+            if header.check(spec, &layout).is_ok() && !mapping.live().is_retired() {
+                mapping.live().set_writer();
+                mapping.live().set_contract(options.contract);
+                let warnings = mapping.hold(options.memory);
+                return Ok(Self { mapping, shape: spec.shape, payload_size: header.payload_size(), warnings, file });
             }
             retire(&mapping);
             remove(name).map_err(system("remove segment"))?;
@@ -87,7 +144,12 @@ impl Segment {
 
     /// A new segment under a new name; `None` if the name is taken by now. The file has no name until all of it is
     /// there, so nobody sees half a segment, and a creator that dies leaves nothing.
-    fn create_new(name: &ChannelName, spec: &Spec, layout: Layout, mode: u32) -> Result<Option<Self>, CreateError> {
+    fn create_new(
+        name: &ChannelName,
+        spec: &Spec,
+        layout: Layout,
+        options: Options,
+    ) -> Result<Option<Self>, CreateError> {
         let system = |what| move |why| CreateError::System { name: name.clone(), what, why };
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
         let file = rustix::fs::open(FOLDER, flags, Mode::RUSR | Mode::WUSR).map_err(system("create segment"))?;
@@ -104,60 +166,88 @@ impl Segment {
             Errno::NOSPC | Errno::FBIG => no_space(free),
             why => system("reserve memory for segment")(why),
         })?;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(system("set the mode of segment"))?;
+        if let Some(group) = options.group {
+            rustix::fs::fchown(&file, None, Some(Gid::from_raw(group))).map_err(system("set the group of segment"))?;
+        }
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(options.mode)).map_err(system("set the mode of segment"))?;
         if !claim::claim(file.as_fd(), Role::Writer).map_err(system("lock segment"))? {
             unreachable_for_others(name)?;
         }
-        let mut mapping = Mapping::new(file.as_fd(), layout, true).map_err(system("map segment"))?;
+        let mut mapping = Mapping::new(file.as_fd(), layout, true, options.memory).map_err(system("map segment"))?;
         mapping.write_header(&Header::new(spec, &layout));
-        mapping.live().set_writer_pid(std::process::id());
+        mapping.live().set_writer();
+        mapping.live().set_contract(options.contract);
+        let warnings = mapping.hold(options.memory);
         // An unnamed file gets its name through the descriptor's entry in /proc, as open(2) describes for O_TMPFILE.
         let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
         match rustix::fs::linkat(CWD, unnamed, CWD, path(name), AtFlags::SYMLINK_FOLLOW) {
-            Ok(()) => Ok(Some(Self { mapping, shape: spec.shape, payload_size: spec.payload_size as u64, file })),
+            Ok(()) => {
+                Ok(Some(Self { mapping, shape: spec.shape, payload_size: spec.payload_size as u64, warnings, file }))
+            }
             Err(Errno::EXIST) => Ok(None),
             Err(why) => Err(system("name segment")(why)),
         }
     }
 
-    /// Opens the channel of `spec`'s type, with payloads of one of `sizes`, and takes the first free reader place, which
-    /// is returned. Waits up to `patience` for its
+    /// Opens the channel, which must be `wanted` (a type and the sizes of its payloads) where that is given, and takes the
+    /// first free reader place, which is returned. Waits up to `patience` for its
     /// writer to create it.
     pub(crate) fn open(
         name: &ChannelName,
-        spec: &Spec,
-        sizes: &RangeInclusive<usize>,
-        patience: Duration,
+        wanted: Option<(Spec, RangeInclusive<usize>)>,
+        options: OpenOptions,
     ) -> Result<(Self, usize), OpenError> {
         let start = clock::now();
         let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
         let unusable = |why| OpenError::Unusable { name: name.clone(), why };
         loop {
             if let Some(file) = open_file(name).map_err(system("open segment"))? {
-                check_owner(&file).map_err(|why| why.open(name))?;
+                if !options.foreign_owner {
+                    check_owner(&file).map_err(|why| why.open(name))?;
+                }
                 let (header, layout) = read_checked(&file).map_err(|why| match why {
                     Refusal::Header(why) => unusable(why),
                     Refusal::System(what, why) => system(what)(why),
                 })?;
-                header.check_type(spec, sizes).map_err(unusable)?;
-                let place = claim_place(&file, layout.readers()).map_err(system("lock segment"))?;
-                // What was removed or replaced between opening and claiming is looked for again.
-                if is_linked(&file).map_err(system("look at segment"))? {
-                    let Some(place) = place else {
-                        return Err(OpenError::NoPlace { name: name.clone(), places: layout.readers() });
-                    };
-                    let mapping = Mapping::new(file.as_fd(), layout, false).map_err(system("map segment"))?;
-                    let segment = Self { mapping, shape: header.shape(), payload_size: header.payload_size(), file };
-                    return Ok((segment, place));
+                if let Some((spec, sizes)) = &wanted {
+                    header.check_type(spec, sizes).map_err(unusable)?;
                 }
-            } else {
-                let waited = Duration::from_nanos(clock::now().saturating_sub(start));
-                let Some(left) = patience.checked_sub(waited).filter(|left| !left.is_zero()) else {
-                    return Err(OpenError::NoSuchChannel { name: name.clone() });
+                let place = claim_place(&file, layout.readers()).map_err(system("lock segment"))?;
+                if !is_linked(&file).map_err(system("look at segment"))? {
+                    // Removed or replaced between opening and claiming.
+                    continue;
+                }
+                let Some(place) = place else {
+                    return Err(OpenError::NoPlace { name: name.clone(), places: layout.readers() });
                 };
-                std::thread::sleep(left.min(LOOK_EVERY));
+                let mapping =
+                    Mapping::new(file.as_fd(), layout, false, options.memory).map_err(system("map segment"))?;
+                // One that is being replaced is as good as none.
+                if !mapping.live().is_retired() {
+                    if !mapping.live().same_clock() {
+                        return Err(OpenError::Clock { name: name.clone() });
+                    }
+                    let warnings = mapping.hold(options.memory);
+                    let (shape, payload_size) = (header.shape(), header.payload_size());
+                    return Ok((Self { mapping, shape, payload_size, warnings, file }, place));
+                }
             }
+            let waited = Duration::from_nanos(clock::now().saturating_sub(start));
+            let Some(left) = options.patience.checked_sub(waited).filter(|left| !left.is_zero()) else {
+                return Err(OpenError::NoSuchChannel { name: name.clone() });
+            };
+            std::thread::sleep(left.min(LOOK_EVERY));
         }
+    }
+
+    /// What the segment says of itself.
+    pub(crate) fn describe(&self) -> Result<Description, HeaderError> {
+        let (header, _) = read_checked(&self.file).map_err(|why| match why {
+            Refusal::Header(why) => why,
+            // It was read before; a file that can't be read any more is as good as a short one.
+            Refusal::System(..) => HeaderError::Size { found: 0, expected: size_of::<Header>() as u64 },
+        })?;
+        Description::parse(header.as_bytes(), total_size(self.mapping.layout()) as u64)
     }
 
     /// Whether some process has the writer's role now, running or suspended.
@@ -187,11 +277,28 @@ pub fn unlink(name: &ChannelName) -> Result<(), UnlinkError> {
     }
     // With all roles in hand nobody can be about to use it; who has opened it already will see that it lost its name.
     if is_linked(&file).map_err(system("look at segment"))? {
-        let mapping = Mapping::new(file.as_fd(), layout, true).map_err(system("map segment"))?;
+        let mapping = Mapping::new(file.as_fd(), layout, true, NO_HURRY).map_err(system("map segment"))?;
         retire(&mapping);
         remove(name).map_err(system("remove segment"))?;
     }
     Ok(())
+}
+
+/// The segment's file opened for reading only, its size and its first page, to look on without a role.
+pub(crate) fn open_to_look(name: &ChannelName) -> Result<(OwnedFd, u64, Vec<u8>), OpenError> {
+    let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path(name), flags, Mode::empty()).map_err(|why| match why {
+        Errno::NOENT => OpenError::NoSuchChannel { name: name.clone() },
+        why => system("open segment")(why),
+    })?;
+    check_owner(&file).map_err(|why| why.open(name))?;
+    let (header, _) = read_checked(&file).map_err(|why| match why {
+        Refusal::Header(why) => OpenError::Unusable { name: name.clone(), why },
+        Refusal::System(what, why) => system(what)(why),
+    })?;
+    let size = rustix::fs::fstat(&file).map_err(system("look at segment"))?.st_size as u64;
+    Ok((file, size, header.as_bytes().to_vec()))
 }
 
 fn path(name: &ChannelName) -> String {

@@ -2,34 +2,15 @@
 //! two handles of one process exclude one another just as two processes do.
 #![allow(missing_docs)]
 
-use lkas_messages::{Control, ControlFields, ImageShape, PixelFormat};
+mod support;
+
+use lkas_messages::{ImageShape, PixelFormat};
 use lkas_shm::{
-    ChannelName, ControlChannel, CreateError, DetectionChannel, HeaderError, ImageChannel, Latest, OpenError, Options,
-    PixelsError, UnlinkError, Wait, unlink,
+    ControlChannel, CreateError, DetectionChannel, HeaderError, ImageChannel, Latest, OpenError, Options, PixelsError,
+    UnlinkError, Wait, unlink,
 };
 use std::time::{Duration, Instant};
-
-const NO_WAIT: Duration = Duration::ZERO;
-const LONG: Duration = Duration::from_secs(20);
-
-/// A name of its own for each test; the segment is removed at the end.
-struct Name(ChannelName);
-
-impl Name {
-    fn new(test: &str) -> Self {
-        Self(ChannelName::new(&format!("test-{}", std::process::id()), test).unwrap())
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(format!("/dev/shm/{}", self.0));
-    }
-}
-
-fn control(frame_id: u64) -> Control {
-    Control::try_from(ControlFields { frame_id, ..ControlFields::default() }).unwrap()
-}
+use support::{LONG, NO_WAIT, Name, control};
 
 fn shape(width: u32, height: u32) -> ImageShape {
     ImageShape::new(width, height, PixelFormat::Rgb8).unwrap()

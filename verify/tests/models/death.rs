@@ -186,8 +186,8 @@ fn a_reader_dies_at<const R: usize>(step: u32) {
     assert_eq!(shared.reader(0).latest().unwrap().sequence(), 3);
 }
 
-/// A look, then twice: load, exchange, load, exchange.
-const READER_STEPS: u32 = 1 + 2 * 4;
+/// A look, then twice: load, exchange, a figure of what was missed, load, exchange.
+const READER_STEPS: u32 = 1 + 2 * 5;
 
 #[test]
 fn a_reader_may_die_anywhere_one_reader() {

@@ -1,0 +1,259 @@
+//! `lkas channels` and `lkas top`: every channel in a table, once or again and again.
+
+use super::{channels_of, rest, short, size, unless_nobody_reads};
+use crate::Failure;
+use crate::options::SystemOptions;
+use crate::stop::Stop;
+use clap::Args;
+use lkas_shm::{ChannelName, Observation, Observer};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// A channel that promises nothing is called silent after this time: no part of the system is that slow.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// Between the two looks that a rate is taken from.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+
+/// How `lkas channels` prints.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct TableOptions {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How often `lkas top` looks.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Every {
+    /// Seconds between two looks
+    #[arg(long, default_value_t = 1.0, value_name = "SECONDS", value_parser = seconds)]
+    every: f64,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let found: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    if (0.1..=3600.0).contains(&found) { Ok(found) } else { Err("expected 0.1 to 3600 seconds".into()) }
+}
+
+/// Prints every channel once.
+///
+/// # Errors
+/// Shared memory can't be read, or the output can't be written.
+pub fn channels(system: &SystemOptions, options: TableOptions, stop: &Stop) -> Result<(), Failure> {
+    let mut looks = Looks::default();
+    looks.look(system)?;
+    rest(BETWEEN_LOOKS, stop);
+    let rows = looks.look(system)?;
+    let mut out = std::io::stdout().lock();
+    unless_nobody_reads(
+        if options.json {
+            serde_json::to_writer_pretty(&mut out, &rows).map_err(std::io::Error::from).and_then(|()| writeln!(out))
+        } else {
+            out.write_all(table(&rows).as_bytes())
+        }
+        .map_err(Failure::from),
+    )
+}
+
+/// Prints every channel again and again, in place on a terminal, until the program shall end.
+///
+/// # Errors
+/// As [`channels`].
+pub fn top(system: &SystemOptions, every: Every, stop: &Stop) -> Result<(), Failure> {
+    let mut looks = Looks::default();
+    looks.look(system)?;
+    let mut wait = BETWEEN_LOOKS.min(Duration::from_secs_f64(every.every));
+    loop {
+        rest(wait, stop);
+        if stop.is_set() {
+            return Ok(());
+        }
+        let rows = looks.look(system)?;
+        let mut out = std::io::stdout().lock();
+        // Home, the table, each line cleared to its end, then everything below.
+        let text = match out.is_terminal() {
+            true => format!("\x1b[H{}\x1b[J", table(&rows).replace('\n', "\x1b[K\n")),
+            false => table(&rows) + "\n",
+        };
+        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+            // Nobody reads it any more.
+            return Ok(());
+        }
+        wait = Duration::from_secs_f64(every.every);
+    }
+}
+
+/// The look before, from which a rate is taken.
+#[derive(Default)]
+struct Looks(BTreeMap<ChannelName, Observation>);
+
+impl Looks {
+    fn look(&mut self, system: &SystemOptions) -> Result<Vec<Row>, Failure> {
+        let mut before = std::mem::take(&mut self.0);
+        let mut rows = Vec::new();
+        for name in channels_of(system)? {
+            // Gone since the folder was read.
+            let Ok(channel) = Observer::open(&name) else { continue };
+            let now = channel.look();
+            rows.push(Row::new(&name, &channel, &now, before.remove(&name).as_ref()));
+            self.0.insert(name, now);
+        }
+        Ok(rows)
+    }
+}
+
+/// A channel at one moment.
+#[derive(Clone, Debug, Serialize)]
+struct Row {
+    channel: String,
+    r#type: String,
+    shape: String,
+    state: String,
+    writer_pid: Option<u32>,
+    readers: usize,
+    reader_places: usize,
+    /// Values a second; none where nothing came between two looks.
+    rate_hz: Option<f64>,
+    age_s: Option<f64>,
+    sequence: u64,
+    /// What each reader missed since it attached; none for places that nobody has.
+    missed: Vec<Option<u32>>,
+    size: u64,
+}
+
+impl Row {
+    fn new(name: &ChannelName, channel: &Observer, now: &Observation, before: Option<&Observation>) -> Self {
+        let description = channel.description();
+        let bytes = || size(description.layout().payload_size() as u64);
+        Self {
+            channel: name.to_string(),
+            r#type: description.type_name().to_owned(),
+            shape: description.shape().map_or_else(bytes, |shape| shape.to_string()),
+            state: state(now),
+            writer_pid: now.has_writer.then_some(now.writer_pid),
+            readers: now.readers.iter().filter(|reader| reader.taken).count(),
+            reader_places: now.readers.len(),
+            rate_hz: before.and_then(|before| rate(before, now)),
+            age_s: now.age.map(|age| age.as_secs_f64()),
+            sequence: now.sequence,
+            missed: now.readers.iter().map(|reader| reader.taken.then_some(reader.mailbox.missed)).collect(),
+            size: channel.size(),
+        }
+    }
+}
+
+/// What is to be said of the channel, the worst first.
+fn state(now: &Observation) -> String {
+    let Observation { has_writer, closed, retired, sequence, age, contract, .. } = now;
+    let words = match (retired, has_writer, closed, sequence, age, contract) {
+        (true, ..) => "replaced",
+        (_, false, true, ..) => "writer left",
+        (_, false, ..) => "WRITER GONE",
+        (_, _, _, 0, ..) => "empty",
+        (.., None, _) => "CLOCK",
+        (.., Some(age), Some(contract)) if *age > contract.max_age => "STALE",
+        (.., Some(age), Some(contract)) if *age > contract.period => {
+            return format!("LATE by {}", short(*age - contract.period));
+        }
+        (.., Some(age), None) if *age > SILENT => "SILENT",
+        _ => "fresh",
+    };
+    words.to_owned()
+}
+
+/// Values a second between the publishes that two looks found.
+fn rate(before: &Observation, now: &Observation) -> Option<f64> {
+    let published = |look: &Observation| Some(look.time.checked_sub(u64::try_from(look.age?.as_nanos()).ok()?)? as f64);
+    let seconds = (published(now)? - published(before)?) * 1e-9;
+    let values = now.sequence.checked_sub(before.sequence)?;
+    (values > 0 && seconds > 0.0).then(|| values as f64 / seconds)
+}
+
+const HEADINGS: [&str; 9] = ["CHANNEL", "TYPE", "SHAPE", "STATE", "WRITER", "READERS", "RATE", "AGE", "MISSED"];
+
+fn table(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "no channels; start something, for example: lkas demo\n".to_owned();
+    }
+    let none = || "-".to_owned();
+    let cells = rows.iter().map(|row| {
+        let missed: Vec<String> = row.missed.iter().flatten().map(u32::to_string).collect();
+        [
+            row.channel.clone(),
+            row.r#type.clone(),
+            row.shape.clone(),
+            row.state.clone(),
+            row.writer_pid.map_or_else(none, |pid| format!("pid {pid}")),
+            format!("{} of {}", row.readers, row.reader_places),
+            row.rate_hz.map_or_else(none, |rate| format!("{rate:.1}/s")),
+            row.age_s.map_or_else(none, |age| short(Duration::from_secs_f64(age))),
+            if missed.is_empty() { none() } else { missed.join(" ") },
+            size(row.size),
+        ]
+    });
+    let mut headings: Vec<String> = HEADINGS.map(str::to_owned).to_vec();
+    headings.push("SIZE".to_owned());
+    let lines: Vec<Vec<String>> = std::iter::once(headings).chain(cells.map(Vec::from)).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let padded = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text += padded.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lkas_shm::Contract;
+
+    fn look(time: u64, sequence: u64, age: u64) -> Observation {
+        Observation {
+            time,
+            sequence,
+            age: Some(Duration::from_nanos(age)),
+            has_writer: true,
+            writer_pid: 7,
+            contract: None,
+            closed: false,
+            retired: false,
+            readers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_rate_is_taken_from_the_times_of_publishes() {
+        let (a, b) = (look(1_000_000_000, 10, 0), look(1_520_000_000, 25, 20_000_000));
+        assert_eq!(rate(&a, &b), Some(30.0));
+        assert_eq!(rate(&b, &b), None, "nothing came");
+        assert_eq!(rate(&b, &a), None, "another writer that counts from the start");
+    }
+
+    #[test]
+    fn the_worst_is_said_first() {
+        assert_eq!(state(&look(5_000_000_000, 1, 10)), "fresh");
+        assert_eq!(state(&look(5_000_000_000, 1, 2_000_000_000)), "SILENT");
+        assert_eq!(state(&look(5, 0, 0)), "empty");
+        assert_eq!(state(&Observation { age: None, ..look(5, 3, 0) }), "CLOCK");
+        assert_eq!(state(&Observation { has_writer: false, ..look(5, 3, 0) }), "WRITER GONE");
+        assert_eq!(state(&Observation { has_writer: false, closed: true, ..look(5, 3, 0) }), "writer left");
+    }
+
+    #[test]
+    fn a_contract_tells_late_from_stale() {
+        let contract = Contract { period: Duration::from_millis(50), max_age: Duration::from_millis(200) };
+        let at = |age_ms: u64| state(&Observation { contract: Some(contract), ..look(5, 3, age_ms * 1_000_000) });
+        assert_eq!([at(50), at(80), at(201)], ["fresh", "LATE by 30 ms", "STALE"]);
+    }
+
+    #[test]
+    fn without_channels_the_table_says_what_to_do() {
+        assert!(table(&[]).contains("lkas demo"));
+    }
+}

@@ -1,0 +1,86 @@
+//! Tools for people: what the channels of this machine do, what they carry, and what is wrong with them.
+//!
+//! All but `echo` take no role and disturb nobody.
+
+mod channels;
+mod clean;
+mod doctor;
+mod echo;
+mod hz;
+
+pub use channels::{Every, TableOptions, channels, top};
+pub use clean::{CleanOptions, clean};
+pub use doctor::doctor;
+pub use echo::{EchoOptions, echo};
+pub use hz::hz;
+
+use crate::Failure;
+use crate::options::SystemOptions;
+use crate::stop::Stop;
+use lkas_shm::ChannelName;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How long a wait goes on before it looks whether it shall end.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Waits for `time`, or until the program shall end.
+fn rest(time: Duration, stop: &Stop) {
+    let end = Instant::now() + time;
+    while !stop.is_set() && Instant::now() < end {
+        std::thread::sleep(end.saturating_duration_since(Instant::now()).min(SLICE));
+    }
+}
+
+/// The channels of this machine that belong to the namespace; all of them where it is empty.
+fn channels_of(system: &SystemOptions) -> io::Result<Vec<ChannelName>> {
+    let mut names = lkas_shm::channels()?;
+    if !system.namespace.is_empty() {
+        let prefix = format!("{}.", system.namespace);
+        names.retain(|name| name.as_str().starts_with(&prefix));
+    }
+    Ok(names)
+}
+
+/// The end of a tool: whoever read its output may have gone, and that is no error.
+fn unless_nobody_reads(result: Result<(), Failure>) -> Result<(), Failure> {
+    match result {
+        Err(why) if why.downcast_ref::<io::Error>().is_some_and(|why| why.kind() == io::ErrorKind::BrokenPipe) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// A time as people write it: 850 µs, 12 ms, 3.4 s, 2 min.
+fn short(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds < 1e-3 => format!("{:.0} µs", seconds * 1e6),
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        seconds if seconds < 120.0 => format!("{seconds:.1} s"),
+        seconds if seconds < 7200.0 => format!("{:.0} min", seconds / 60.0),
+        seconds => format!("{:.0} h", seconds / 3600.0),
+    }
+}
+
+/// A size as people write it: 512 B, 12.3 kB, 10.1 MB.
+fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes < 1e3 => format!("{bytes} B"),
+        bytes if bytes < 1e6 => format!("{:.1} kB", bytes / 1e3),
+        bytes if bytes < 1e9 => format!("{:.1} MB", bytes / 1e6),
+        bytes => format!("{:.1} GB", bytes / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_short() {
+        let times = [0.000_85, 0.012, 3.44, 150.0, 8000.0].map(|seconds| short(Duration::from_secs_f64(seconds)));
+        assert_eq!(times, ["850 µs", "12 ms", "3.4 s", "2 min", "2 h"]);
+        assert_eq!([512, 12_345, 10_123_456].map(size), ["512 B", "12.3 kB", "10.1 MB"]);
+    }
+}

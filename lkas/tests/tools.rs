@@ -1,0 +1,212 @@
+//! The tools for people, on channels of this test.
+#![allow(missing_docs)]
+
+use lkas_messages::{Control, ControlFields, Mode};
+use lkas_shm::{ChannelName, ControlChannel, Options, Writer, unlink};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+fn namespace(test: &str) -> String {
+    format!("tools-{}-{test}", std::process::id())
+}
+
+fn tool(namespace: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lkas"));
+    command.args(arguments).args(["--namespace", namespace]).stdin(Stdio::null());
+    command
+}
+
+fn output(namespace: &str, arguments: &[&str]) -> Output {
+    tool(namespace, arguments).output().expect("the program starts")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn control(steering: f32, frame_id: u64) -> Control {
+    let fields = ControlFields { mode: Mode::LaneKeeping, steering, brake: 0.0, frame_id, ..ControlFields::default() };
+    Control::try_from(fields).unwrap()
+}
+
+/// A channel on which about 200 values a second are published, until it is dropped.
+struct Publishing {
+    name: ChannelName,
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Publishing {
+    fn start(namespace: &str) -> Self {
+        let name = ChannelName::new(namespace, "vehicle_control").unwrap();
+        let mut writer: Writer<Control> = ControlChannel::create(&name, Options::default()).unwrap();
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = end.clone();
+        let thread = std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                writer.publish(control(-0.25, writer.sequence() + 1));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        Self { name, end, thread: Some(thread) }
+    }
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = unlink(&self.name);
+    }
+}
+
+/// A child that is ended when the test is over, however it is.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn channels_shows_what_every_channel_does() {
+    let namespace = namespace("channels");
+    let publishing = Publishing::start(&namespace);
+    let reader = ControlChannel::open(&publishing.name, Duration::ZERO).unwrap();
+    let printed = output(&namespace, &["channels", "--json"]);
+    let rows: Value = serde_json::from_slice(&printed.stdout).unwrap();
+    let row = &rows[0];
+    assert_eq!((row["channel"].as_str(), row["type"].as_str()), (Some(publishing.name.as_str()), Some("lkas.Control")));
+    assert_eq!((row["state"].as_str(), row["writer_pid"].as_u64()), (Some("fresh"), Some(std::process::id().into())));
+    assert_eq!((row["readers"].as_u64(), row["reader_places"].as_u64()), (Some(1), Some(4)));
+    assert!(row["rate_hz"].as_f64().is_some_and(|rate| (20.0..=200.0).contains(&rate)), "{row}");
+    assert_eq!(rows.as_array().map(Vec::len), Some(1), "the channels of other systems are not shown");
+
+    let table = text(&output(&namespace, &["channels"]));
+    assert!(table.starts_with("CHANNEL") && table.contains("1 of 4") && table.contains("64 B"), "{table}");
+    drop((reader, publishing));
+    assert!(text(&output(&namespace, &["channels"])).contains("lkas demo"), "what to do where there is none");
+}
+
+#[test]
+fn a_writer_that_was_killed_is_told_from_one_that_left() {
+    let namespace = namespace("gone");
+    let name = ChannelName::new(&namespace, "vehicle_control").unwrap();
+    let mut writer = ControlChannel::create(&name, Options::default()).unwrap();
+    writer.publish(control(0.0, 1));
+    drop(writer);
+    let state = || {
+        let rows: Value = serde_json::from_slice(&output(&namespace, &["channels", "--json"]).stdout).unwrap();
+        rows[0]["state"].as_str().map(str::to_owned)
+    };
+    assert_eq!(state().as_deref(), Some("writer left"));
+    unlink(&name).unwrap();
+    // Killed, it has no time to say farewell.
+    let mut child = Running(tool(&namespace, &["simulation"]).stderr(Stdio::null()).spawn().unwrap());
+    let camera = ChannelName::new(&namespace, "camera_feed").unwrap();
+    let mut reader = lkas_shm::ImageChannel::open(&camera, Duration::from_secs(30)).unwrap();
+    assert_eq!(reader.wait(Duration::from_secs(30)), lkas_shm::Wait::Fresh);
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
+    assert_eq!(state().as_deref(), Some("WRITER GONE"));
+    drop(reader);
+    assert!(text(&output(&namespace, &["clean"])).contains("camera_feed: removed"));
+}
+
+#[test]
+fn top_goes_on_until_it_is_ended() {
+    let namespace = namespace("top");
+    let _publishing = Publishing::start(&namespace);
+    let mut command = tool(&namespace, &["top", "--every", "0.1"]);
+    let mut child = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let tables = lines.filter(|line| line.starts_with("CHANNEL")).take(3).count();
+    assert_eq!(tables, 3);
+    assert!(!output(&namespace, &["top", "--every", "0"]).status.success());
+}
+
+#[test]
+fn hz_waits_for_its_channel_and_measures_it() {
+    let namespace = namespace("hz");
+    let mut command = tool(&namespace, &["hz", "vehicle_control"]);
+    let mut child = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut said = String::new();
+    BufReader::new(child.0.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("waiting for") && said.contains("vehicle_control"), "{said}");
+    let _publishing = Publishing::start(&namespace);
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let line = lines.find(|line| line.contains("/s")).unwrap();
+    assert!(line.contains("ms to") && line.ends_with("ms apart"), "{line}");
+}
+
+#[test]
+fn echo_prints_the_fields_of_any_channel() {
+    let namespace = namespace("echo");
+    let _publishing = Publishing::start(&namespace);
+    let printed = text(&output(&namespace, &["echo", "vehicle_control", "--json", "--count", "3"]));
+    let values: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(values.len(), 3);
+    for value in &values {
+        let fields = &value["fields"];
+        assert_eq!((value["type"].as_str(), fields["steering"].as_f64()), (Some("lkas.Control"), Some(-0.25)));
+        assert_eq!(fields["frame_id"], value["sequence"], "a whole value");
+        assert!(fields["lateral_offset"].is_null(), "what has no value is null");
+    }
+    let printed = text(&output(&namespace, &["echo", "vehicle_control", "--count", "1"]));
+    assert!(printed.starts_with("lkas.Control #") && printed.contains("\n  steering"), "{printed}");
+    assert!(printed.lines().any(|line| line.trim_start().starts_with("lateral_offset_m") && line.ends_with("- m")));
+}
+
+#[test]
+fn clean_removes_what_nobody_uses_and_nothing_else() {
+    let namespace = namespace("clean");
+    let used = Publishing::start(&namespace);
+    let unused = ChannelName::new(&namespace, "lane_detection").unwrap();
+    drop(ControlChannel::create(&unused, Options::default()).unwrap());
+    let other = format!("/dev/shm/{namespace}.no_channel");
+    std::fs::write(&other, "something else").unwrap();
+
+    let printed = text(&output(&namespace, &["clean", "--dry-run"]));
+    assert!(printed.contains("lane_detection: would be removed"), "{printed}");
+    assert!(ControlChannel::open(&unused, Duration::ZERO).is_ok(), "nothing was removed");
+    let printed = text(&output(&namespace, &["clean"]));
+    assert!(printed.contains("lane_detection: removed") && printed.contains("vehicle_control: in use"), "{printed}");
+    assert!(ControlChannel::open(&unused, Duration::ZERO).is_err());
+    assert!(ControlChannel::open(&used.name, Duration::ZERO).is_ok());
+    std::fs::remove_file(other).expect("what is no channel stays");
+}
+
+#[test]
+fn doctor_says_what_is_in_the_way_and_what_to_do() {
+    let namespace = namespace("doctor");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().min(65530).to_string();
+    let found = output(&namespace, &["doctor", "--broker-port", &port]);
+    let printed = text(&found);
+    assert!(printed.contains("shared memory:") && printed.contains("monotonic clock"), "{printed}");
+    assert!(printed.contains("BAD   of the broker's ports") && printed.contains("--broker-port"), "{printed}");
+    assert!(!found.status.success());
+}
+
+#[test]
+fn who_stops_reading_ends_a_tool_quietly() {
+    let namespace = namespace("pipe");
+    let _publishing = Publishing::start(&namespace);
+    for arguments in [&["channels"][..], &["top", "--every", "0.1"], &["echo", "vehicle_control"]] {
+        let mut child = tool(&namespace, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(child.wait().unwrap().success() && said.is_empty(), "{arguments:?}: {said}");
+    }
+}

@@ -1,0 +1,162 @@
+//! Looking on: what a channel does, without a role in it.
+
+use crate::claim::{self, Role};
+use crate::clock;
+use crate::contract::Contract;
+use crate::description::Description;
+use crate::error::OpenError;
+use crate::mapping::Mapping;
+use crate::name::ChannelName;
+use crate::segment::{self, FOLDER};
+use core::time::Duration;
+use lkas_core::{MailboxState, View};
+use rustix::fd::{AsFd, OwnedFd};
+use std::io;
+
+/// The names of all channels of this machine, sorted. Files that are none are left out, whoever made them.
+///
+/// # Errors
+/// The folder of shared memory can't be read.
+pub fn channels() -> io::Result<Vec<ChannelName>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(FOLDER)? {
+        let file = entry?.file_name();
+        let Some(name) = file.to_str().and_then(|name| name.parse::<ChannelName>().ok()) else { continue };
+        if Observer::open(&name).is_ok() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Somebody who looks on a channel. It takes no role, writes nothing, and disturbs nobody.
+///
+/// # Examples
+/// ```no_run
+/// let channel = lkas_shm::Observer::open(&"vehicle_control".parse()?)?;
+/// let now = channel.look();
+/// println!("{} values, writer alive: {}", now.sequence, now.has_writer);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Observer {
+    description: Description,
+    size: u64,
+    mapping: Mapping,
+    file: OwnedFd,
+}
+
+/// What a channel looks like at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// Nanoseconds of the [clock] when this was looked at.
+    pub time: u64,
+    /// The number of the newest publish; 0 before the first.
+    pub sequence: u64,
+    /// Time since the newest publish; `None` before the first, and where it lies in the future: another clock stamped it.
+    pub age: Option<Duration>,
+    /// Whether some process has the writer's role, running or suspended.
+    pub has_writer: bool,
+    /// The process that took the writer's role last. It may be gone, and be another one by now.
+    pub writer_pid: u32,
+    /// What the writer promises.
+    pub contract: Option<Contract>,
+    /// Whether the writer has left in good order.
+    pub closed: bool,
+    /// Whether the channel was replaced or removed: nothing will come any more.
+    pub retired: bool,
+    /// The reader places, taken or not.
+    pub readers: Vec<ReaderPlace>,
+}
+
+/// A reader place at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReaderPlace {
+    /// Whether some process has it, running or suspended.
+    pub taken: bool,
+    /// What its mailbox says.
+    pub mailbox: MailboxState,
+}
+
+impl Observer {
+    /// Looks for the channel `name`, once.
+    ///
+    /// # Errors
+    /// There is no such channel, it is none, or it belongs to somebody else: see [`OpenError`].
+    pub fn open(name: &ChannelName) -> Result<Self, OpenError> {
+        let (file, size, page) = segment::open_to_look(name)?;
+        let description =
+            Description::parse(&page, size).map_err(|why| OpenError::Unusable { name: name.clone(), why })?;
+        let mapping = Mapping::to_look(file.as_fd(), *description.layout()).map_err(|why| OpenError::System {
+            name: name.clone(),
+            what: "map segment",
+            why,
+        })?;
+        Ok(Self { description, size, mapping, file })
+    }
+
+    /// What the channel carries.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Bytes of shared memory.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Sequence number and publish time (nanoseconds of the [clock]) of the newest value; `None` before the first publish.
+    ///
+    /// # Progress
+    /// A handful of loads; no system call.
+    #[must_use]
+    pub fn newest(&self) -> Option<(u64, u64)> {
+        newest(&self.mapping, claim::view_to_look(&self.mapping))
+    }
+
+    /// What the channel looks like now. A handful of loads, and a system call for each role.
+    #[must_use]
+    pub fn look(&self) -> Observation {
+        let view = claim::view_to_look(&self.mapping);
+        let places = 0..self.description.layout().readers();
+        let newest = newest(&self.mapping, view);
+        let time = clock::now();
+        let age = newest.and_then(|(_, published)| time.checked_sub(published)).map(Duration::from_nanos);
+        // A system that can't tell who is alive is shown as one where nobody is.
+        let taken = |role| claim::is_taken(self.file.as_fd(), role).unwrap_or(false);
+        let live = self.mapping.live();
+        let readers: Vec<ReaderPlace> = places
+            .filter_map(|place| Some(ReaderPlace { taken: taken(Role::Reader(place)), mailbox: view.mailbox(place)? }))
+            .collect();
+        Observation {
+            time,
+            sequence: newest.map_or(0, |(sequence, _)| sequence),
+            age,
+            has_writer: taken(Role::Writer),
+            writer_pid: live.writer_pid(),
+            contract: live.contract(),
+            closed: readers.iter().any(|reader| reader.mailbox.closed),
+            retired: live.is_retired(),
+            readers,
+        }
+    }
+}
+
+/// Sequence and publish time of the newest value; `None` before the first publish.
+///
+/// A slot that a mailbox names is not written to. So where the mailbox still names it afterwards, what was read belongs
+/// together; the writer may come in between a few times, but hardly every time.
+fn newest(mapping: &Mapping, view: View<'_, [u8]>) -> Option<(u64, u64)> {
+    const ATTEMPTS: u32 = 16;
+    for _ in 0..ATTEMPTS {
+        let before = view.mailbox(0)?.current;
+        let header = mapping.slot_header(before)?;
+        if view.mailbox(0)?.current == before {
+            return Some(header);
+        }
+    }
+    None
+}

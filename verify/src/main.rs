@@ -40,6 +40,7 @@ const CHECKS: &[Check] = &[
     check("fuzz", "no bytes make a decoder panic", checks::fuzz::fuzz),
     check("no-std", "core builds for microcontrollers", checks::targets::no_std),
     check("firmware", "core runs on a Cortex-M3, in an interrupt and over a serial line", checks::targets::firmware),
+    check("torture", "channels outlive thousands of killed and suspended processes", checks::torture::torture),
     check("benches", "the benches run", checks::system::benches),
     check("demo", "the system drives for 20 s: nothing torn, in its lane; prints the figures", checks::system::demo),
 ];

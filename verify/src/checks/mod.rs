@@ -7,4 +7,5 @@ pub(crate) mod mutations;
 pub(crate) mod sanitizers;
 pub(crate) mod system;
 pub(crate) mod targets;
+pub(crate) mod torture;
 pub(crate) mod weakened;

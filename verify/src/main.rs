@@ -32,7 +32,11 @@ const CHECKS: &[Check] = &[
     check("format", "the code is formatted", checks::code::format),
     check("lints", "neither compiler, clippy nor rustdoc has anything to say", checks::code::lints),
     check("promises", "what must not compile does not, for the reason given", checks::code::promises),
-    check("loom", "the channel protocol holds in every interleaving, whoever dies where", checks::models::loom),
+    check(
+        "loom",
+        "the channel protocol holds in every interleaving within bounds, whoever dies where",
+        checks::models::loom,
+    ),
     check("weakened", "no ordering is stronger than needed: weaker ones fail a model", checks::weakened::weakened),
     check("mutations", "the models see every mutation of the algorithm", checks::mutations::mutations),
     check("miri", "no undefined behaviour, under both aliasing models and many schedules", checks::sanitizers::miri),

@@ -24,6 +24,8 @@ pub(crate) fn build() -> Result<PathBuf, String> {
 pub(crate) fn models(executable: &Path, only: Option<&str>) -> Command {
     let mut command = Command::new(executable);
     command.arg("--nocapture").env("RUST_BACKTRACE", "0").env_remove("LKAS_WEAKEN").env_remove("LKAS_DEEP");
+    // These would cut the exploration short.
+    command.env_remove("LOOM_MAX_PERMUTATIONS").env_remove("LOOM_MAX_DURATION").env_remove("LOOM_MAX_BRANCHES");
     if let Some(model) = only {
         command.arg(model).arg("--exact");
     }

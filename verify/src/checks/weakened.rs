@@ -3,6 +3,7 @@
 use crate::checks::models::{build, fails, models};
 use crate::tools::{code, root};
 use crate::{How, Outcome};
+use std::collections::BTreeSet;
 use std::fs;
 
 /// Which model catches which weakening.
@@ -49,6 +50,12 @@ fn orderings_needed(source: &str) -> usize {
 pub(crate) fn weakened(_: &How) -> Outcome {
     let operations = operations()?;
     let executable = build()?;
+    let named: BTreeSet<&str> = CAUGHT_BY.iter().map(|row| row.2).collect();
+    for model in named {
+        if fails(&mut models(&executable, Some(model)), model)? {
+            return Err(format!("{model} fails without any weakening"));
+        }
+    }
     let mut missing = Vec::new();
     println!("  {:<26} {:<8} {:<12} caught by", "operation", "ordering", "weakened to");
     for (what, order) in &operations {

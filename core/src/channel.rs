@@ -94,7 +94,7 @@ impl<T: Payload, const R: usize> Channel<T, R> {
     /// A channel that was split before goes on where it was: the sequence continues, and readers see the newest value.
     ///
     /// # Progress
-    /// Wait-free: three loads for each reader and, where the writer before was lost in the middle of a publish, its rest.
+    /// Wait-free: as [`View::writer`](crate::View::writer), and a load for each reader.
     ///
     /// # Examples
     /// In a static, for an interrupt and a main loop; `init` runs once.

@@ -21,8 +21,8 @@ pub(crate) const SLOT_HEADER: usize = 16;
 ///
 /// # Safety
 /// Every bit pattern must be a valid value, without padding and without interior mutability, and [`at`](Self::at) must
-/// return a pointer to memory at `start` that is no longer than `size` and aligned if `start` is aligned to
-/// [`ALIGN`](Self::ALIGN).
+/// return a pointer to memory at `start` that is no longer than `size`, or than the smallest value where `size` is less
+/// than that, and aligned if `start` is aligned to [`ALIGN`](Self::ALIGN).
 pub unsafe trait Payload: Send + Sync + 'static {
     /// The alignment that the payload of a slot needs, in bytes.
     const ALIGN: usize;
@@ -160,7 +160,9 @@ impl fmt::Display for LayoutError {
             Self::Alignment { found } => {
                 write!(f, "a payload aligned to {found} bytes, expected a power of two up to 4096")
             }
-            Self::Size { found } => write!(f, "a payload of {found} bytes does not fit the address space"),
+            Self::Size { found } => {
+                write!(f, "a payload of {found} bytes, expected less than 1/64 of the address space")
+            }
         }
     }
 }

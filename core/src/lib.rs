@@ -18,13 +18,13 @@
 //! # Guarantees
 //! - A value is never torn, and does not change while it is looked at.
 //! - A take returns the newest value; each is new at most once; sequence numbers only rise; what was skipped is counted.
-//! - Both sides are wait-free with constant bounds, whatever the other side does. Both may stop for ever at any
-//!   instruction, and a successor goes on.
+//! - Both sides are wait-free with constant bounds, counted in atomic operations, whatever the other side does. Both may
+//!   stop for ever at any instruction, and a successor goes on.
 //!
 //! # Costs
 //! A publish is at most three compare-and-swaps for each reader, a take one read-modify-write, a take of nothing new one
-//! load; none depends on the payload's size. Memory is one word for each reader and two slots more than readers, padded
-//! to two cache lines where there are caches.
+//! load; none depends on the payload's size. Memory is two words for each reader and two slots more than readers, padded
+//! to two cache lines but on microcontrollers.
 //!
 //! # Limits
 //! One writer, 1 to 29 readers, one size of value for each channel. Payloads are plain data: any bit pattern is a value

@@ -79,6 +79,9 @@ pub(crate) struct Mailbox {
     missed: AtomicU32,
 }
 
+#[cfg(not(lkas_loom))]
+const _: () = assert!(size_of::<Mailbox>() == 8);
+
 impl Mailbox {
     #[cfg(not(lkas_loom))]
     pub(crate) const fn new() -> Self {
@@ -102,7 +105,8 @@ impl Mailbox {
             // ORDERING: Release pairs with the Acquire of `take`: the slot's content is visible to the
             // reader that finds it here. Acquire pairs with the Release of `take`: when FRESH is seen cleared, all that
             // the reader did with the slot it had before has happened, and the writer may write to it. Models:
-            // `no_torn_value_one_reader` (Release), `slots_are_not_reused_early` (Acquire). Failure is Relaxed: only a new guess.
+            // `no_torn_value_one_reader` (Release), `slots_are_not_reused_early` (Acquire). Failure is Relaxed: only a
+            // new guess.
             let order = (order!("put exchange", AcqRel), order!("put exchange, failed", Relaxed));
             match self.word.compare_exchange(word.0, next.0, order.0, order.1) {
                 Ok(_) => return Put { held: next.held(), waiting: word.is_waiting() },
@@ -172,10 +176,13 @@ impl Mailbox {
         self.missed.store(missed as u32, order!("note missed", Relaxed));
     }
 
-    /// Anybody: what the reader said last of how many values it missed, modulo 2^32.
-    pub(crate) fn missed(&self) -> u32 {
+    /// Anybody: what it says now.
+    pub(crate) fn state(&self) -> MailboxState {
+        let word = self.peek();
+        let (fresh, waiting, closed) = (word.is_fresh(), word.is_waiting(), word.is_closed());
         // ORDERING: Relaxed. A figure without data.
-        self.missed.load(order!("missed", Relaxed))
+        let missed = self.missed.load(order!("missed", Relaxed));
+        MailboxState { current: word.current(), held: word.held(), fresh, waiting, closed, missed }
     }
 
     /// Writer: says that no more will come. Returns whether the reader sleeps.
@@ -208,29 +215,11 @@ pub struct MailboxState {
     pub missed: u32,
 }
 
-impl MailboxState {
-    pub(crate) fn of(mailbox: &Mailbox) -> Self {
-        let word = mailbox.peek();
-        Self {
-            current: word.current(),
-            held: word.held(),
-            fresh: word.is_fresh(),
-            waiting: word.is_waiting(),
-            closed: word.is_closed(),
-            missed: mailbox.missed(),
-        }
-    }
-}
-
 /// The word that a reader sleeps on, in the manner of a futex.
 #[derive(Clone, Copy, Debug)]
-pub struct SleepWord<'a>(&'a Mailbox);
+pub struct SleepWord<'a>(pub(crate) &'a Mailbox);
 
 impl<'a> SleepWord<'a> {
-    pub(crate) fn new(mailbox: &'a Mailbox) -> Self {
-        Self(mailbox)
-    }
-
     /// The word itself, for a system call that sleeps on it or wakes who does.
     ///
     /// # Safety

@@ -63,7 +63,8 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
     /// sample stays as it is.
     ///
     /// # Progress
-    /// Wait-free: one load, and if there is something new one read-modify-write. No copy, no system call.
+    /// Wait-free: one load; if there is something new one read-modify-write, and where values were missed one store. No
+    /// copy, no system call.
     ///
     /// # Examples
     /// A sample ends with the next take, because then its slot goes back to the writer:
@@ -154,7 +155,7 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
         if self.inherited {
             return None;
         }
-        self.mailbox.announce_sleep().map(|value| (SleepWord::new(self.mailbox), value))
+        self.mailbox.announce_sleep().map(|value| (SleepWord(self.mailbox), value))
     }
 
     /// Moves on to the newest slot. Whether there was one that this reader has not had.

@@ -93,10 +93,11 @@ impl<'a, T: Payload + ?Sized> View<'a, T> {
     /// A view of foreign memory. Zeroed memory is an empty channel.
     ///
     /// # Safety
-    /// For all of `'a`: `mailboxes` points to `layout.mailbox_bytes()` bytes, aligned to a cache line pair, readable and
-    /// writable; `slots` to `layout.slot_bytes()` bytes aligned to the layout's payload alignment and to a cache line
-    /// pair, readable, and writable for whoever makes a writer. Nobody touches them but through views of the same
-    /// layout; `layout` was made for `T`.
+    /// For all of `'a`: `mailboxes` points to `layout.mailbox_bytes()` bytes, aligned to a cache line pair, readable, and
+    /// writable for whoever takes a role; `slots` to `layout.slot_bytes()` bytes, aligned to the layout's payload
+    /// alignment and to a cache line pair, readable, and writable for whoever makes a writer. Nobody touches them but
+    /// through views of the same layout. `layout` was made for `T`: its payload is as large as the smallest `T` or
+    /// larger, and aligned to `T::ALIGN`.
     #[must_use]
     pub const unsafe fn from_raw(mailboxes: NonNull<u8>, slots: NonNull<u8>, layout: Layout) -> Self {
         Self { mailboxes: mailboxes.cast(), slots, layout, memory: PhantomData, payload: PhantomData }
@@ -124,13 +125,14 @@ impl<'a, T: Payload + ?Sized> View<'a, T> {
     /// Wait-free: two loads, which are not one moment.
     #[must_use]
     pub fn mailbox(&self, place: usize) -> Option<MailboxState> {
-        self.mailboxes().get(place).map(|mailbox| MailboxState::of(mailbox))
+        self.mailboxes().get(place).map(|mailbox| mailbox.state())
     }
 
     /// Takes the writer's role, over a predecessor that stopped anywhere, even in the middle of a publish.
     ///
     /// # Progress
-    /// Wait-free: two loads for each reader, and at most three exchanges for each mailbox that the predecessor left behind.
+    /// Wait-free: at most three loads and four read-modify-writes for each reader, most of them only where the predecessor
+    /// left in good order or in the middle of a publish.
     ///
     /// # Safety
     /// No other writer of this channel exists, or its last step has happened before (as a lock or a join orders it) and

@@ -28,8 +28,8 @@ macro_rules! order {
 }
 pub(crate) use order;
 
-/// On machines with caches: a value in a pair of cache lines of its own, so that nobody else's writes disturb it.
-/// Microcontrollers have no other core that could, and no memory to waste.
+/// A value in a pair of cache lines of its own, so that nobody else's writes disturb it. Without an operating system memory
+/// is dearer than that: there values lie side by side, which costs time only where several cores have caches.
 #[cfg(not(target_os = "none"))]
 pub(crate) use crossbeam_utils::CachePadded as Padded;
 #[cfg(target_os = "none")]

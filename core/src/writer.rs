@@ -250,6 +250,6 @@ impl Sleepers {
     /// The words that the readers sleep on.
     pub fn words<'a, T: Payload + ?Sized>(self, view: View<'a, T>) -> impl Iterator<Item = SleepWord<'a>> {
         let mailboxes = view.mailboxes().iter().enumerate();
-        mailboxes.filter(move |(place, _)| self.0 & 1 << place != 0).map(|(_, mailbox)| SleepWord::new(mailbox))
+        mailboxes.filter(move |(place, _)| self.0 & 1 << place != 0).map(|(_, mailbox)| SleepWord(mailbox))
     }
 }

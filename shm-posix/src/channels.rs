@@ -267,7 +267,8 @@ impl<T: Payload + ?Sized> Reader<T> {
     /// The newest value, if this reader has not had it yet.
     ///
     /// # Progress
-    /// Wait-free: one load, and if there is something new one read-modify-write. No copy, no system call.
+    /// Wait-free: one load; if there is something new one read-modify-write, and where values were missed one store. No
+    /// copy, no system call.
     #[inline]
     pub fn take(&mut self) -> Option<Sample<'_, T>> {
         self.reader.take()

@@ -232,7 +232,7 @@ pub(crate) struct LiveWords<'a> {
 
 impl<'a> LiveWords<'a> {
     /// # Safety
-    /// `start` is the first byte of a mapped segment, readable and writable for `'a`.
+    /// `start` is the first byte of a mapped segment, readable for `'a`, and writable for whoever changes a word.
     pub(crate) unsafe fn new(start: NonNull<u8>) -> Self {
         Self {
             // SAFETY: the caller's.
@@ -295,8 +295,8 @@ impl<'a> LiveWords<'a> {
 /// The word at `offset` of a segment.
 ///
 /// # Safety
-/// `start` is the first byte of a mapped segment, readable and writable for `'a`, and the word is one of the header's
-/// that change: aligned, and only ever accessed atomically once the segment has its name.
+/// `start` is the first byte of a mapped segment, readable for `'a`, and the word is one of the header's that change:
+/// aligned, and only ever accessed atomically once the segment has its name.
 unsafe fn word<'a, A>(start: NonNull<u8>, offset: usize) -> &'a A {
     // SAFETY: the offset lies inside of the header.
     let word = unsafe { start.add(offset) };

@@ -3,7 +3,7 @@
 //! Use it when processes on one Linux machine each need the newest value of something (a camera frame, a detection, a
 //! command), at full rate, and must survive each other's death. Do not use it where every value has to arrive, between
 //! machines, or between users who do not trust each other: whoever may write to a segment can make its readers see
-//! garbage, though not crash them.
+//! garbage, and crash them by truncating it.
 //!
 //! ```
 //! use lkas_messages::{Control, ControlFields, Mode};

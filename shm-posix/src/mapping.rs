@@ -92,7 +92,9 @@ impl Mapping {
             let word = unsafe { self.slots.add(index * self.layout.stride() + at) };
             // SAFETY: aligned, and mapped as long as `self` lives. The slot's writer may be at it, which is why this is
             // an atomic load: the number may be a mixture of two, never a fault.
-            unsafe { AtomicU64::from_ptr(word.as_ptr().cast()) }.load(Ordering::Relaxed)
+            let word = unsafe { AtomicU64::from_ptr(word.as_ptr().cast()) };
+            // ORDERING: Acquire, so that the caller's second look at the mailbox comes after it.
+            word.load(Ordering::Acquire)
         };
         Some((word(0), word(8)))
     }

@@ -147,8 +147,9 @@ impl Observer {
 
 /// Sequence and publish time of the newest value; `None` before the first publish.
 ///
-/// A slot that a mailbox names is not written to. So where the mailbox still names it afterwards, what was read belongs
-/// together; the writer may come in between a few times, but hardly every time.
+/// A slot that a mailbox names is not written to. So where the mailbox names it before and after, the two numbers belong
+/// together, unless the writer came round to that very slot again in between. Good enough for people: who needs it exact
+/// takes a reader place. The writer may come in between a few times, but hardly every time.
 fn newest(mapping: &Mapping, view: View<'_, [u8]>) -> Option<(u64, u64)> {
     const ATTEMPTS: u32 = 16;
     for _ in 0..ATTEMPTS {

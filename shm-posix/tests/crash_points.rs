@@ -15,11 +15,16 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use support::{LONG, NO_WAIT, control};
 
+/// Whether more than some points are tried.
+fn is_thorough() -> bool {
+    std::env::var_os("LKAS_CRASH_POINTS").is_some()
+}
+
 /// The next instruction to be tried after the one given, counted from a system call.
 fn next(instruction: u64) -> u64 {
     match std::env::var("LKAS_CRASH_POINTS").as_deref() {
         Ok("all") => instruction + 1,
-        // A publish has that many: every one. Beyond, every second, third and so on.
+        // A publish has that many: every one. Beyond, every fiftieth.
         Ok("many") => instruction + 1 + instruction / 1_000 * 50,
         Ok(other) => panic!("LKAS_CRASH_POINTS is {other}, expected many or all"),
         Err(_) => 7 * instruction + 1,
@@ -28,7 +33,7 @@ fn next(instruction: u64) -> u64 {
 
 /// So many instructions after a system call, nothing that others see is left to be done: there is no longer way between
 /// two of them that touches shared memory.
-const FAR: u64 = 5_000;
+const FAR: u64 = 2_500;
 
 const OPTIONS: Options = {
     let memory = lkas_shm::Memory { prefault: true, lock: false, huge_pages: false };
@@ -167,6 +172,22 @@ impl Traced {
         (0..count).all(|_| self.go_on(how) == Stopped::Step)
     }
 
+    /// Whether the next instruction is a system call, as far as this processor is known here.
+    fn is_at_call(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            const CALL: libc::c_long = 0x050f;
+            let at = core::mem::offset_of!(libc::user_regs_struct, rip);
+            // SAFETY: the child is stopped; a word of its registers is copied.
+            let place = unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, self.id(), at, 0) };
+            // SAFETY: the child is stopped; a word of its memory is copied.
+            let instruction = unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, self.id(), place, 0) };
+            instruction & 0xffff == CALL
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -198,26 +219,28 @@ fn at_every_point<S>(
         unlink(name).expect("nobody uses it any more");
         there
     };
-    // How many instructions are left after so many stops at system calls.
-    let left = |calls| {
+    // How many instructions there are from a stop at a system call to the next call, where others begin.
+    let way = |calls| {
+        if !is_thorough() {
+            return FAR;
+        }
         let prepared = before(name);
         let child = Traced::start(operation, name);
-        let mut count = 0_u64;
-        if child.steps(libc::PTRACE_SYSCALL, calls) {
-            while child.steps(libc::PTRACE_SINGLESTEP, 1) {
-                count += 1;
-            }
-        }
+        let there = child.steps(libc::PTRACE_SYSCALL, calls);
+        let count = if there {
+            (0..FAR).take_while(|_| !child.is_at_call() && child.steps(libc::PTRACE_SINGLESTEP, 1)).count()
+        } else {
+            0
+        };
         child.kill();
         drop(prepared);
         unlink(name).expect("nobody uses it any more");
-        count
+        count as u64
     };
     let (mut tried, mut calls) = (0_u64, 0);
     // From one stop at a system call to the next. A stop at the mark ends the operation.
     while trial(calls, 0) {
-        // Single steps do not stop at the next call, where others begin.
-        let far = left(calls).saturating_sub(left(calls + 1)).min(FAR);
+        let far = way(calls);
         let mut instructions = 1;
         while instructions <= far && trial(calls, instructions) {
             tried += 1;

@@ -39,6 +39,7 @@ const CHECKS: &[Check] = &[
     ),
     check("weakened", "no ordering is stronger than needed: weaker ones fail a model", checks::weakened::weakened),
     check("mutations", "the models see every mutation of the algorithm", checks::mutations::mutations),
+    check("random", "random histories against a plain model, and random bytes everywhere", checks::random::random),
     check("miri", "no undefined behaviour, under both aliasing models and many schedules", checks::sanitizers::miri),
     check("tsan", "no data race between real threads", checks::sanitizers::tsan),
     check("fuzz", "no bytes make a decoder panic", checks::fuzz::fuzz),

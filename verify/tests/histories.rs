@@ -67,6 +67,8 @@ struct Expected {
 /// The channel, and beside it what a plain variable would say.
 struct Case<'a, const R: usize> {
     view: View<'a, Value>,
+    /// Where the mailboxes start.
+    start: usize,
     writer: Option<Writer<'a, Value>>,
     readers: [Option<Reader<'a, Value>>; R],
     newest: u64,
@@ -80,7 +82,22 @@ impl<'a, const R: usize> Case<'a, R> {
     fn new(channel: &'a Channel<Value, R>) -> Self {
         let expected = core::array::from_fn(|_| Expected::default());
         let readers = core::array::from_fn(|_| None);
-        Self { view: channel.view(), writer: None, readers, newest: 0, closed: false, wakes_all: false, expected }
+        let start = core::ptr::from_ref(channel).addr();
+        Self {
+            view: channel.view(),
+            start,
+            writer: None,
+            readers,
+            newest: 0,
+            closed: false,
+            wakes_all: false,
+            expected,
+        }
+    }
+
+    /// Bytes from one mailbox to the next.
+    fn stride(&self) -> usize {
+        self.view.layout().mailbox_bytes() / R
     }
 
     /// The writer that there is, or a successor.
@@ -98,9 +115,11 @@ impl<'a, const R: usize> Case<'a, R> {
 
     fn published(&mut self, sleepers: lkas_core::Sleepers) {
         self.newest += 1;
-        let woken = sleepers.words(self.view).count();
-        let asleep = self.expected.iter().filter(|reader| reader.asleep).count();
-        assert_eq!(woken, if self.wakes_all { R } else { asleep }, "who sleeps is reported, and nobody else");
+        // SAFETY: only the address is of interest.
+        let words = sleepers.words(self.view).map(|word| core::ptr::from_ref(unsafe { word.atomic() }).addr());
+        let woken: Vec<usize> = words.map(|word| (word - self.start) / self.stride()).collect();
+        let asleep: Vec<usize> = (0..R).filter(|place| self.wakes_all || self.expected[*place].asleep).collect();
+        assert_eq!(woken, asleep, "who sleeps is reported, and nobody else");
         self.wakes_all = false;
         self.expected.iter_mut().for_each(|reader| reader.asleep = false);
     }

@@ -3,7 +3,7 @@
 //!
 //! Use it between processes and machines, where a few milliseconds do not matter and peers come and go. Do not use it
 //! between camera, detection and decision on one machine: that is what the channels of `lkas-core` in shared memory are
-//! for. It speaks to the programs in Python that were written against the first implementation, unchanged.
+//! for. Programs in Python that speak the same protocol work with it unchanged.
 //!
 //! ```
 //! use core::time::Duration;

@@ -1,4 +1,4 @@
-//! Programs in Python that were written against the first implementation work against this broker, unchanged.
+//! Programs in Python that speak the wire protocol work with this broker, unchanged.
 //!
 //! Needs `python3` with pyzmq (`pip install pyzmq`) and is skipped without, unless `LKAS_REQUIRE_PYTHON` is set.
 

@@ -17,7 +17,7 @@ const FOLDER: &str = "/dev/shm";
 const SPACE: u64 = 32_000_000;
 
 /// Magic number of a file system in memory (statfs(2)).
-const TMPFS: i64 = 0x0102_1994;
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -102,7 +102,7 @@ fn memory() -> Vec<Finding> {
         let remedy = "remove what nobody uses (lkas clean), or enlarge it: mount -o remount,size=64M /dev/shm";
         Finding::bad(format!("{room}, expected at least {}", size(SPACE)), remedy)
     }];
-    if kind.f_type as i64 != TMPFS {
+    if kind.f_type != TMPFS {
         findings.push(Finding::note(format!("{FOLDER} is no file system in memory"), remedy));
     }
     if rustix::fs::access(FOLDER, rustix::fs::Access::WRITE_OK).is_err() {

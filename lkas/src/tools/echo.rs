@@ -46,7 +46,6 @@ pub fn echo(system: &SystemOptions, options: &EchoOptions, stop: &Stop) -> Resul
         };
         let Some(described) = &description else { continue };
         let text = if options.json { json(described, &value) } else { lines(described, &value) };
-        drop(value);
         let printed = writeln!(io::stdout().lock(), "{text}");
         if printed.is_err() {
             return unless_nobody_reads(printed.map_err(Failure::from));

@@ -105,7 +105,7 @@ fn sizes(program: &Path) -> Outcome {
     if code > CODE_LIMIT {
         return Err(format!("{code} bytes of code, expected at most {CODE_LIMIT}"));
     }
-    // One mailbox, padded to the slots' alignment, and three slots of header and payload.
+    // One mailbox of two words, and three slots of header and payload.
     let layout = 8 + 3 * (16 + 32);
     if ram == layout { Ok(()) } else { Err(format!("{ram} bytes of RAM, expected {layout}")) }
 }

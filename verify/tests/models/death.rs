@@ -111,6 +111,65 @@ fn no_value_is_lost_at_take_over() {
     }
 }
 
+#[test]
+fn no_value_is_lost_at_take_over_one_reader() {
+    for step in 0..=writer_steps(1) {
+        explore(&format!("no_value_is_lost_at_take_over_one_reader, step {step}"), 6, move || {
+            no_value_is_lost::<1>(step);
+        });
+    }
+}
+
+#[test]
+fn no_value_is_lost_at_take_over_three_readers() {
+    for step in 0..=writer_steps(3) {
+        explore(&format!("no_value_is_lost_at_take_over_three_readers, step {step}"), 4, move || {
+            no_value_is_lost::<3>(step);
+        });
+    }
+}
+
+/// A writer stops in the middle of a publish, and its successor in the middle of finishing it.
+fn a_successor_dies_too<const R: usize>(step: u32, then: u32) {
+    let shared = Shared::<R>::new();
+    publish(&mut shared.writer());
+    let reading = {
+        let shared = shared.clone();
+        thread::spawn(move || {
+            let mut last = 0;
+            check(shared.reader(0).take(), &mut last);
+            last
+        })
+    };
+    fault::die_before_step(step, || {
+        publish(&mut shared.writer());
+    });
+    fault::die_before_step(then, || {
+        let _ = shared.writer();
+    });
+    let mut heir = shared.writer();
+    let newest = heir.sequence();
+    let seen = reading.join().unwrap();
+    assert!(seen <= newest, "a reader had seen {seen}, and the heir goes on from {newest}");
+    for place in 0..R {
+        let found = shared.reader(place).latest().map_or(0, |sample| sample.sequence());
+        assert_eq!(found, newest, "place {place} does not see what the take-over found");
+    }
+    publish(&mut heir);
+}
+
+#[test]
+fn a_successor_may_die_while_it_takes_over() {
+    // A take-over looks twice at each of two mailboxes, a publish is four operations, and finishing one two more.
+    for step in 4..=8 {
+        for then in 0..=6 {
+            explore(&format!("a_successor_may_die_while_it_takes_over, steps {step} and {then}"), 3, move || {
+                a_successor_dies_too::<2>(step, then);
+            });
+        }
+    }
+}
+
 /// The first publish is half done, both readers hold what they found, and there still is a slot that nobody has.
 fn a_free_slot<const R: usize>(step: u32) {
     let shared = Shared::<R>::new();

@@ -25,6 +25,13 @@ pub enum HeaderError {
         /// Bytes that the header, or a header as such, needs.
         expected: u64,
     },
+    /// Parts of the file have no memory: it was cut off and stretched again, or copied without its zeroes.
+    Holes {
+        /// Bytes that have memory.
+        found: u64,
+        /// Bytes in the file.
+        expected: u64,
+    },
     /// Numbers in the header contradict each other.
     Damaged {
         /// Which.
@@ -68,6 +75,10 @@ impl fmt::Display for HeaderError {
                     "it has {found} bytes, expected {expected}; remove it from /dev/shm and start its writer again"
                 )
             }
+            Self::Holes { found, expected } => write!(
+                f,
+                "only {found} of its {expected} bytes have memory; remove it from /dev/shm and start its writer again"
+            ),
             Self::Damaged { field, found } => write!(
                 f,
                 "its header is damaged ({field} is {found}); remove it from /dev/shm and start its writer again"

@@ -325,5 +325,11 @@ fn owner(f: &mut fmt::Formatter<'_>, name: &ChannelName, found: u32, expected: u
 }
 
 fn system(f: &mut fmt::Formatter<'_>, name: &ChannelName, what: &str, why: Errno) -> fmt::Result {
-    write!(f, "can't {what} {name}: {why}")
+    let remedy = match why {
+        Errno::ACCESS => "; ask its owner for permission to read and write it, or choose another name",
+        Errno::PERM => "; leave it to its owner or to root, or choose another name",
+        Errno::ROFS => "; mount /dev/shm writable",
+        _ => "",
+    };
+    write!(f, "can't {what} {name}: {why}{remedy}")
 }

@@ -42,7 +42,7 @@ fn number(variable: &str) -> Option<u64> {
 
 fn torture<V: Values>(name: &ChannelName) {
     let seed = number("LKAS_HOSTILE_SEED").unwrap_or_else(clock::now);
-    let faults = number("LKAS_HOSTILE_FAULTS").unwrap_or(6_000) / 2;
+    let faults = number("LKAS_HOSTILE_FAULTS").unwrap_or(10_000) / 2;
     println!("    {}: {faults} faults, LKAS_HOSTILE_SEED={seed}", V::NAME);
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
@@ -209,7 +209,9 @@ impl Bytes {
             60..68 => any(random, &live),
             68..72 => any(random, &(live.end..PAGE / 4)),
             // Numbers and times of slots.
-            72..85 => self.slots.start + random.below(READERS as u64 + 2) as usize * self.stride + random.below(4) as usize,
+            72..85 => {
+                self.slots.start + random.below(READERS as u64 + 2) as usize * self.stride + random.below(4) as usize
+            }
             _ => any(random, &self.slots),
         };
         let old = self.words[at].load(Ordering::Relaxed);

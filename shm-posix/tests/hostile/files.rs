@@ -5,7 +5,8 @@ use crate::child::{Outcome, Process};
 use crate::support::{NO_WAIT, control};
 use crate::tally::refused;
 use lkas_shm::{
-    AnyChannel, ChannelName, ControlChannel, CreateError, HeaderError, Observer, OpenError, Options, UnlinkError, unlink,
+    AnyChannel, ChannelName, ControlChannel, CreateError, HeaderError, Observer, OpenError, Options, UnlinkError,
+    unlink,
 };
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -88,7 +89,8 @@ pub(crate) fn no_files(name: &ChannelName) -> Outcome {
     let path = path(name);
     let other: ChannelName = format!("{name}.target").parse().unwrap();
     let target = format!("/dev/shm/{other}");
-    let is_refused = || is_refused(name, &HeaderError::NotAChannel, &["not a channel", "choose another name, or remove"]);
+    let is_refused =
+        || is_refused(name, &HeaderError::NotAChannel, &["not a channel", "choose another name, or remove"]);
 
     std::fs::create_dir(&path).unwrap();
     is_refused();
@@ -129,7 +131,10 @@ pub(crate) fn roles(name: &ChannelName) -> Outcome {
     readers.iter_mut().for_each(Process::wait_for_word);
     let why = ControlChannel::open(name, NO_WAIT).map(drop).unwrap_err();
     assert_eq!(why, OpenError::NoPlace { name: name.clone(), places });
-    refused(&why, &[&format!("all {places} reader places"), "are taken", "stop a reader, or create it with more places"]);
+    refused(
+        &why,
+        &[&format!("all {places} reader places"), "are taken", "stop a reader, or create it with more places"],
+    );
     // A patient reader waits no longer for a place than for a channel.
     readers.pop().unwrap().stop();
     drop(ControlChannel::open(name, NO_WAIT).unwrap());

@@ -3,7 +3,7 @@
 //! typed error or a whole value, never a crash and never a hang.
 //!
 //! Without arguments this program runs the tests, with one those that have it in their name; with a role it is a child of
-//! one. `LKAS_HOSTILE_SEED` repeats a schedule of faults, `LKAS_HOSTILE_FAULTS` says how many (6000 by default). Some tests
+//! one. `LKAS_HOSTILE_SEED` repeats a schedule of faults, `LKAS_HOSTILE_FAULTS` says how many (10000 by default). Some tests
 //! need root; without it they are left out and say so, or fail where `LKAS_REQUIRE_ROOT` is set.
 #![allow(missing_docs)]
 
@@ -23,7 +23,18 @@ mod worlds;
 use child::{Outcome, Skipped};
 use lkas_shm::ChannelName;
 use std::process::ExitCode;
-use support::Name;
+
+/// Removes what stands under a test's name.
+struct Clean<'a>(&'a ChannelName);
+
+impl Drop for Clean<'_> {
+    fn drop(&mut self) {
+        for end in ["", ".target", ".theirs", ".other"] {
+            let path = format!("/dev/shm/{}{end}", self.0);
+            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+        }
+    }
+}
 
 type Test = fn(&ChannelName) -> Outcome;
 
@@ -58,8 +69,10 @@ fn tests(filter: &str) -> ExitCode {
     let (mut passed, mut skipped, mut failed) = (0, 0, 0);
     for (test, run) in TESTS.into_iter().filter(|(test, _)| test.contains(filter)) {
         println!("test {test} ...");
-        let name = Name::new(test);
-        match std::panic::catch_unwind(|| run(&name.0)) {
+        let name = ChannelName::new(&format!("test-{}", std::process::id()), test).unwrap();
+        // Also of a test that fails, and whatever it made of the name.
+        let _clean = Clean(&name);
+        match std::panic::catch_unwind(|| run(&name)) {
             Ok(Ok(())) => {
                 println!("test {test} ... ok");
                 passed += 1;

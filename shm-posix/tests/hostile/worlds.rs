@@ -118,7 +118,7 @@ fn in_another_user(name: &ChannelName) {
 pub(crate) fn no_permission(name: &ChannelName) -> Outcome {
     works(name);
     if !is_root() {
-        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(0o0)).unwrap();
     }
     in_child("without-permission", name)
 }
@@ -190,7 +190,8 @@ fn in_full_memory(name: &ChannelName) -> Outcome {
     let no_space = |why: CreateError, at_least: u64, at_most: u64| {
         let CreateError::NoSpace { needs, free, .. } = why else { panic!("{why}") };
         assert!(needs >= at_least && free <= at_most, "needs {needs}, free {free}");
-        let words = [&format!("needs {needs} bytes"), &format!("{free} are free"), "remove what is not used", "enlarge"];
+        let words =
+            [&format!("needs {needs} bytes"), &format!("{free} are free"), "remove what is not used", "enlarge"];
         refused(&why, &words);
         assert!(!std::fs::exists(path(&other)).unwrap(), "nothing is left");
     };

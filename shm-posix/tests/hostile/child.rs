@@ -5,7 +5,6 @@ use lkas_shm::{ChannelName, clock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::Read;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -43,49 +42,36 @@ pub(crate) fn timed<T>(limit: Duration, call: impl FnOnce() -> T) -> T {
     result
 }
 
+/// When this process made its last turn, and whether it is to stop.
+static SEEN: AtomicU64 = AtomicU64::new(0);
+static STOP: AtomicBool = AtomicBool::new(false);
+
 /// Ends this process by a signal when it hangs, and tells it when it is to stop: when its parent closes its input.
-#[derive(Debug)]
-pub(crate) struct Watchdog {
-    seen: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
+pub(crate) fn watch() {
+    goes_on();
+    std::thread::spawn(|| {
+        let input = std::io::stdin();
+        loop {
+            let mut fds = [PollFd::new(&input, PollFlags::IN)];
+            let slice = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+            if STOP.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(50));
+            } else if poll(&mut fds, Some(&slice)) == Ok(1) {
+                STOP.store(true, Ordering::Relaxed);
+            }
+            let silent = clock::now().saturating_sub(SEEN.load(Ordering::Relaxed));
+            if Duration::from_nanos(silent) > HANGS {
+                eprintln!("a child hangs");
+                std::process::abort();
+            }
+        }
+    });
 }
 
-impl Watchdog {
-    pub(crate) fn start() -> Self {
-        let watchdog = Self { seen: Arc::new(AtomicU64::new(clock::now())), stop: Arc::default() };
-        let (seen, stop) = (watchdog.seen.clone(), watchdog.stop.clone());
-        std::thread::spawn(move || {
-            let input = std::io::stdin();
-            loop {
-                let mut fds = [PollFd::new(&input, PollFlags::IN)];
-                let slice = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-                if stop.load(Ordering::Relaxed) {
-                    std::thread::sleep(Duration::from_millis(50));
-                } else if poll(&mut fds, Some(&slice)) == Ok(1) {
-                    stop.store(true, Ordering::Relaxed);
-                }
-                let silent = clock::now().saturating_sub(seen.load(Ordering::Relaxed));
-                if Duration::from_nanos(silent) > HANGS {
-                    eprintln!("a child hangs");
-                    std::process::abort();
-                }
-            }
-        });
-        watchdog
-    }
-
-    /// Whether there is to be another turn.
-    pub(crate) fn goes_on(&self) -> bool {
-        self.seen.store(clock::now(), Ordering::Relaxed);
-        !self.stop.load(Ordering::Relaxed)
-    }
-
-    /// Waits for the end.
-    pub(crate) fn wait(&self) {
-        while self.goes_on() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
+/// Whether there is to be another turn.
+pub(crate) fn goes_on() -> bool {
+    SEEN.store(clock::now(), Ordering::Relaxed);
+    !STOP.load(Ordering::Relaxed)
 }
 
 /// A child that plays its role until its input is closed; killed at the end whatever happens.
@@ -118,8 +104,10 @@ impl Process {
 
     /// Fails where the child has ended already.
     pub(crate) fn must_live(&mut self) {
-        let ended = self.child.try_wait().expect("a child can be waited for");
-        assert_eq!(ended, None, "the {} ended", self.role);
+        if self.child.try_wait().expect("a child can be waited for").is_some() {
+            let _ = self.end();
+            panic!("the {} ended by itself", self.role);
+        }
     }
 
     /// Tells it to stop, and returns what it said.
@@ -137,7 +125,9 @@ impl Process {
         if status.code() == Some(SKIPPED.into()) {
             return Err(Skipped(said));
         }
-        assert!(status.success(), "the {} failed: {status}", self.role);
+        if !status.success() {
+            panic!("the {} failed: {status}\n{said}", self.role);
+        }
         Ok(said)
     }
 }
@@ -150,11 +140,12 @@ impl Drop for Process {
     }
 }
 
-/// Runs a test that needs a process of its own. What it prints are the numbers of its tally.
+/// Runs a test, or a part of one, in a process of its own. What that says is said here, but for the last line: the numbers of
+/// its tally.
 pub(crate) fn in_child(role: &str, name: &ChannelName) -> Outcome {
     let said = Process::start(role, name, 0).end()?;
-    let mut tally = Tally::from_line(&said);
-    (tally.injected, tally.survived) = (tally.errors, tally.errors);
-    crate::tally::count(tally);
+    let (others, last) = said.trim_end().rsplit_once('\n').unwrap_or(("", said.trim_end()));
+    others.lines().for_each(|line| println!("{line}"));
+    crate::tally::count(Tally::from_line(last));
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Random bytes over a channel that is in use.
 
-use crate::child::{Outcome, Process, timed};
+use crate::child::{Outcome, Process, goes_on, timed};
 use crate::random::Random;
 use crate::roles::look_on;
 use crate::tally::{self, Tally};
 use crate::values::{Controls, Pictures, READERS, Values};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use lkas_shm::{ChannelName, Description, UnlinkError, Wait, clock, unlink};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::fs::File;
@@ -55,6 +55,7 @@ fn torture<V: Values>(name: &ChannelName) {
     children.extend((0..CHILDREN).map(|_| Process::start(&reader, name, random.next())));
 
     for fault in 0..faults {
+        assert!(goes_on(), "nobody waits for the result");
         if segment.is_gone() {
             // A writer has replaced what it found retired. For a moment there may be none.
             let deadline = Instant::now() + RECOVERY;
@@ -87,6 +88,7 @@ fn torture<V: Values>(name: &ChannelName) {
     drop(segment);
     recovers::<V>(name);
     for child in children {
+        goes_on();
         tally.add(Tally::from_line(&child.stop()));
     }
     tally.survived = tally.injected;
@@ -109,6 +111,48 @@ fn torture<V: Values>(name: &ChannelName) {
     assert!(reader.take().is_some_and(|value| value.sequence() == 1 && V::is_whole(&value)));
 }
 
+/// A writer that is there and silent, a mailbox that a stranger writes to without end: whoever waits on it is asleep most of
+/// the time, and comes back in time. Nobody would wake it.
+pub(crate) fn waits(name: &ChannelName) -> Outcome {
+    const EACH: u64 = 100;
+    let limit = Duration::from_millis(2);
+    let _writer = Controls::create(name).unwrap();
+    let mut reader = Controls::open(name, Duration::ZERO).unwrap();
+    let segment = Bytes::map(name).expect("just created");
+    let seed = number("LKAS_HOSTILE_SEED").unwrap_or_else(clock::now);
+    println!("    LKAS_HOSTILE_SEED={seed}");
+    let is_over = AtomicBool::new(false);
+    let mut tally = Tally::default();
+    std::thread::scope(|scope| {
+        let stranger = scope.spawn(|| {
+            let mut random = Random::new(seed);
+            let mut faults = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                // Neither fresh nor closed, most of the time: then there is nothing to come back for.
+                let flags = if random.one_in(50) { 0 } else { 1 << 31 | 1 << 17 };
+                segment.set(segment.mailboxes.start, plausible_mailbox(&mut random) & !flags);
+                faults += 1;
+                std::thread::sleep(Duration::from_micros(random.below(500)));
+            }
+            faults
+        });
+        for _ in 0..EACH {
+            goes_on();
+            let _ = timed(limit, || reader.wait(limit));
+            let _ = timed(limit, || reader.spin(limit));
+            if let Some(value) = timed(Duration::ZERO, || reader.take()) {
+                tally.value(Controls::is_whole(&value));
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        tally.injected = stranger.join().unwrap();
+    });
+    tally.survived = tally.injected;
+    assert!(tally.injected > EACH, "{tally}");
+    tally::count(tally);
+    Ok(())
+}
+
 /// Opens the channel in both manners: an error, or a reader that works.
 fn open_anew<V: Values>(name: &ChannelName, tally: &mut Tally) {
     match timed(Duration::ZERO, || V::open(name, Duration::ZERO)) {
@@ -129,6 +173,7 @@ fn recovers<V: Values>(name: &ChannelName) {
     let mut last = 0;
     let mut in_order = 0;
     while in_order < 20 {
+        goes_on();
         assert!(Instant::now() < deadline, "no whole values come");
         let Ok(mut reader) = V::open(name, Duration::from_millis(100)) else { continue };
         while in_order < 20 && Instant::now() < deadline && !reader.is_retired() {

@@ -38,9 +38,10 @@ impl Drop for Clean<'_> {
 
 type Test = fn(&ChannelName) -> Outcome;
 
-const TESTS: [(&str, Test); 13] = [
+const TESTS: [(&str, Test); 14] = [
     ("random_bytes_under_controls", corruption::controls),
     ("random_bytes_under_pictures", corruption::pictures),
+    ("waits_on_a_strangers_word_end_in_time", corruption::waits),
     ("a_segment_of_another_size_is_refused", files::sizes),
     ("a_segment_of_another_version_or_kind_is_refused", files::versions),
     ("what_is_no_file_is_refused", files::no_files),
@@ -58,21 +59,31 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        [_, role, name, seed] => child::exit_code(roles::play(role, &name.parse().unwrap(), seed.parse().unwrap())),
+        [_, role, name, seed] => child::exit_code(play(role, &name.parse().unwrap(), seed.parse().unwrap())),
         [_, filter] => tests(filter),
         _ => tests(""),
     }
 }
 
+/// What a child does: a test, or a role in one.
+fn play(role: &str, name: &ChannelName, seed: u64) -> Outcome {
+    let Some((_, run)) = TESTS.iter().find(|(test, _)| *test == role) else { return roles::play(role, name, seed) };
+    child::watch();
+    run(name)?;
+    println!("{}", tally::total().to_line());
+    Ok(())
+}
+
 fn tests(filter: &str) -> ExitCode {
     let required = std::env::var_os("LKAS_REQUIRE_ROOT").is_some();
     let (mut passed, mut skipped, mut failed) = (0, 0, 0);
-    for (test, run) in TESTS.into_iter().filter(|(test, _)| test.contains(filter)) {
+    for (test, _) in TESTS.iter().filter(|(test, _)| test.contains(filter)) {
         println!("test {test} ...");
         let name = ChannelName::new(&format!("test-{}", std::process::id()), test).unwrap();
         // Also of a test that fails, and whatever it made of the name.
         let _clean = Clean(&name);
-        match std::panic::catch_unwind(|| run(&name)) {
+        // In a process of its own: what may crash are the tests themselves.
+        match std::panic::catch_unwind(|| child::in_child(test, &name)) {
             Ok(Ok(())) => {
                 println!("test {test} ... ok");
                 passed += 1;

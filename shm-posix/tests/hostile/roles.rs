@@ -1,6 +1,6 @@
 //! What the children do.
 
-use crate::child::{Outcome, Watchdog, timed};
+use crate::child::{Outcome, goes_on, timed, watch};
 use crate::random::Random;
 use crate::tally::{self, Tally};
 use crate::values::{Controls, Pictures, Values, options};
@@ -34,18 +34,20 @@ pub(crate) fn play(role: &str, name: &ChannelName, seed: u64) -> Outcome {
 
 /// Says that the role is taken, and keeps it until the end.
 fn hold() {
-    let watchdog = Watchdog::start();
+    watch();
     println!("holding");
-    watchdog.wait();
+    while goes_on() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Publishes; now and then a successor takes over whatever is there.
 fn write<V: Values>(name: &ChannelName, seed: u64) {
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
-    let watchdog = Watchdog::start();
+    watch();
     let mut writer = None;
-    while watchdog.goes_on() {
+    while goes_on() {
         let Some(open) = &mut writer else {
             match timed(Duration::ZERO, || V::create(name)) {
                 Ok(new) => writer = Some(new),
@@ -82,9 +84,9 @@ fn write<V: Values>(name: &ChannelName, seed: u64) {
 fn read<V: Values>(name: &ChannelName, seed: u64) {
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
-    let watchdog = Watchdog::start();
+    watch();
     let mut reader = None;
-    while watchdog.goes_on() {
+    while goes_on() {
         let Some(open) = &mut reader else {
             let patience = Duration::from_micros(random.below(5_000));
             match timed(patience, || V::open(name, patience)) {

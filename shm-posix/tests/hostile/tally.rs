@@ -41,13 +41,15 @@ impl Tally {
 
     /// What a child prints at its end.
     pub(crate) fn to_line(self) -> String {
-        format!("{} {} {}", self.whole, self.damaged, self.errors)
+        format!("{} {} {} {} {}", self.injected, self.survived, self.whole, self.damaged, self.errors)
     }
 
     pub(crate) fn from_line(line: &str) -> Self {
         let numbers: Vec<u64> = line.split_whitespace().map(|number| number.parse().expect("a number")).collect();
-        let &[whole, damaged, errors] = numbers.as_slice() else { panic!("a child's last line is {line:?}") };
-        Self { whole, damaged, errors, ..Self::default() }
+        let &[injected, survived, whole, damaged, errors] = numbers.as_slice() else {
+            panic!("a child's last line is {line:?}")
+        };
+        Self { injected, survived, whole, damaged, errors }
     }
 }
 

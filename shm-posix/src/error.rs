@@ -25,6 +25,13 @@ pub enum HeaderError {
         /// Bytes that the header, or a header as such, needs.
         expected: u64,
     },
+    /// Parts of the file have no memory: it was cut off and stretched again, or copied without its zeroes.
+    Holes {
+        /// Bytes that have memory.
+        found: u64,
+        /// Bytes in the file.
+        expected: u64,
+    },
     /// Numbers in the header contradict each other.
     Damaged {
         /// Which.
@@ -68,6 +75,10 @@ impl fmt::Display for HeaderError {
                     "it has {found} bytes, expected {expected}; remove it from /dev/shm and start its writer again"
                 )
             }
+            Self::Holes { found, expected } => write!(
+                f,
+                "only {found} of its {expected} bytes have memory; remove it from /dev/shm and start its writer again"
+            ),
             Self::Damaged { field, found } => write!(
                 f,
                 "its header is damaged ({field} is {found}); remove it from /dev/shm and start its writer again"
@@ -314,5 +325,11 @@ fn owner(f: &mut fmt::Formatter<'_>, name: &ChannelName, found: u32, expected: u
 }
 
 fn system(f: &mut fmt::Formatter<'_>, name: &ChannelName, what: &str, why: Errno) -> fmt::Result {
-    write!(f, "can't {what} {name}: {why}")
+    let remedy = match why {
+        Errno::ACCESS => "; ask its owner for permission to read and write it, or choose another name",
+        Errno::PERM => "; leave it to its owner or to root, or choose another name",
+        Errno::ROFS => "; mount /dev/shm writable",
+        _ => "",
+    };
+    write!(f, "can't {what} {name}: {why}{remedy}")
 }

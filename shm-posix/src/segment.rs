@@ -14,7 +14,7 @@ use core::time::Duration;
 use lkas_core::Layout;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::Gid;
-use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
@@ -106,7 +106,7 @@ impl Segment {
             Layout::new(options.readers, spec.payload_size, spec.payload_align).map_err(CreateError::Layout)?;
         let system = |what| move |why| CreateError::System { name: name.clone(), what, why };
         loop {
-            let Some(file) = open_file(name).map_err(system("open segment"))? else {
+            let Some(file) = open_file(name, OFlags::RDWR).map_err(|why| why.create(name))? else {
                 match Self::create_new(name, spec, layout, options)? {
                     Some(segment) => return Ok(segment),
                     // Somebody else was faster.
@@ -116,11 +116,7 @@ impl Segment {
             if !options.foreign_owner {
                 check_owner(&file).map_err(|why| why.create(name))?;
             }
-            let unusable = |why| CreateError::Unusable { name: name.clone(), why };
-            let (header, found) = read_checked(&file).map_err(|why| match why {
-                Refusal::Header(why) => unusable(why),
-                Refusal::System(what, why) => system(what)(why),
-            })?;
+            let (header, found) = read_checked(&file).map_err(|why| why.create(name))?;
             if !claim::claim(file.as_fd(), Role::Writer).map_err(system("lock segment"))? {
                 let mapping = Mapping::to_look(file.as_fd(), found).map_err(system("map segment"))?;
                 return Err(CreateError::HasWriter { name: name.clone(), pid: mapping.live().writer_pid() });
@@ -130,8 +126,10 @@ impl Segment {
                 continue;
             }
             let mapping = Mapping::new(file.as_fd(), found, true, options.memory).map_err(system("map segment"))?;
-            // One that was retired has lost its readers; whoever was about to remove it died.
-            if header.check(spec, &layout).is_ok() && !mapping.live().is_retired() {
+            // One that was retired has lost its readers; whoever was about to remove it died. And readers who compare
+            // their time with that of another clock must not go on: they compared the clocks when they came.
+            let live = mapping.live();
+            if header.check(spec, &layout).is_ok() && !live.is_retired() && live.same_clock() {
                 mapping.live().set_writer();
                 mapping.live().set_contract(options.contract);
                 let warnings = mapping.hold(options.memory);
@@ -201,14 +199,11 @@ impl Segment {
         let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
         let unusable = |why| OpenError::Unusable { name: name.clone(), why };
         loop {
-            if let Some(file) = open_file(name).map_err(system("open segment"))? {
+            if let Some(file) = open_file(name, OFlags::RDWR).map_err(|why| why.open(name))? {
                 if !options.foreign_owner {
                     check_owner(&file).map_err(|why| why.open(name))?;
                 }
-                let (header, layout) = read_checked(&file).map_err(|why| match why {
-                    Refusal::Header(why) => unusable(why),
-                    Refusal::System(what, why) => system(what)(why),
-                })?;
+                let (header, layout) = read_checked(&file).map_err(|why| why.open(name))?;
                 if let Some((spec, sizes)) = &wanted {
                     header.check_type(spec, sizes).map_err(unusable)?;
                 }
@@ -245,7 +240,9 @@ impl Segment {
         let (header, _) = read_checked(&self.file).map_err(|why| match why {
             Refusal::Header(why) => why,
             // It was read before; a file that can't be read any more is as good as a short one.
-            Refusal::System(..) => HeaderError::Size { found: 0, expected: size_of::<Header>() as u64 },
+            Refusal::Owner { .. } | Refusal::System(..) => {
+                HeaderError::Size { found: 0, expected: size_of::<Header>() as u64 }
+            }
         })?;
         Description::parse(header.as_bytes(), total_size(self.mapping.layout()) as u64)
     }
@@ -264,11 +261,8 @@ impl Segment {
 /// file; [`UnlinkError::System`] where the system refuses.
 pub fn unlink(name: &ChannelName) -> Result<(), UnlinkError> {
     let system = |what| move |why| UnlinkError::System { name: name.clone(), what, why };
-    let Some(file) = open_file(name).map_err(system("open segment"))? else { return Ok(()) };
-    let (_, layout) = read_checked(&file).map_err(|why| match why {
-        Refusal::Header(_) => UnlinkError::NotAChannel { name: name.clone() },
-        Refusal::System(what, why) => system(what)(why),
-    })?;
+    let Some(file) = open_file(name, OFlags::RDWR).map_err(|why| why.unlink(name))? else { return Ok(()) };
+    let (_, layout) = read_checked(&file).map_err(|why| why.unlink(name))?;
     let roles = core::iter::once(Role::Writer).chain((0..layout.readers()).map(Role::Reader));
     for role in roles {
         if !claim::claim(file.as_fd(), role).map_err(system("lock segment"))? {
@@ -287,16 +281,10 @@ pub fn unlink(name: &ChannelName) -> Result<(), UnlinkError> {
 /// The segment's file opened for reading only, its size and its first page, to look on without a role.
 pub(crate) fn open_to_look(name: &ChannelName) -> Result<(OwnedFd, u64, Vec<u8>), OpenError> {
     let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path(name), flags, Mode::empty()).map_err(|why| match why {
-        Errno::NOENT => OpenError::NoSuchChannel { name: name.clone() },
-        why => system("open segment")(why),
-    })?;
+    let file = open_file(name, OFlags::RDONLY).map_err(|why| why.open(name))?;
+    let file = file.ok_or_else(|| OpenError::NoSuchChannel { name: name.clone() })?;
     check_owner(&file).map_err(|why| why.open(name))?;
-    let (header, _) = read_checked(&file).map_err(|why| match why {
-        Refusal::Header(why) => OpenError::Unusable { name: name.clone(), why },
-        Refusal::System(what, why) => system(what)(why),
-    })?;
+    let (header, _) = read_checked(&file).map_err(|why| why.open(name))?;
     let size = rustix::fs::fstat(&file).map_err(system("look at segment"))?.st_size as u64;
     Ok((file, size, header.as_bytes().to_vec()))
 }
@@ -305,12 +293,15 @@ fn path(name: &ChannelName) -> String {
     format!("{FOLDER}/{name}")
 }
 
-fn open_file(name: &ChannelName) -> Result<Option<OwnedFd>, Errno> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+/// Opens the file of that name, if there is one, for `access`.
+fn open_file(name: &ChannelName, access: OFlags) -> Result<Option<OwnedFd>, Refusal> {
+    let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     match rustix::fs::open(path(name), flags, Mode::empty()) {
         Ok(file) => Ok(Some(file)),
         Err(Errno::NOENT) => Ok(None),
-        Err(why) => Err(why),
+        // A directory, a symbolic link, a socket or a device.
+        Err(Errno::ISDIR | Errno::LOOP | Errno::NXIO) => Err(Refusal::Header(HeaderError::NotAChannel)),
+        Err(why) => Err(Refusal::System("open segment", why)),
     }
 }
 
@@ -348,50 +339,68 @@ fn unreachable_for_others(name: &ChannelName) -> Result<(), CreateError> {
 }
 
 /// Why a file is not used.
+#[derive(Debug)]
 enum Refusal {
     Header(HeaderError),
+    /// It is not this process's user's.
+    Owner {
+        found: u32,
+        expected: u32,
+    },
     System(&'static str, Errno),
 }
 
-/// Reads and checks the header.
-fn read_checked(file: &OwnedFd) -> Result<(Header, Layout), Refusal> {
-    let stat = rustix::fs::fstat(file).map_err(|why| Refusal::System("look at segment", why))?;
-    let size = stat.st_size as u64;
-    let header = read_header(file.as_fd()).map_err(|why| Refusal::System("read segment", why))?;
-    let short = HeaderError::Size { found: size, expected: size_of::<Header>() as u64 };
-    let header = header.ok_or(Refusal::Header(short))?;
-    let layout = header.layout(size).map_err(Refusal::Header)?;
-    Ok((header, layout))
-}
-
-/// The segment's owner where it is not this process's user.
-enum OwnerRefusal {
-    Other { found: u32, expected: u32 },
-    System(Errno),
-}
-
-impl OwnerRefusal {
+impl Refusal {
     fn create(self, name: &ChannelName) -> CreateError {
         let name = name.clone();
         match self {
-            Self::Other { found, expected } => CreateError::Owner { name, found, expected },
-            Self::System(why) => CreateError::System { name, what: "look at segment", why },
+            Self::Header(why) => CreateError::Unusable { name, why },
+            Self::Owner { found, expected } => CreateError::Owner { name, found, expected },
+            Self::System(what, why) => CreateError::System { name, what, why },
         }
     }
 
     fn open(self, name: &ChannelName) -> OpenError {
         let name = name.clone();
         match self {
-            Self::Other { found, expected } => OpenError::Owner { name, found, expected },
-            Self::System(why) => OpenError::System { name, what: "look at segment", why },
+            Self::Header(why) => OpenError::Unusable { name, why },
+            Self::Owner { found, expected } => OpenError::Owner { name, found, expected },
+            Self::System(what, why) => OpenError::System { name, what, why },
+        }
+    }
+
+    fn unlink(self, name: &ChannelName) -> UnlinkError {
+        let name = name.clone();
+        match self {
+            Self::Header(_) | Self::Owner { .. } => UnlinkError::NotAChannel { name },
+            Self::System(what, why) => UnlinkError::System { name, what, why },
         }
     }
 }
 
-fn check_owner(file: &OwnedFd) -> Result<(), OwnerRefusal> {
-    let found = rustix::fs::fstat(file).map_err(OwnerRefusal::System)?.st_uid;
+/// Reads and checks the header.
+fn read_checked(file: &OwnedFd) -> Result<(Header, Layout), Refusal> {
+    let stat = rustix::fs::fstat(file).map_err(|why| Refusal::System("look at segment", why))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Refusal::Header(HeaderError::NotAChannel));
+    }
+    let size = stat.st_size as u64;
+    let header = read_header(file.as_fd()).map_err(|why| Refusal::System("read segment", why))?;
+    let short = HeaderError::Size { found: size, expected: size_of::<Header>() as u64 };
+    let header = header.ok_or(Refusal::Header(short))?;
+    let layout = header.layout(size).map_err(Refusal::Header)?;
+    // Whoever touches a part that has no memory gets some, or is killed where there is none left. A creator reserves all.
+    let found = stat.st_blocks as u64 * 512;
+    if found < size {
+        return Err(Refusal::Header(HeaderError::Holes { found, expected: size }));
+    }
+    Ok((header, layout))
+}
+
+fn check_owner(file: &OwnedFd) -> Result<(), Refusal> {
+    let found = rustix::fs::fstat(file).map_err(|why| Refusal::System("look at segment", why))?.st_uid;
     let expected = rustix::process::geteuid().as_raw();
-    if found == expected { Ok(()) } else { Err(OwnerRefusal::Other { found, expected }) }
+    if found == expected { Ok(()) } else { Err(Refusal::Owner { found, expected }) }
 }
 
 #[cfg(test)]
@@ -408,6 +417,6 @@ mod tests {
         let error = Segment::create(&name, &spec, Options::default()).unwrap_err();
         let CreateError::NoSpace { needs, free, .. } = error else { panic!("{error}") };
         assert!(needs > 6 << 50 && free < 1 << 50, "needs {needs}, free {free}");
-        assert_eq!(open_file(&name).unwrap().map(|_| ()), None, "nothing is left");
+        assert!(open_file(&name, OFlags::RDWR).unwrap().is_none(), "nothing is left");
     }
 }

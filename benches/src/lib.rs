@@ -1,56 +1,43 @@
-//! How the benches measure: rivals in turn, round by round, so that a machine that changes its speed changes it for all.
+//! How the benches measure and what they write down.
+//!
+//! Rivals take turns, round by round, so that a machine that changes its speed changes it for all; ratios are taken
+//! within a round, and their median is what counts. Every bench is a program of its own that prints its tables and, where
+//! `LKAS_BENCHES` names a folder, leaves them there as JSON for the `report` program.
+#![deny(unsafe_code)]
 
-use std::time::Instant;
+#[allow(unsafe_code)] // the processor's counter of time
+mod clock;
+mod figures;
+mod links;
+mod machine;
+mod partner;
+#[allow(unsafe_code)] // memory shared by hand: the limits that channels are compared with
+mod shared;
+mod turns;
 
-/// Operations in one round of one rival.
-const ROUND: u32 = 10_000;
+pub use clock::{Ticks, ticks};
+pub use figures::{Bench, Figures, Group, Limit, Row, Target};
+pub use links::{Block, Duel, Link, Match, Side};
+pub use machine::{Machine, one_processor, pin, processors, real_time};
+pub use partner::{Partner, role, system_calls};
+pub use shared::{Shared, clean};
+pub use turns::{Rival, take_turns};
 
-/// Something to be measured: a name and one operation.
-pub struct Rival<'a> {
-    name: &'static str,
-    operation: Box<dyn FnMut(u64) + 'a>,
+/// Whether the short form was asked for (`--short`): the same code, too few rounds to believe a figure.
+#[must_use]
+pub fn is_short() -> bool {
+    std::env::args().any(|argument| argument == "--short") || std::env::var_os("LKAS_BENCHES_SHORT").is_some()
 }
 
-impl<'a> Rival<'a> {
-    /// `operation` is called with a number that differs each time.
-    pub fn new(name: &'static str, operation: impl FnMut(u64) + 'a) -> Self {
-        Self { name, operation: Box::new(operation) }
-    }
+/// `long`, or `short` in the short form.
+#[must_use]
+pub fn rounds(long: usize, short: usize) -> usize {
+    if is_short() { short } else { long }
 }
 
-impl core::fmt::Debug for Rival<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Rival").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Measures the rivals in turn for `rounds` rounds and prints for each the median of its rounds and the median of its
-/// ratios to the first one, taken round by round.
-pub fn compare(question: &str, rounds: usize, rivals: &mut [Rival<'_>]) {
-    println!("{question}");
-    let mut nanoseconds = vec![Vec::with_capacity(rounds); rivals.len()];
-    let mut number = 0;
-    // One round more than is counted: the first warms up.
-    for round in 0..=rounds {
-        for (rival, results) in rivals.iter_mut().zip(&mut nanoseconds) {
-            let start = Instant::now();
-            for _ in 0..ROUND {
-                number += 1;
-                (rival.operation)(number);
-            }
-            if round > 0 {
-                results.push(start.elapsed().as_nanos() as f64 / f64::from(ROUND));
-            }
-        }
-    }
-    let reference = nanoseconds[0].clone();
-    for (rival, results) in rivals.iter().zip(&nanoseconds) {
-        let ratios = results.iter().zip(&reference).map(|(a, b)| a / b).collect();
-        println!("  {:<44} {:>10.2} ns   {:>6.2} x", rival.name, median(results.clone()), median(ratios));
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle of `values`; NaN where there are none.
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

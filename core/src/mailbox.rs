@@ -25,6 +25,7 @@ const FRESH: u32 = 1 << 31;
 const CLOSED: u32 = 1 << 17;
 const WAITING: u32 = 1 << 16;
 const HELD_SHIFT: u32 = 8;
+const HELD: u32 = 0xff << HELD_SHIFT;
 
 /// How often [`Mailbox::put`] tries: the reader can get in between twice.
 const PUT_ATTEMPTS: u32 = 3;
@@ -57,8 +58,8 @@ impl Word {
 
     /// The word after `slot` is put: what the reader looks at now is held until it takes `slot`.
     const fn put(self, slot: Slot) -> Self {
-        let held = if self.is_fresh() { self.held() } else { self.current() };
-        Self(FRESH | (held as u32) << HELD_SHIFT | slot as u32)
+        let held = if self.is_fresh() { self.0 } else { self.0 << HELD_SHIFT };
+        Self(FRESH | held & HELD | slot as u32)
     }
 }
 

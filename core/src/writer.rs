@@ -45,8 +45,8 @@ impl Used {
     }
 
     fn add(&mut self, slot: Slot) {
-        // A foreign word may name anything; what is no slot is not in use.
-        self.0 |= 1_u32.checked_shl(slot.into()).unwrap_or(0);
+        // A foreign word may name anything: then it takes some slot out of use, which is no more than it may.
+        self.0 |= 1_u32.wrapping_shl(slot.into());
     }
 
     /// Of R + 2 slots at most R + 1 are in use: the newest and what each reader holds (I3).

@@ -52,6 +52,7 @@ pub mod clock;
 mod contract;
 mod description;
 mod error;
+mod feed;
 #[allow(unsafe_code)] // words of the header that change
 mod header;
 #[allow(unsafe_code)] // mapped memory
@@ -66,6 +67,7 @@ pub use channels::{AnyChannel, Channel, ControlChannel, DetectionChannel, ImageC
 pub use contract::{Contract, Reading};
 pub use description::{DescribedField, Description, Number};
 pub use error::{CreateError, HeaderError, OpenError, PixelsError, UnlinkError, Warning};
+pub use feed::Feed;
 pub use header::MAGIC;
 pub use lkas_core::{Latest, Sample};
 pub use name::{ChannelName, ChannelNameError, MAX_NAME};

@@ -42,10 +42,4 @@ impl<T: Payload + ?Sized> Feed<T> {
     pub fn missed(&self) -> u64 {
         self.feed.missed()
     }
-
-    /// The reader, while the channel is there.
-    #[must_use]
-    pub fn reader(&self) -> Option<&Reader<T>> {
-        self.feed.reader()
-    }
 }

@@ -1,16 +1,17 @@
 //! The simulation as a process: camera frames out, controls in, vehicle status and actions over the broker.
 
 use crate::Failure;
-use crate::feed::Feed;
 use crate::options::SystemOptions;
 use crate::say;
-use crate::simulation::{CameraOptions, LastControl, Replay, SafetyEvent, World, WorldOptions};
+use crate::simulation::{CameraOptions, Command, Replay, World, WorldOptions};
 use crate::stop::Stop;
 use crate::vitals::{Notice, VitalSigns};
 use clap::Args;
 use hdrhistogram::Histogram;
-use lkas_messages::{Control, Image, ImageShape, Mode};
-use lkas_shm::{Contract, ControlChannel, ImageChannel, Options, Writer, clock};
+use lkas_messages::{Control, Image, ImageShape};
+use lkas_shm::{
+    Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, SafetyOptions, Writer, clock,
+};
 use lkas_zmq::{ActionClient, VehicleStatusClient};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -79,8 +80,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
             source,
             shown: vec![0; shape.pixel_bytes()],
         },
-        controls: Feed::new(system.control_channel()?, ControlChannel::open),
-        last: None,
+        controls: ControlSupervisor::new(system.control_channel()?, SafetyOptions::default()),
         vitals: VitalSigns::create(&system.vitals_channel("simulation")?)?,
         latency_us: Histogram::new_with_bounds(1, 60_000_000, 3)?,
         perceived: Perceived::default(),
@@ -115,9 +115,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
 
 struct Simulation {
     camera: Camera,
-    controls: Feed<Control>,
-    /// The control that arrived last, and when it was published.
-    last: Option<(Control, u64)>,
+    controls: ControlSupervisor,
     vitals: VitalSigns,
     latency_us: Histogram<u64>,
     perceived: Perceived,
@@ -146,34 +144,27 @@ impl Simulation {
 
     /// Waits for a control, at most `timeout`.
     fn receive(&mut self, timeout: Duration) -> Result<(), Failure> {
-        if self.controls.reader().is_none() {
-            // Nobody decides yet: the picture must go on all the same.
-            std::thread::sleep(timeout);
-        }
-        let timeout = if self.controls.reader().is_none() { Duration::ZERO } else { timeout };
-        let Some(control) = self.controls.next(timeout)? else { return Ok(()) };
+        let Some(ReceivedControl { control, published }) = self.controls.next(timeout)? else { return Ok(()) };
         let vitals = &mut self.vitals.now;
         vitals.taken += 1;
         vitals.torn += u64::from(!control.is_whole());
-        let latency = control.time() as f64 * 1e-3 - control.timestamp() * 1e6;
+        let latency = published as f64 * 1e-3 - control.timestamp() * 1e6;
         if control.timestamp() > 0.0 && latency >= 0.0 {
             self.latency_us.saturating_record(latency as u64);
         }
         self.perceived.add(&control);
-        self.last = Some((*control, control.time()));
         vitals.missed = self.controls.missed();
         Ok(())
     }
 
-    /// Lets the vehicle drive for `elapsed`.
+    /// Lets the vehicle drive for `elapsed`. While paused nothing is decided.
     fn drive(&mut self, world: &mut World, elapsed: Duration) {
-        let now = clock::now();
-        let last = self.last.map(|(control, published)| LastControl { control, age_s: age(&control, published, now) });
-        for event in world.step(elapsed.as_secs_f64(), now as f64 * 1e-9, last) {
-            match event {
-                SafetyEvent::SafeStop { .. } => say!("{event}; {}", self.why()),
-                _ => say!("{event}"),
-            }
+        if world.is_paused() {
+            return;
+        }
+        let (control, events) = self.controls.decide(world.vehicle().is_standing());
+        for event in events {
+            say!("{event}");
             self.notice = match event {
                 SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => Notice::None,
                 SafetyEvent::SafeStop { .. } => Notice::Stopping,
@@ -182,16 +173,7 @@ impl Simulation {
                 _ => self.notice,
             };
         }
-    }
-
-    /// Why there is no fresh control.
-    fn why(&mut self) -> &'static str {
-        match self.controls.reader().map(|reader| (reader.has_writer(), reader.is_closed())) {
-            None => "its channel is gone",
-            Some((false, false)) => "the decision server died",
-            Some((false, true)) => "the decision server has ended",
-            Some((true, _)) => "the decision server is there, but silent or without pictures",
-        }
+        world.step(Command::from(&control), elapsed.as_secs_f64());
     }
 
     fn report(&mut self, world: &World) {
@@ -207,7 +189,7 @@ impl Simulation {
         vitals.offset_mean_abs_m = mean;
         vitals.offset_max_abs_m = max;
         vitals.offset_m = now;
-        vitals.safe_stops = world.statistics().safe_stops;
+        vitals.safe_stops = self.controls.safe_stops();
         vitals.speed_kmh = state.speed_kmh.into();
         vitals.latency_p50_ms = self.latency_us.value_at_quantile(0.5) as f64 * 1e-3;
         vitals.latency_p99_ms = self.latency_us.value_at_quantile(0.99) as f64 * 1e-3;
@@ -222,16 +204,6 @@ impl Simulation {
             link.status_due = Instant::now() + STATUS_EVERY;
         }
     }
-}
-
-/// How old a control is, in seconds, by the picture that it answers: what was decided just now from an old picture is
-/// old. An emergency stop needs no picture, so it counts from its publish.
-fn age(control: &Control, published: u64, now: u64) -> f64 {
-    let since_publish = (now as f64 - published as f64) * 1e-9;
-    if control.mode() == Mode::EmergencyStop || since_publish < 0.0 {
-        return since_publish;
-    }
-    since_publish.max(now as f64 * 1e-9 - control.timestamp())
 }
 
 struct Camera {
@@ -311,25 +283,5 @@ impl Link {
             status: VehicleStatusClient::connect(&endpoint)?,
             status_due: Instant::now(),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use lkas_messages::ControlFields;
-
-    #[test]
-    fn a_control_is_as_old_as_its_picture() {
-        const SECOND: u64 = 1_000_000_000;
-        let control =
-            |mode, timestamp| Control::try_from(ControlFields { mode, timestamp, ..ControlFields::default() }).unwrap();
-        let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found}, not {expected}");
-        close(age(&control(Mode::LaneKeeping, 9.9), 10 * SECOND, 11 * SECOND), 1.1);
-        close(age(&control(Mode::LaneKeeping, 3.0), 10 * SECOND, 10 * SECOND), 7.0);
-        close(age(&control(Mode::EmergencyStop, 3.0), 10 * SECOND, 10 * SECOND), 0.0);
-        close(age(&control(Mode::LaneKeeping, 20.0), 10 * SECOND, 11 * SECOND), 1.0);
-        close(age(&control(Mode::LaneKeeping, 9.9), 12 * SECOND, 11 * SECOND), -1.0);
-        assert!(age(&control(Mode::LaneKeeping, 0.0), 10_000 * SECOND, 10_000 * SECOND) > 1e3, "without a picture");
     }
 }

@@ -176,7 +176,7 @@ fn a_killed_decision_server_means_a_safe_stop_and_then_driving_again() {
     demo.wait_for("driving: the first control arrived");
     demo.kill("decision");
     demo.wait_for("safe stop: the last control is");
-    assert!(demo.said.last().is_some_and(|line| line.contains("the decision server died")), "and why");
+    assert!(demo.said.last().is_some_and(|line| line.contains("the writer of the controls died")), "and why");
     demo.wait_for("standing still after a safe stop");
     demo.wait_for("driving again");
     let report = demo.finish();

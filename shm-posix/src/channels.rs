@@ -396,6 +396,11 @@ impl<T: Payload + ?Sized> Reader<T> {
     pub fn is_retired(&self) -> bool {
         self.segment.mapping.live().is_retired()
     }
+
+    /// Whether the segment lost its name without being retired: somebody removed its file. One system call.
+    pub(crate) fn is_removed(&self) -> bool {
+        !self.segment.is_linked()
+    }
 }
 
 impl Reader<Image> {

@@ -28,6 +28,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A [`Feed`] is a reader that finds its channel again when that is replaced. A [`ControlSupervisor`] is one for
+//! whatever moves a vehicle: it says what to execute now, and stops the vehicle when controls stop coming.
+//!
 //! # Guarantees
 //! - A value is never torn, sequence numbers only rise, what was replaced before it was taken is counted as missed.
 //! - Publishing and taking never block and never retry without bound, whatever the other side does.
@@ -52,13 +55,16 @@ pub mod clock;
 mod contract;
 mod description;
 mod error;
+mod feed;
 #[allow(unsafe_code)] // words of the header that change
 mod header;
 #[allow(unsafe_code)] // mapped memory
 mod mapping;
 mod name;
 mod observer;
+mod safety;
 mod segment;
+mod supervisor;
 #[allow(unsafe_code)] // words to sleep on
 mod wait;
 
@@ -66,8 +72,11 @@ pub use channels::{AnyChannel, Channel, ControlChannel, DetectionChannel, ImageC
 pub use contract::{Contract, Reading};
 pub use description::{DescribedField, Description, Number};
 pub use error::{CreateError, HeaderError, OpenError, PixelsError, UnlinkError, Warning};
+pub use feed::Feed;
 pub use header::MAGIC;
 pub use lkas_core::{Latest, Sample};
 pub use name::{ChannelName, ChannelNameError, MAX_NAME};
 pub use observer::{Observation, Observer, ReaderPlace, channels};
+pub use safety::{LastControl, Reason, SafetyEvent, SafetyEvents, SafetyMonitor, SafetyOptions};
 pub use segment::{Memory, OpenOptions, Options, unlink};
+pub use supervisor::{ControlSupervisor, ReceivedControl};

@@ -252,6 +252,12 @@ impl Segment {
         // A system that can't tell is treated as one without a writer: the safe side for a reader.
         claim::is_taken(self.file.as_fd(), Role::Writer).unwrap_or(false)
     }
+
+    /// Whether the segment still has a name.
+    pub(crate) fn is_linked(&self) -> bool {
+        // A system that can't tell has not removed it.
+        is_linked(&self.file).unwrap_or(true)
+    }
 }
 
 /// Removes the channel's name, unless somebody uses it. Nothing happens where there is no such channel.

@@ -1,6 +1,6 @@
-//! A world to drive in: road, vehicle, camera, and the monitor that stops the vehicle when nobody steers it.
+//! A world to drive in: road, vehicle and camera.
 //!
-//! Nothing in here knows channels, sockets, threads or clocks: the program around it passes time and controls in and
+//! Nothing in here knows channels, sockets, threads or clocks: the program around it passes time and commands in and
 //! takes pictures and states out. The same calls always give the same pictures and states. [`Replay`] stands in for
 //! road and camera where recorded pictures are to be shown; it alone reads files.
 //!
@@ -12,7 +12,6 @@ mod ground;
 mod outline;
 mod replay;
 pub mod road;
-mod safety;
 mod scenery;
 mod sky;
 mod texture;
@@ -22,6 +21,5 @@ mod world;
 pub use camera::{Camera, CameraError, CameraOptions};
 pub use replay::{Replay, ReplayError};
 pub use road::{Pose, Road};
-pub use safety::{LastControl, SafetyEvent, SafetyMonitor, SafetyOptions};
 pub use vehicle::{Command, MAX_WHEEL_ANGLE_DEG, Vehicle, WHEELBASE_M};
 pub use world::{Statistics, World, WorldOptions};

@@ -1,10 +1,9 @@
-//! Road, vehicle, camera and safety monitor as one.
+//! Road, vehicle and camera as one.
 
 use super::{
     camera::{Camera, CameraError, CameraOptions},
     road::Road,
-    safety::{LastControl, SafetyEvent, SafetyMonitor, SafetyOptions},
-    vehicle::Vehicle,
+    vehicle::{Command, Vehicle},
 };
 use lkas_messages::{ImageShape, VehicleStateFields};
 
@@ -16,8 +15,6 @@ const MOVING: f64 = 0.5;
 pub struct WorldOptions {
     /// The camera.
     pub camera: CameraOptions,
-    /// When the vehicle stops by itself.
-    pub safety: SafetyOptions,
     /// Where along the road the vehicle starts and respawns, in metres. Wraps around after a lap.
     pub start_s: f64,
 }
@@ -33,13 +30,10 @@ pub struct Statistics {
     pub moving_s: f64,
     /// How far it has come, in metres.
     pub distance_m: f64,
-    /// How many safe stops there have been.
-    pub safe_stops: u64,
-    /// How many controls were damaged and ignored.
-    pub damaged_controls: u64,
 }
 
-/// The simulated world: a vehicle on a road, seen through its camera, obeying controls as far as that is safe.
+/// The simulated world: a vehicle on a road, seen through its camera. It does what it is told;
+/// a [`SafetyMonitor`](lkas_shm::SafetyMonitor) in front of it keeps that safe.
 ///
 /// Nothing in it reads a clock, a file or another process: the same calls give the same pictures and states.
 #[derive(Debug)]
@@ -47,7 +41,6 @@ pub struct World {
     road: Road,
     vehicle: Vehicle,
     camera: Camera,
-    safety: SafetyMonitor,
     start_s: f64,
     /// The vehicle's place along the road and its offset from the middle of the lane.
     place: (f64, f64),
@@ -58,7 +51,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world with the vehicle standing at the start, waiting for its first control.
+    /// A world with the vehicle standing at the start.
     ///
     /// # Errors
     /// [`CameraError`] where the camera can't be made as asked.
@@ -68,7 +61,6 @@ impl World {
         Ok(Self {
             vehicle: Vehicle::new(road.pose_at(start_s)),
             camera: Camera::new(options.camera)?,
-            safety: SafetyMonitor::new(options.safety),
             start_s,
             place: (start_s, 0.0),
             paused: false,
@@ -78,15 +70,11 @@ impl World {
         })
     }
 
-    /// Lets `dt` seconds pass, at most 0.25, and returns what changed about who drives.
-    ///
-    /// `now_s` is any clock that never goes back; `last` the control that arrived last, whether new or not. While
-    /// paused nothing passes.
-    pub fn step(&mut self, dt: f64, now_s: f64, last: Option<LastControl>) -> Vec<SafetyEvent> {
+    /// Lets `dt` seconds pass under `command`, at most 0.25. While paused nothing passes.
+    pub fn step(&mut self, command: Command, dt: f64) {
         if self.paused {
-            return Vec::new();
+            return;
         }
-        let (command, events) = self.safety.decide(dt, now_s, last, self.vehicle.is_standing());
         let before = self.vehicle.pose();
         self.vehicle.step(command, dt);
         let after = self.vehicle.pose();
@@ -99,7 +87,6 @@ impl World {
             self.statistics.mean_abs_offset_m = self.offset_seconds / self.statistics.moving_s;
             self.statistics.max_abs_offset_m = self.statistics.max_abs_offset_m.max(offset);
         }
-        events
     }
 
     /// Draws what the camera sees now; see [`Camera::render`].
@@ -123,7 +110,7 @@ impl World {
         self.paused
     }
 
-    /// Puts the vehicle back to the start: standing, in the middle of the lane. A pause and a safe stop go on.
+    /// Puts the vehicle back to the start: standing, in the middle of the lane. A pause goes on.
     pub fn respawn(&mut self) {
         self.vehicle.respawn(self.road.pose_at(self.start_s));
         self.place = (self.start_s, 0.0);
@@ -168,11 +155,10 @@ impl World {
     /// How well the lane was kept since the start or the last [`reset_statistics`](Self::reset_statistics).
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let (safe_stops, damaged_controls) = (self.safety.safe_stops(), self.safety.damaged_controls());
-        Statistics { safe_stops, damaged_controls, ..self.statistics }
+        self.statistics
     }
 
-    /// Starts the statistics of offset, time and distance anew. Safe stops and damaged controls are counted on.
+    /// Starts the statistics anew.
     pub fn reset_statistics(&mut self) {
         self.statistics = Statistics::default();
         self.offset_seconds = 0.0;
@@ -183,30 +169,24 @@ impl World {
 mod tests {
     use super::*;
     use lkas_messages::{Control, ControlFields, Mode};
+    use lkas_shm::{LastControl, SafetyEvent, SafetyMonitor, SafetyOptions};
 
     const STEP_S: f64 = 1.0 / 30.0;
 
-    fn control(steering: f32, throttle: f32) -> Option<LastControl> {
-        let fields =
-            ControlFields { mode: Mode::LaneKeeping, steering, throttle, brake: 0.0, ..ControlFields::default() };
-        Some(LastControl { control: Control::try_from(fields).unwrap(), age_s: 0.01 })
-    }
-
-    /// Lets time pass with fresh controls from `drive`, which sees the world.
-    fn drive(world: &mut World, seconds: f64, drive: impl Fn(&World) -> Option<LastControl>) {
-        for step in 0..(seconds / STEP_S) as u32 {
-            let last = drive(world);
-            world.step(STEP_S, f64::from(step) * STEP_S, last);
+    /// Lets time pass with commands from `drive`, which sees the world.
+    fn drive(world: &mut World, seconds: f64, drive: impl Fn(&World) -> Command) {
+        for _ in 0..(seconds / STEP_S) as u32 {
+            world.step(drive(world), STEP_S);
         }
     }
 
     /// Steers by the true offset two thirds of a second ahead.
-    fn ideal(world: &World) -> Option<LastControl> {
+    fn ideal(world: &World) -> Command {
         let pose = world.vehicle().pose();
         let ahead = 2.0 + 0.6 * world.vehicle().speed();
         let target = world.road().pose_at(world.road().wrap(world.s() + ahead));
         let [forward, right] = pose.to_local([target.x, target.y]);
-        control((0.9 * right / forward.max(1.0)) as f32, 0.14)
+        Command { steering: 0.9 * right / forward.max(1.0), throttle: 0.14, brake: 0.0 }
     }
 
     #[test]
@@ -223,8 +203,12 @@ mod tests {
     #[test]
     fn without_a_control_nothing_moves() {
         let mut world = World::new(WorldOptions::default()).unwrap();
-        drive(&mut world, 3.0, |_| None);
-        assert_eq!((world.statistics().distance_m, world.statistics().safe_stops), (0.0, 0));
+        let mut monitor = SafetyMonitor::new(SafetyOptions::default());
+        for step in 0..90 {
+            let (control, _) = monitor.decide(STEP_S, f64::from(step) * STEP_S, None, true, || None);
+            world.step(Command::from(&control), STEP_S);
+        }
+        assert_eq!((world.statistics().distance_m, monitor.safe_stops()), (0.0, 0));
     }
 
     #[test]
@@ -245,7 +229,7 @@ mod tests {
     #[test]
     fn respawn_puts_the_vehicle_back_and_at_rest() {
         let mut world = World::new(WorldOptions { start_s: 50.0, ..WorldOptions::default() }).unwrap();
-        drive(&mut world, 10.0, |_| control(0.05, 0.3));
+        drive(&mut world, 10.0, |_| Command { steering: 0.05, throttle: 0.3, brake: 0.0 });
         assert!(world.lateral_offset_m().abs() > 0.1, "it has left the middle");
         world.respawn();
         assert_eq!((world.s(), world.lateral_offset_m(), world.state().speed_kmh), (50.0, 0.0, 0.0));
@@ -256,15 +240,25 @@ mod tests {
         let mut world = World::new(WorldOptions::default()).unwrap();
         drive(&mut world, 10.0, ideal);
         assert!(world.vehicle().speed() > 5.0);
+        let Command { steering, throttle, brake } = ideal(&world);
+        let [steering, throttle, brake] = [steering, throttle, brake].map(|number| number as f32);
+        let fields = ControlFields { mode: Mode::LaneKeeping, steering, throttle, brake, ..ControlFields::default() };
+        let control = Control::try_from(fields).unwrap();
+        let mut monitor = SafetyMonitor::new(SafetyOptions::default());
         let mut events = Vec::new();
-        let last = ideal(&world).unwrap();
         for step in 0..120 {
             let age_s = f64::from(step) * STEP_S;
-            events.extend(world.step(STEP_S, 100.0 + age_s, Some(LastControl { age_s, ..last })));
+            let last = Some(LastControl { control, age_s, contract: None });
+            let standing = world.vehicle().is_standing();
+            let (control, changed) = monitor.decide(STEP_S, 100.0 + age_s, last, standing, || None);
+            events.extend(changed);
+            world.step(Command::from(&control), STEP_S);
         }
-        assert!(matches!(events[..], [SafetyEvent::SafeStop { .. }, SafetyEvent::StandingStill]), "{events:?}");
+        let [SafetyEvent::Started, SafetyEvent::SafeStop { .. }, SafetyEvent::StandingStill] = events[..] else {
+            panic!("{events:?}");
+        };
         assert!(world.vehicle().is_standing());
-        assert_eq!(world.statistics().safe_stops, 1);
+        assert_eq!(monitor.safe_stops(), 1);
         assert!(world.lateral_offset_m().abs() < 0.6, "it stops in its lane: {}", world.lateral_offset_m());
     }
 }

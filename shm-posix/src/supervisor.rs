@@ -1,0 +1,180 @@
+//! The reader of controls that stops the vehicle when they stop coming.
+
+use crate::channels::{ControlChannel, Reader};
+use crate::clock;
+use crate::contract::Contract;
+use crate::error::OpenError;
+use crate::feed::Feed;
+use crate::name::ChannelName;
+use crate::safety::{LastControl, Reason, SafetyEvents, SafetyMonitor, SafetyOptions};
+use core::time::Duration;
+use lkas_messages::{Control, Mode};
+
+/// A control as it arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceivedControl {
+    /// The control, not yet checked: see [`Control::is_whole`].
+    pub control: Control,
+    /// When it was published, in nanoseconds of the [clock].
+    pub published: u64,
+}
+
+/// What moves a vehicle asks this for its controls: a [`Feed`] of them and a [`SafetyMonitor`], with the clock.
+///
+/// In a loop, [`next`](Self::next) waits for a new control and [`decide`](Self::decide) says what to execute now. While
+/// controls are fresh that is the last of them. When they stop coming, grow too old, or nobody is left to send any, it
+/// is an emergency stop, until the vehicle stands and controls have been fresh again for a while; the events say when
+/// and why. The rules are the monitor's.
+///
+/// The age of a control counts from the picture that it answers (its [`timestamp`](Control::timestamp), in seconds of
+/// the [clock]): what was decided just now from an old picture is old. The contract of the channel is held against that
+/// age too. An emergency stop needs no picture, so its age counts from its publish.
+///
+/// A control outlives its channel: while that is replaced the vehicle drives on for as long as the control may be acted
+/// on.
+///
+/// # Examples
+/// ```
+/// use lkas_messages::{Control, ControlFields, Mode};
+/// use lkas_shm::{ChannelName, ControlChannel, ControlSupervisor, Options, SafetyOptions, clock};
+/// use std::time::Duration;
+///
+/// # let name = format!("doc-supervisor-{}", std::process::id());
+/// let name: ChannelName = name.parse()?;
+/// let mut controls = ControlSupervisor::new(name.clone(), SafetyOptions::default());
+/// # let mut writer = ControlChannel::create(&name, Options::default())?;
+/// # let drive = ControlFields { mode: Mode::LaneKeeping, steering: 0.1, brake: 0.0, ..Default::default() };
+/// # writer.publish(Control::try_from(ControlFields { timestamp: clock::now_seconds(), ..drive })?);
+/// # for _ in 0..3 {
+/// // The loop of whatever drives:
+/// let new = controls.next(Duration::from_millis(10))?;
+/// let standing = false; // from the vehicle's own sensors
+/// let (execute, events) = controls.decide(standing);
+/// for event in events {
+///     eprintln!("{event}");
+/// }
+/// // Here execute.steering(), execute.throttle() and execute.brake() go to the actuators.
+/// # let _ = (new, execute);
+/// # }
+/// # drop((writer, controls));
+/// # lkas_shm::unlink(&name)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct ControlSupervisor {
+    feed: Feed<Control>,
+    monitor: SafetyMonitor,
+    /// The control that arrived last, and what its channel promised then.
+    last: Option<(ReceivedControl, Option<Contract>)>,
+    /// When the last decision was made.
+    decided: Option<u64>,
+}
+
+impl ControlSupervisor {
+    /// A supervisor of the controls on the channel `name`, which need not be there yet.
+    #[must_use]
+    pub fn new(name: ChannelName, options: SafetyOptions) -> Self {
+        Self {
+            feed: Feed::new(name, ControlChannel::open),
+            monitor: SafetyMonitor::new(options),
+            last: None,
+            decided: None,
+        }
+    }
+
+    /// The next new control; `None` where none came within `timeout`, or sooner as in [`Feed::next`]. Call it before
+    /// each [`decide`](Self::decide): nothing else takes controls from the channel.
+    ///
+    /// # Progress
+    /// As [`Feed::next`], and a copy of 64 bytes.
+    ///
+    /// # Errors
+    /// As [`Feed::next`]: the channel is there and can't be used. `decide` stays right, so keep calling it as long as
+    /// the vehicle moves.
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<ReceivedControl>, OpenError> {
+        let Some(sample) = self.feed.next(timeout)? else { return Ok(None) };
+        let received = ReceivedControl { control: *sample, published: sample.time() };
+        self.last = Some((received, self.feed.reader().and_then(Reader::contract)));
+        Ok(Some(received))
+    }
+
+    /// What the vehicle executes now, and what changed. `standing` says whether it stands still.
+    ///
+    /// Time passes from one call to the next, so call it at the rate at which the vehicle is commanded; of a pause of
+    /// more than 0.1 s, 0.1 s count.
+    ///
+    /// # Progress
+    /// A fixed number of steps, two or three readings of the clock, no allocation, no waiting. A system call only where
+    /// the control is overdue: older than the contract's period, or than the limit where there is no contract.
+    #[must_use = "the vehicle executes this and nothing else"]
+    pub fn decide(&mut self, standing: bool) -> (Control, SafetyEvents) {
+        let now = clock::now();
+        let dt = now.saturating_sub(self.decided.replace(now).unwrap_or(now)) as f64 * 1e-9;
+        let last = self.last.map(|(ReceivedControl { control, published }, contract)| LastControl {
+            control,
+            age_s: age_s(&control, published, now),
+            contract,
+        });
+        let reader = self.feed.reader();
+        self.monitor.decide(dt, now as f64 * 1e-9, last, standing, || why_gone(reader))
+    }
+
+    /// How many controls were published and replaced before they were taken.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.feed.missed()
+    }
+
+    /// How many safe stops there have been.
+    #[must_use]
+    pub fn safe_stops(&self) -> u64 {
+        self.monitor.safe_stops()
+    }
+
+    /// How many controls were not whole, and ignored.
+    #[must_use]
+    pub fn damaged_controls(&self) -> u64 {
+        self.monitor.damaged_controls()
+    }
+}
+
+/// Why no other control can come; `None` where there is a writer.
+fn why_gone(reader: Option<&Reader<Control>>) -> Option<Reason> {
+    match reader.filter(|reader| !reader.is_retired()) {
+        None => Some(Reason::NoChannel),
+        Some(reader) if reader.has_writer() => None,
+        Some(reader) if reader.is_closed() => Some(Reason::WriterLeft),
+        Some(_) => Some(Reason::WriterDied),
+    }
+}
+
+/// How old a control is, in seconds, by the picture that it answers: what was decided just now from an old picture is
+/// old. An emergency stop needs no picture, so it counts from its publish.
+fn age_s(control: &Control, published: u64, now: u64) -> f64 {
+    let since_publish = (now as f64 - published as f64) * 1e-9;
+    if control.mode() == Mode::EmergencyStop || since_publish < 0.0 {
+        return since_publish;
+    }
+    since_publish.max(now as f64 * 1e-9 - control.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lkas_messages::ControlFields;
+
+    #[test]
+    fn a_control_is_as_old_as_its_picture() {
+        const SECOND: u64 = 1_000_000_000;
+        let control =
+            |mode, timestamp| Control::try_from(ControlFields { mode, timestamp, ..ControlFields::default() }).unwrap();
+        let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found}, not {expected}");
+        close(age_s(&control(Mode::LaneKeeping, 9.9), 10 * SECOND, 11 * SECOND), 1.1);
+        close(age_s(&control(Mode::LaneKeeping, 3.0), 10 * SECOND, 10 * SECOND), 7.0);
+        close(age_s(&control(Mode::EmergencyStop, 3.0), 10 * SECOND, 10 * SECOND), 0.0);
+        close(age_s(&control(Mode::LaneKeeping, 20.0), 10 * SECOND, 11 * SECOND), 1.0);
+        close(age_s(&control(Mode::LaneKeeping, 9.9), 12 * SECOND, 11 * SECOND), -1.0);
+        let never = age_s(&control(Mode::LaneKeeping, 0.0), 10_000 * SECOND, 10_000 * SECOND);
+        assert!(never > 1e3, "without a picture");
+    }
+}

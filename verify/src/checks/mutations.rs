@@ -55,8 +55,8 @@ const MUTATIONS: &[Mutation] = &[
     mutation(
         "a fresh mailbox forgets what its reader holds",
         "mailbox.rs",
-        "if self.is_fresh() { self.held() } else { self.current() }",
-        "self.current()",
+        "if self.is_fresh() { self.0 } else { self.0 << HELD_SHIFT }",
+        "self.0 << HELD_SHIFT",
         &["publish_and_take::slots_are_not_reused_early"],
     ),
     mutation(
@@ -197,8 +197,8 @@ const MUTATIONS: &[Mutation] = &[
     mutation(
         "publish leaves a value that was not taken where it is",
         "mailbox.rs",
-        "        Self(FRESH | (held as u32) << HELD_SHIFT | slot as u32)",
-        "        let slot = if self.is_fresh() { self.current() } else { slot };\n        Self(FRESH | (held as u32) << HELD_SHIFT | slot as u32)",
+        "        Self(FRESH | held & HELD | slot as u32)",
+        "        let slot = if self.is_fresh() { self.current() } else { slot };\n        Self(FRESH | held & HELD | slot as u32)",
         &[
             "publish_and_take::a_late_joiner_sees_the_newest_one_reader",
             "publish_and_take::a_late_joiner_sees_the_newest_two_readers",

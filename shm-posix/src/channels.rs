@@ -22,6 +22,10 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How often a wait looks before it sleeps or reads the clock: some microseconds, less than falling asleep and waking cost.
 const SPINS: u32 = 100;
 
+/// Where looking was in vain, so many waits sleep at once before one looks for long again: the writer may need this very
+/// processor, or be slow.
+const PATIENT_WAITS: u32 = 16;
+
 /// Channels of a fixed-size message in shared memory. See the crate's documentation for an example.
 #[derive(Debug)]
 pub struct Channel<T>(PhantomData<T>);
@@ -240,6 +244,8 @@ pub struct Reader<T: Payload + ?Sized> {
     // Declared before the segment whose memory it uses.
     reader: lkas_core::Reader<'static, T>,
     segment: Segment,
+    /// How many waits in a row have slept.
+    slept: u32,
 }
 
 /// How a [`Reader::wait`] ended.
@@ -259,7 +265,7 @@ pub enum Wait {
 impl<T: Payload + ?Sized> Reader<T> {
     fn new(segment: Segment, place: usize, name: &ChannelName) -> Result<Self, OpenError> {
         match claim::reader(&segment, place) {
-            Some(reader) => Ok(Self { reader, segment }),
+            Some(reader) => Ok(Self { reader, segment, slept: 0 }),
             None => Err(OpenError::NoPlace { name: name.clone(), places: place }),
         }
     }
@@ -301,7 +307,7 @@ impl<T: Payload + ?Sized> Reader<T> {
     pub fn read(&mut self) -> Reading<'_, T> {
         let promised = Contract { period: Duration::MAX, max_age: Duration::MAX };
         let contract = self.contract().unwrap_or(promised);
-        let Self { reader, segment } = self;
+        let Self { reader, segment, .. } = self;
         let sample = reader.latest();
         contract.judge(sample, clock::now(), || segment.has_writer())
     }
@@ -340,19 +346,25 @@ impl<T: Payload + ?Sized> Reader<T> {
         }
     }
 
-    /// Waits until there is something new, at most `timeout`: looks for a moment, then sleeps.
+    /// Waits until there is something new, at most `timeout`: looks for a moment where that has paid off lately, then
+    /// sleeps.
     ///
     /// # Progress
     /// No system call where something new is there or comes at once. Otherwise a futex wait, and one more for each
     /// 100 ms; asleep it costs no processor time.
     pub fn wait(&mut self, timeout: Duration) -> Wait {
         let start = clock::now();
-        for _ in 0..SPINS {
+        let looks = if self.slept.is_multiple_of(PATIENT_WAITS) { SPINS } else { 0 };
+        for look in 0..=looks {
             if self.reader.has_fresh() {
+                if look > 0 {
+                    self.slept = 0;
+                }
                 return Wait::Fresh;
             }
             core::hint::spin_loop();
         }
+        self.slept = self.slept.wrapping_add(1);
         loop {
             if self.reader.has_fresh() {
                 return Wait::Fresh;

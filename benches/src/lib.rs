@@ -29,6 +29,13 @@ pub fn is_short() -> bool {
     std::env::args().any(|argument| argument == "--short") || std::env::var_os("LKAS_BENCHES_SHORT").is_some()
 }
 
+/// Whether a table is wanted: all are, unless arguments name parts of titles.
+#[must_use]
+pub fn is_wanted(title: &str) -> bool {
+    let mut parts = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    parts.peek().is_none() || parts.any(|part| title.contains(&part))
+}
+
 /// `long`, or `short` in the short form.
 #[must_use]
 pub fn rounds(long: usize, short: usize) -> usize {

@@ -111,7 +111,7 @@ pub struct Duel {
 }
 
 /// A duel's middle of near and far: processors are far apart where the gauge takes that much longer than at its best.
-const FAR: f64 = 1.6;
+const FAR: f64 = 2.0;
 
 impl Duel {
     /// `matches` for `rounds`, each time after a short run of `gauge`. The other side must say the same.

@@ -3,6 +3,7 @@
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::sync::OnceLock;
 
 /// What a figure means nothing without.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,11 +39,14 @@ impl Machine {
     }
 }
 
-/// The processors that this process may use.
+/// The processors that this process might use when this was called first.
 #[must_use]
-pub fn processors() -> Vec<usize> {
-    let all = sched_getaffinity(None).unwrap_or_default();
-    (0..CpuSet::MAX_CPU).filter(|processor| all.is_set(*processor)).collect()
+pub fn processors() -> &'static [usize] {
+    static PROCESSORS: OnceLock<Vec<usize>> = OnceLock::new();
+    PROCESSORS.get_or_init(|| {
+        let all = sched_getaffinity(None).unwrap_or_default();
+        (0..CpuSet::MAX_CPU).filter(|processor| all.is_set(*processor)).collect()
+    })
 }
 
 /// Keeps this thread on one processor. Says so where that fails: the figures are worth less then.

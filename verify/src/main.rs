@@ -19,9 +19,10 @@ struct Check {
     run: fn(&How) -> Outcome,
 }
 
-/// How to run: `--deep` looks further where a check can.
+/// How to run: `--deep` looks further where a check can; among all others, a check that can be short is.
 struct How {
     deep: bool,
+    short: bool,
 }
 
 const fn check(name: &'static str, shows: &'static str, run: fn(&How) -> Outcome) -> Check {
@@ -46,14 +47,19 @@ const CHECKS: &[Check] = &[
     check("no-std", "core builds for microcontrollers", checks::targets::no_std),
     check("firmware", "core runs on a Cortex-M3, in an interrupt and over a serial line", checks::targets::firmware),
     check("torture", "channels outlive thousands of killed and suspended processes", checks::torture::torture),
-    check("benches", "the benches run", checks::system::benches),
+    check(
+        "benches",
+        "what channels cost against rivals and limits, in benches/README.md; in short among all checks",
+        checks::system::benches,
+    ),
     check("demo", "the system drives for 20 s: nothing torn, in its lane; prints the figures", checks::system::demo),
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let how = How { deep: arguments.iter().any(|argument| argument == "--deep") };
+    let deep = arguments.iter().any(|argument| argument == "--deep");
     let names: Vec<&str> = arguments.iter().map(String::as_str).filter(|argument| *argument != "--deep").collect();
+    let how = How { deep, short: !deep && names.contains(&"all") };
     if let Some(unknown) = names.iter().find(|name| **name != "all" && !CHECKS.iter().any(|check| check.name == **name))
     {
         eprintln!("there is no check \"{unknown}\"");

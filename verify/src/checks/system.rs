@@ -1,10 +1,24 @@
 //! The running system.
 
-use crate::tools::{cargo, run};
+use crate::tools::{cargo, root, run, target};
 use crate::{How, Outcome};
+use std::fs;
 
-pub(crate) fn benches(_: &How) -> Outcome {
-    run(&mut cargo(None, "", &["bench", "-p", "lkas-benches"]), "")
+/// Runs every bench and makes the report from what they leave: in its place in the repository, or among what is built
+/// where the figures are of the short form.
+pub(crate) fn benches(how: &How) -> Outcome {
+    let found = target("benches-found");
+    // Nothing of an earlier run may stand in for a bench that was not run.
+    let _ = fs::remove_dir_all(&found);
+    fs::create_dir_all(&found).map_err(|why| format!("{}: {why}", found.display()))?;
+    let mut benches = cargo(None, "", &["bench", "-p", "lkas-benches", "--features", "rivals"]);
+    if how.short {
+        benches.args(["--", "--short"]);
+    }
+    run(benches.env("LKAS_BENCHES", &found), "apt-get install strace valgrind")?;
+    let report = ["run", "--release", "-p", "lkas-benches", "--features", "rivals", "--bin", "report", "--"];
+    let place = if how.short { target("benches-report") } else { root().join("benches") };
+    run(cargo(None, "", &report).arg(&found).arg(place), "")
 }
 
 pub(crate) fn demo(_: &How) -> Outcome {
@@ -12,8 +26,8 @@ pub(crate) fn demo(_: &How) -> Outcome {
     let namespace = format!("verify-{}", std::process::id());
     let arguments = ["run", "--release", "--", "demo", "--no-viewer", "--duration", "20", "--namespace", &namespace];
     run(cargo(None, "", &arguments).arg("--report").arg(&report), "")?;
-    let text = std::fs::read_to_string(&report).map_err(|why| format!("there is no report: {why}"))?;
-    std::fs::remove_file(&report).map_err(|why| why.to_string())?;
+    let text = fs::read_to_string(&report).map_err(|why| format!("there is no report: {why}"))?;
+    fs::remove_file(&report).map_err(|why| why.to_string())?;
     let report: serde_json::Value = serde_json::from_str(&text).map_err(|why| why.to_string())?;
     let offset = report["lateral_offset_m"]["max_abs"].as_f64().unwrap_or(f64::INFINITY);
     if report["torn"] != 0 || offset >= 0.6 || offset == 0.0 || report["controls"].as_u64() < Some(60) {

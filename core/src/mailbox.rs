@@ -68,6 +68,8 @@ impl Word {
 pub(crate) struct Put {
     /// The slot that the reader may still look at; the writer must leave it alone.
     pub(crate) held: Slot,
+    /// The reader has taken what was there before.
+    pub(crate) taken: bool,
     /// The reader sleeps on the word, or did since the last put.
     pub(crate) waiting: bool,
 }
@@ -110,7 +112,7 @@ impl Mailbox {
             // new guess.
             let order = (order!("put exchange", AcqRel), order!("put exchange, failed", Relaxed));
             match self.word.compare_exchange(word.0, next.0, order.0, order.1) {
-                Ok(_) => return Put { held: next.held(), waiting: word.is_waiting() },
+                Ok(_) => return Put { held: next.held(), taken: !word.is_fresh(), waiting: word.is_waiting() },
                 Err(found) => word = Word(found),
             }
         }
@@ -121,7 +123,7 @@ impl Mailbox {
         let next = word.put(slot);
         // ORDERING: as the exchange above, and for the same reasons. Model: `a_rogue_reader_costs_only_attempts`.
         self.word.swap(next.0, order!("put by force", AcqRel));
-        Put { held: next.held(), waiting: true }
+        Put { held: next.held(), taken: true, waiting: true }
     }
 
     /// Reader: takes what is fresh. `None` where nothing is; then the line is not written to.

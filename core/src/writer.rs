@@ -141,16 +141,22 @@ impl<'a, T: Payload + ?Sized> Writer<'a, T> {
         loan.publish(time)
     }
 
-    #[inline]
+    #[inline(always)]
     fn put_everywhere(&mut self) -> Sleepers {
         let mut used = Used::new(self.free);
         let mut sleepers = core::mem::replace(&mut self.owed, Sleepers(0));
+        let mut taken = false;
         for (place, mailbox) in self.view.mailboxes().iter().enumerate() {
             let put = mailbox.put(self.free);
             used.add(put.held);
+            taken |= put.taken;
             sleepers.0 |= u32::from(put.waiting) << place;
         }
         self.free = used.any_free();
+        if taken {
+            // SAFETY: `free` is in no mailbox (I1), and the loan that was published is gone.
+            unsafe { self.view.fetch(self.free) };
+        }
         sleepers
     }
 

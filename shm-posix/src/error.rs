@@ -48,7 +48,7 @@ pub enum HeaderError {
     Type {
         /// The name of the type found.
         found: String,
-        /// The name of the type expected; the same name means that the type's fields differ.
+        /// The name of the type expected; the same name means that the type's fields, or its check values, differ.
         expected: &'static str,
     },
     /// The channel's shape, payload size or number of readers is another.
@@ -88,7 +88,10 @@ impl fmt::Display for HeaderError {
                 "its description of fields is damaged (\"{line}\"); remove it from /dev/shm and start its writer again"
             ),
             Self::Type { found, expected } if found == expected => {
-                write!(f, "it carries {found} with other fields than expected; use the same release on both sides")
+                write!(
+                    f,
+                    "it carries {found} with other fields or check values than expected; use the same release on both sides"
+                )
             }
             Self::Type { found, expected } => write!(f, "it carries {found}, expected {expected}; check the names"),
             Self::Shape { found, expected } => write!(f, "it carries {found}, expected {expected}"),

@@ -203,7 +203,8 @@ fn doctor_says_what_is_in_the_way_and_what_to_do() {
 #[test]
 fn doctor_finds_channels_that_cannot_be_used() {
     let namespace = namespace("broken");
-    let damage: [(&str, fn(&File), &str); 3] = [
+    type Damage = fn(&File);
+    let damage: [(&str, Damage, &str); 3] = [
         ("holes", |file| file.set_len(4096).and_then(|()| file.set_len(12288)).unwrap(), "4096 of its 12288 bytes"),
         ("short", |file| file.set_len(8192).unwrap(), "8192 bytes, expected 12288"),
         ("version", |file| file.write_all_at(&[9], 8).unwrap(), "version 9"),

@@ -128,8 +128,9 @@ mod tests {
     #[test]
     fn length_counts() {
         let zeroes = [0; 2048];
-        let values: BTreeSet<u32> = (0..=zeroes.len()).map(|length| checksum(&zeroes[..length])).collect();
-        assert_eq!(values.len(), zeroes.len() + 1);
+        let lengths = (0..=zeroes.len()).step_by(STRIDE);
+        let values: BTreeSet<u32> = lengths.clone().map(|length| checksum(&zeroes[..length])).collect();
+        assert_eq!(values.len(), lengths.count());
     }
 
     #[test]

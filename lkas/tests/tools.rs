@@ -4,8 +4,10 @@
 use lkas_messages::{Control, ControlFields, Mode};
 use lkas_shm::{ChannelName, ControlChannel, Options, Writer, unlink};
 use serde_json::Value;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
+use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -196,6 +198,36 @@ fn doctor_says_what_is_in_the_way_and_what_to_do() {
     assert!(printed.contains("shared memory:") && printed.contains("monotonic clock"), "{printed}");
     assert!(printed.contains("BAD   of the broker's ports") && printed.contains("--broker-port"), "{printed}");
     assert!(!found.status.success());
+}
+
+#[test]
+fn doctor_finds_channels_that_cannot_be_used() {
+    let namespace = namespace("broken");
+    type Damage = fn(&File);
+    let damage: [(&str, Damage, &str); 3] = [
+        ("holes", |file| file.set_len(4096).and_then(|()| file.set_len(12288)).unwrap(), "4096 of its 12288 bytes"),
+        ("short", |file| file.set_len(8192).unwrap(), "8192 bytes, expected 12288"),
+        ("version", |file| file.write_all_at(&[9], 8).unwrap(), "version 9"),
+    ];
+    let path = |what: &str| format!("/dev/shm/{namespace}.{what}");
+    let said = || text(&output(&namespace, &["doctor"]));
+    for (what, damage, _) in damage {
+        let name = ChannelName::new(&namespace, what).unwrap();
+        drop(ControlChannel::create(&name, Options::default()).unwrap());
+        damage(&File::options().write(true).open(path(what)).unwrap());
+    }
+    std::fs::write(path("other"), "no channel").unwrap();
+    let printed = said();
+    for (what, _, words) in damage {
+        let line = printed.lines().position(|line| line.starts_with(&format!("note  channel {namespace}.{what}: ")));
+        let mut lines = printed.lines().skip(line.unwrap_or_else(|| panic!("no {what} in {printed}")));
+        assert!(lines.next().is_some_and(|line| line.contains(words)), "{words} is not in {printed}");
+        assert_eq!(lines.next(), Some(&*format!("      -> rm {}", path(what))), "{printed}");
+        std::fs::remove_file(path(what)).unwrap();
+    }
+    assert!(!printed.contains(&path("other")), "{printed}");
+    std::fs::remove_file(path("other")).unwrap();
+    assert!(!said().contains(&namespace), "and nothing more to do");
 }
 
 #[test]

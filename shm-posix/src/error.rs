@@ -48,7 +48,7 @@ pub enum HeaderError {
     Type {
         /// The name of the type found.
         found: String,
-        /// The name of the type expected; the same name means that the type's fields differ.
+        /// The name of the type expected; the same name means that the type's fields, or its check values, differ.
         expected: &'static str,
     },
     /// The channel's shape, payload size or number of readers is another.
@@ -88,7 +88,10 @@ impl fmt::Display for HeaderError {
                 "its description of fields is damaged (\"{line}\"); remove it from /dev/shm and start its writer again"
             ),
             Self::Type { found, expected } if found == expected => {
-                write!(f, "it carries {found} with other fields than expected; use the same release on both sides")
+                write!(
+                    f,
+                    "it carries {found} with other fields or check values than expected; use the same release on both sides"
+                )
             }
             Self::Type { found, expected } => write!(f, "it carries {found}, expected {expected}; check the names"),
             Self::Shape { found, expected } => write!(f, "it carries {found}, expected {expected}"),
@@ -134,6 +137,16 @@ pub enum CreateError {
         /// This process's user id.
         expected: u32,
     },
+    /// The segment has to be replaced (it has another shape, was retired, or another clock stamped its times), and belongs
+    /// to another user, whose files the system does not let this one remove. It is left as it is.
+    Irreplaceable {
+        /// The channel.
+        name: ChannelName,
+        /// The owner's user id.
+        found: u32,
+        /// This process's user id.
+        expected: u32,
+    },
     /// No such layout is possible.
     Layout(LayoutError),
     /// The operating system refused.
@@ -160,6 +173,11 @@ impl fmt::Display for CreateError {
             ),
             Self::Unusable { name, why } => write!(f, "segment {name} exists and can't be used: {why}"),
             Self::Owner { name, found, expected } => owner(f, name, *found, *expected),
+            Self::Irreplaceable { name, found, expected } => write!(
+                f,
+                "segment {name} has to be replaced and belongs to user {found}, expected {expected}, whom the system does \
+                 not let remove it; run as that user, or choose another name"
+            ),
             Self::Layout(why) => why.fmt(f),
             Self::System { name, what, why } => system(f, name, what, *why),
         }
@@ -274,6 +292,15 @@ pub enum UnlinkError {
         /// The channel.
         name: ChannelName,
     },
+    /// The segment belongs to another user, and is left alone.
+    Owner {
+        /// The channel.
+        name: ChannelName,
+        /// The owner's user id.
+        found: u32,
+        /// This process's user id.
+        expected: u32,
+    },
     /// The file is no channel, so this library did not make it and does not remove it.
     NotAChannel {
         /// The channel.
@@ -294,6 +321,9 @@ impl fmt::Display for UnlinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InUse { name } => write!(f, "channel {name} is in use; stop its writer and its readers first"),
+            Self::Owner { name, found, expected } => {
+                write!(f, "segment {name} belongs to user {found}, expected {expected}; run as that user to remove it")
+            }
             Self::NotAChannel { name } => write!(f, "{name} in /dev/shm is not a channel; it is left alone"),
             Self::System { name, what, why } => system(f, name, what, *why),
         }

@@ -357,6 +357,19 @@ mod tests {
         assert_eq!(error.to_string(), "it carries lkas.Control, expected lkas.Detection; check the names");
     }
 
+    /// A type's fingerprint is also one of how its check values are made.
+    #[test]
+    fn the_same_type_of_another_release_is_refused() {
+        let (spec, layout, header) = control();
+        let other = Spec { fingerprint: spec.fingerprint ^ 1, ..spec };
+        let error = header.check_type(&other, &(64..=64)).unwrap_err();
+        assert_eq!(error, HeaderError::Type { found: "lkas.Control".to_owned(), expected: "lkas.Control" });
+        let text = "it carries lkas.Control with other fields or check values than expected; \
+                    use the same release on both sides";
+        assert_eq!(error.to_string(), text);
+        assert_eq!(header.check(&other, &layout), Err(error));
+    }
+
     #[test]
     fn the_right_type_in_too_little_memory_or_unaligned_is_refused() {
         let (spec, _, header) = control();

@@ -78,5 +78,5 @@ pub use lkas_core::{Latest, Sample};
 pub use name::{ChannelName, ChannelNameError, MAX_NAME};
 pub use observer::{Observation, Observer, ReaderPlace, channels};
 pub use safety::{LastControl, Reason, SafetyEvent, SafetyEvents, SafetyMonitor, SafetyOptions};
-pub use segment::{Memory, OpenOptions, Options, unlink};
+pub use segment::{Memory, OpenOptions, Options, unlink, unlink_foreign};
 pub use supervisor::{ControlSupervisor, ReceivedControl};

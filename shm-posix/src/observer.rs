@@ -85,7 +85,19 @@ impl Observer {
     /// # Errors
     /// There is no such channel, it is none, or it belongs to somebody else: see [`OpenError`].
     pub fn open(name: &ChannelName) -> Result<Self, OpenError> {
-        let (file, size, page) = segment::open_to_look(name)?;
+        Self::open_of(name, false)
+    }
+
+    /// As [`open`](Self::open), also where the segment belongs to another user.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for [`OpenError::Owner`].
+    pub fn open_foreign(name: &ChannelName) -> Result<Self, OpenError> {
+        Self::open_of(name, true)
+    }
+
+    fn open_of(name: &ChannelName, foreign_owner: bool) -> Result<Self, OpenError> {
+        let (file, size, page) = segment::open_to_look(name, foreign_owner)?;
         let description =
             Description::parse(&page, size).map_err(|why| OpenError::Unusable { name: name.clone(), why })?;
         let mapping = Mapping::to_look(file.as_fd(), *description.layout()).map_err(|why| OpenError::System {

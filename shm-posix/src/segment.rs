@@ -106,16 +106,14 @@ impl Segment {
             Layout::new(options.readers, spec.payload_size, spec.payload_align).map_err(CreateError::Layout)?;
         let system = |what| move |why| CreateError::System { name: name.clone(), what, why };
         loop {
-            let Some(file) = open_file(name, OFlags::RDWR).map_err(|why| why.create(name))? else {
+            let file = open_file(name, OFlags::RDWR, options.foreign_owner).map_err(|why| why.create(name))?;
+            let Some(file) = file else {
                 match Self::create_new(name, spec, layout, options)? {
                     Some(segment) => return Ok(segment),
                     // Somebody else was faster.
                     None => continue,
                 }
             };
-            if !options.foreign_owner {
-                check_owner(&file).map_err(|why| why.create(name))?;
-            }
             let (header, found) = read_checked(&file).map_err(|why| why.create(name))?;
             if !claim::claim(file.as_fd(), Role::Writer).map_err(system("lock segment"))? {
                 let mapping = Mapping::to_look(file.as_fd(), found).map_err(system("map segment"))?;
@@ -135,8 +133,12 @@ impl Segment {
                 let warnings = mapping.hold(options.memory);
                 return Ok(Self { mapping, shape: spec.shape, payload_size: header.payload_size(), warnings, file });
             }
-            retire(&mapping);
-            remove(name).map_err(system("remove segment"))?;
+            retire_and_remove(name, &file, &mapping).map_err(|why| match why {
+                Refusal::Owner { found, expected } => {
+                    CreateError::Irreplaceable { name: name.clone(), found, expected }
+                }
+                why => why.create(name),
+            })?;
         }
     }
 
@@ -199,10 +201,8 @@ impl Segment {
         let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
         let unusable = |why| OpenError::Unusable { name: name.clone(), why };
         loop {
-            if let Some(file) = open_file(name, OFlags::RDWR).map_err(|why| why.open(name))? {
-                if !options.foreign_owner {
-                    check_owner(&file).map_err(|why| why.open(name))?;
-                }
+            let file = open_file(name, OFlags::RDWR, options.foreign_owner).map_err(|why| why.open(name))?;
+            if let Some(file) = file {
                 let (header, layout) = read_checked(&file).map_err(|why| why.open(name))?;
                 if let Some((spec, sizes)) = &wanted {
                     header.check_type(spec, sizes).map_err(unusable)?;
@@ -263,11 +263,24 @@ impl Segment {
 /// Removes the channel's name, unless somebody uses it. Nothing happens where there is no such channel.
 ///
 /// # Errors
-/// [`UnlinkError::InUse`] where a writer or reader is alive; [`UnlinkError::NotAChannel`] where something else made the
-/// file; [`UnlinkError::System`] where the system refuses.
+/// [`UnlinkError::InUse`] where a writer or reader is alive; [`UnlinkError::Owner`] where it belongs to another user;
+/// [`UnlinkError::NotAChannel`] where something else made the file; [`UnlinkError::System`] where the system refuses.
 pub fn unlink(name: &ChannelName) -> Result<(), UnlinkError> {
+    unlink_of(name, false)
+}
+
+/// As [`unlink`], also where the segment belongs to another user.
+///
+/// # Errors
+/// As [`unlink`]; [`UnlinkError::Owner`] only where the system lets nobody but that user remove it.
+pub fn unlink_foreign(name: &ChannelName) -> Result<(), UnlinkError> {
+    unlink_of(name, true)
+}
+
+fn unlink_of(name: &ChannelName, foreign_owner: bool) -> Result<(), UnlinkError> {
     let system = |what| move |why| UnlinkError::System { name: name.clone(), what, why };
-    let Some(file) = open_file(name, OFlags::RDWR).map_err(|why| why.unlink(name))? else { return Ok(()) };
+    let file = open_file(name, OFlags::RDWR, foreign_owner).map_err(|why| why.unlink(name))?;
+    let Some(file) = file else { return Ok(()) };
     let (_, layout) = read_checked(&file).map_err(|why| why.unlink(name))?;
     let roles = core::iter::once(Role::Writer).chain((0..layout.readers()).map(Role::Reader));
     for role in roles {
@@ -278,18 +291,16 @@ pub fn unlink(name: &ChannelName) -> Result<(), UnlinkError> {
     // With all roles in hand nobody can be about to use it; who has opened it already will see that it lost its name.
     if is_linked(&file).map_err(system("look at segment"))? {
         let mapping = Mapping::new(file.as_fd(), layout, true, NO_HURRY).map_err(system("map segment"))?;
-        retire(&mapping);
-        remove(name).map_err(system("remove segment"))?;
+        retire_and_remove(name, &file, &mapping).map_err(|why| why.unlink(name))?;
     }
     Ok(())
 }
 
 /// The segment's file opened for reading only, its size and its first page, to look on without a role.
-pub(crate) fn open_to_look(name: &ChannelName) -> Result<(OwnedFd, u64, Vec<u8>), OpenError> {
+pub(crate) fn open_to_look(name: &ChannelName, foreign_owner: bool) -> Result<(OwnedFd, u64, Vec<u8>), OpenError> {
     let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
-    let file = open_file(name, OFlags::RDONLY).map_err(|why| why.open(name))?;
+    let file = open_file(name, OFlags::RDONLY, foreign_owner).map_err(|why| why.open(name))?;
     let file = file.ok_or_else(|| OpenError::NoSuchChannel { name: name.clone() })?;
-    check_owner(&file).map_err(|why| why.open(name))?;
     let (header, _) = read_checked(&file).map_err(|why| why.open(name))?;
     let size = rustix::fs::fstat(&file).map_err(system("look at segment"))?.st_size as u64;
     Ok((file, size, header.as_bytes().to_vec()))
@@ -299,11 +310,12 @@ fn path(name: &ChannelName) -> String {
     format!("{FOLDER}/{name}")
 }
 
-/// Opens the file of that name, if there is one, for `access`.
-fn open_file(name: &ChannelName, access: OFlags) -> Result<Option<OwnedFd>, Refusal> {
+/// Opens the file of that name, if there is one, for `access`. Another user's is refused unless `foreign_owner`.
+fn open_file(name: &ChannelName, access: OFlags, foreign_owner: bool) -> Result<Option<OwnedFd>, Refusal> {
     let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     match rustix::fs::open(path(name), flags, Mode::empty()) {
-        Ok(file) => Ok(Some(file)),
+        Ok(file) if foreign_owner => Ok(Some(file)),
+        Ok(file) => check_owner(&file).map(|()| Some(file)),
         Err(Errno::NOENT) => Ok(None),
         // A directory, a symbolic link, a socket or a device.
         Err(Errno::ISDIR | Errno::LOOP | Errno::NXIO) => Err(Refusal::Header(HeaderError::NotAChannel)),
@@ -311,9 +323,26 @@ fn open_file(name: &ChannelName, access: OFlags) -> Result<Option<OwnedFd>, Refu
     }
 }
 
-fn remove(name: &ChannelName) -> Result<(), Errno> {
+/// Retires the segment and removes its name, or leaves it as it is where this process may not remove it.
+fn retire_and_remove(name: &ChannelName, file: &OwnedFd, mapping: &Mapping) -> Result<(), Refusal> {
+    let refused = |why| match (why, check_owner(file)) {
+        // The folder's sticky bit leaves it to the file's owner.
+        (Errno::PERM, Err(owner)) => owner,
+        (why, _) => Refusal::System("remove segment", why),
+    };
+    may_remove(name).map_err(refused)?;
+    retire(mapping);
     match rustix::fs::unlink(path(name)) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(why) => Err(refused(why)),
+    }
+}
+
+/// Asks the system whether this process may remove the file, by removing a folder of that name: whether it is one, Linux
+/// looks at last, after all permissions.
+fn may_remove(name: &ChannelName) -> Result<(), Errno> {
+    match rustix::fs::rmdir(path(name)) {
+        Ok(()) | Err(Errno::NOTDIR | Errno::NOENT) => Ok(()),
         Err(why) => Err(why),
     }
 }
@@ -378,7 +407,8 @@ impl Refusal {
     fn unlink(self, name: &ChannelName) -> UnlinkError {
         let name = name.clone();
         match self {
-            Self::Header(_) | Self::Owner { .. } => UnlinkError::NotAChannel { name },
+            Self::Header(_) => UnlinkError::NotAChannel { name },
+            Self::Owner { found, expected } => UnlinkError::Owner { name, found, expected },
             Self::System(what, why) => UnlinkError::System { name, what, why },
         }
     }
@@ -423,6 +453,6 @@ mod tests {
         let error = Segment::create(&name, &spec, Options::default()).unwrap_err();
         let CreateError::NoSpace { needs, free, .. } = error else { panic!("{error}") };
         assert!(needs > 6 << 50 && free < 1 << 50, "needs {needs}, free {free}");
-        assert!(open_file(&name, OFlags::RDWR).unwrap().is_none(), "nothing is left");
+        assert!(open_file(&name, OFlags::RDWR, false).unwrap().is_none(), "nothing is left");
     }
 }

@@ -1,5 +1,7 @@
 //! What a message looks like, for tools that were not compiled for it and for sides that must agree.
 
+use crate::checksum::METHOD;
+
 /// A message's name and fields, so that a tool can print it without being compiled for it.
 pub trait Message {
     /// The type's name, as it stands in a segment's header.
@@ -70,10 +72,16 @@ impl Kind {
     }
 }
 
-/// A hash (64-bit FNV-1a) over a message's name and fields: two sides that agree on it agree on the layout.
+/// A hash (64-bit FNV-1a) over a message's name, its fields, and how check values are made: two sides that agree on it
+/// agree on what the bytes are.
 #[must_use]
 pub const fn fingerprint<M: Message + ?Sized>() -> u64 {
-    let mut hash = hash_bytes(0xcbf2_9ce4_8422_2325, M::NAME.as_bytes());
+    fingerprint_checked_by::<M>(METHOD)
+}
+
+const fn fingerprint_checked_by<M: Message + ?Sized>(method: &str) -> u64 {
+    let mut hash = hash_bytes(0xcbf2_9ce4_8422_2325, method.as_bytes());
+    hash = hash_bytes(hash, M::NAME.as_bytes());
     let mut rest = M::FIELDS;
     while let [field, tail @ ..] = rest {
         hash = hash_bytes(hash, field.name.as_bytes());
@@ -124,4 +132,18 @@ macro_rules! field {
             present_bit: $bit,
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Control, Detection};
+
+    #[test]
+    fn a_fingerprint_is_of_the_type_and_of_the_check() {
+        let control = fingerprint::<Control>();
+        assert_ne!(control, fingerprint::<Detection>());
+        assert_eq!(control, fingerprint_checked_by::<Control>(METHOD));
+        assert_ne!(control, fingerprint_checked_by::<Control>("another"));
+    }
 }

@@ -1,6 +1,6 @@
 //! A camera picture: a fixed header, then the pixels.
 
-use crate::checksum::checksum;
+use crate::checksum::checksum_of_both;
 use crate::description::{Field, Message};
 use crate::error::MessageError;
 use crate::field;
@@ -193,7 +193,7 @@ impl Image {
 
     fn check_value(&self) -> u32 {
         let header = ImageHeader { check: 0, ..self.header };
-        checksum(header.as_bytes()).rotate_left(16) ^ checksum(self.view().map_or(&[], |view| view.pixels))
+        checksum_of_both(header.as_bytes(), self.view().map_or(&[], |view| view.pixels))
     }
 
     /// The number of the frame, counted from its source's start.
@@ -281,6 +281,7 @@ impl fmt::Debug for ImageView<'_> {
 mod tests {
     use super::*;
     use std::vec;
+    use std::vec::Vec;
 
     const SHAPE: ImageShape = match ImageShape::new(5, 3, PixelFormat::Rgb8) {
         Ok(shape) => shape,
@@ -307,6 +308,56 @@ mod tests {
             image.header.frame_id = 8;
             assert!(!image.is_whole());
         });
+    }
+
+    /// Distances in bytes at which a hash may treat words alike: neighbours, words, vectors, stripes and blocks of stripes.
+    const DISTANCES: [usize; 9] = [1, 4, 8, 16, 32, 64, 128, 1024, 4096];
+
+    /// Where an interpreter is too slow for all places in a picture of some size, it gets some in a small one.
+    const STRIDE: usize = if cfg!(miri) { 61 } else { 1 };
+
+    fn larger_picture(frame_id: u64, pixel: u8) -> Vec<u64> {
+        let (width, height) = if cfg!(miri) { (16, 8) } else { (64, 48) };
+        let shape = ImageShape::new(width, height, PixelFormat::Rgb8).unwrap();
+        let mut memory = vec![0; shape.image_bytes() / 8];
+        let image = Image::mut_from_bytes(memory.as_mut_bytes()).unwrap();
+        image.start(shape, frame_id, 1.5).unwrap().fill(pixel);
+        image.seal();
+        memory
+    }
+
+    #[test]
+    fn flipped_bits_anywhere_in_a_picture_are_noticed() {
+        for pixel in [0, 0x5a] {
+            let mut memory = larger_picture(7, pixel);
+            let image = Image::mut_from_bytes(memory.as_mut_bytes()).unwrap();
+            assert!(image.is_whole());
+            // Each with the topmost bit of its words, which many a multiplication does not spread, and with another.
+            let size = size_of_val(image);
+            for (at, bit) in (0..size).step_by(STRIDE).flat_map(|at| [(at, 0x80), (at, 1 << (at % 7))]) {
+                image.as_mut_bytes()[at] ^= bit;
+                assert!(!image.is_whole(), "byte {at}, bit {bit:#x}");
+                let others = DISTANCES.iter().map(|distance| at + distance).chain([(at * 31 + 17) % size]);
+                for other in others.filter(|other| *other < size && *other != at) {
+                    image.as_mut_bytes()[other] ^= bit;
+                    assert!(!image.is_whole(), "bytes {at} and {other}, bit {bit:#x}");
+                    image.as_mut_bytes()[other] ^= bit;
+                }
+                image.as_mut_bytes()[at] ^= bit;
+            }
+            assert!(image.is_whole());
+        }
+    }
+
+    #[test]
+    fn parts_of_two_pictures_are_no_picture() {
+        let (old, new) = (larger_picture(1, 10), larger_picture(2, 11));
+        for seam in (1..old.len()).step_by(STRIDE) {
+            for (first, second) in [(&old, &new), (&new, &old)] {
+                let torn = [&first[..seam], &second[seam..]].concat();
+                assert!(!Image::ref_from_bytes(torn.as_bytes()).unwrap().is_whole(), "{seam}");
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{channels_of, short, size, unless_nobody_reads};
 use crate::Failure;
 use crate::options::SystemOptions;
 use core::fmt;
-use lkas_shm::{HeaderError, Observation, Observer, OpenError, clock};
+use lkas_shm::{Observation, Observer, OpenError, clock};
 use rustix::process::{Resource, getrlimit};
 use std::io::{self, Write};
 use std::net::{TcpListener, ToSocketAddrs};
@@ -160,9 +160,7 @@ fn unusable() -> Vec<Finding> {
     for entry in folder.flatten() {
         let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         match Observer::open(&name) {
-            Err(OpenError::Unusable { why, .. })
-                if !matches!(why, HeaderError::NotAChannel | HeaderError::Size { .. }) =>
-            {
+            Err(OpenError::Unusable { why, .. }) if is_channel(&entry.path()) => {
                 findings.push(Finding::note(format!("channel {name}: {why}"), format!("rm {FOLDER}/{name}")));
             }
             Err(OpenError::Owner { found, .. }) if is_channel(&entry.path()) => {
@@ -175,7 +173,12 @@ fn unusable() -> Vec<Finding> {
     findings
 }
 
+/// Whether the file starts as a channel does.
 fn is_channel(path: &Path) -> bool {
+    // Whoever opens a pipe waits for its other end.
+    if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+        return false;
+    }
     let mut start = [0; 8];
     let read = std::fs::File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut start));
     read.is_ok() && start == lkas_shm::MAGIC
@@ -300,6 +303,18 @@ mod tests {
         drop(listener);
         assert!(!is_taken("127.0.0.1", port));
         assert!(is_mine("127.0.0.1") && !is_mine("192.0.2.1"), "the latter is for documentation only (RFC 5737)");
+    }
+
+    #[test]
+    fn a_pipe_is_no_channel_and_nobody_waits_for_its_other_end() {
+        let path = std::env::temp_dir().join(format!("doctor-{}", std::process::id()));
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let looked_at = path.clone();
+        std::thread::spawn(move || sender.send(is_channel(&looked_at)));
+        let found = receiver.recv_timeout(Duration::from_secs(10));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(found, Ok(false));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::tally::refused;
 use lkas_messages::{ImageShape, PixelFormat};
 use lkas_shm::{
     AnyChannel, ChannelName, ControlChannel, CreateError, HeaderError, ImageChannel, Memory, Observer, OpenError,
-    OpenOptions, Options, Reading, UnlinkError, Wait, clock, unlink,
+    OpenOptions, Options, Reading, UnlinkError, Wait, clock, unlink, unlink_foreign,
 };
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -28,6 +28,8 @@ const AHEAD: u64 = 1_000;
 pub(crate) fn play(role: &str, name: &ChannelName) -> Outcome {
     match role {
         "another-user" => in_another_user(name),
+        "another-user-who-replaces" => replaces_as_another_user(name),
+        "another-user-who-removes" => removes_as_another_user(name),
         "without-permission" => without_permission(name),
         "in-full-memory" => in_full_memory(name)?,
         "in-full-memory-with-holes" => in_full_memory_with_holes(name)?,
@@ -74,9 +76,12 @@ fn owner_is_refused(name: &ChannelName, found: u32) {
     assert_eq!(AnyChannel::open(name, NO_WAIT).map(drop), Err(open.clone()));
     assert_eq!(Observer::open(name).map(drop), Err(open.clone()));
     assert_eq!(ControlChannel::create(name, Options::default()).map(drop), Err(create.clone()));
-    let words = [&format!("belongs to user {found}"), &format!("expected {expected}"), "run as that user, or choose"];
-    refused(&open, &words);
-    refused(&create, &words);
+    let remove = UnlinkError::Owner { name: name.clone(), found, expected };
+    assert_eq!(unlink(name), Err(remove.clone()));
+    let [found, expected] = [format!("belongs to user {found}"), format!("expected {expected}")];
+    refused(&open, &[&found, &expected, "run as that user, or choose"]);
+    refused(&create, &[&found, &expected, "run as that user, or choose"]);
+    refused(&remove, &[&found, &expected, "run as that user to remove it"]);
 }
 
 pub(crate) fn other_users(name: &ChannelName) -> Outcome {
@@ -92,14 +97,27 @@ pub(crate) fn other_users(name: &ChannelName) -> Outcome {
     assert_eq!(reader.take().map(|control| control.frame_id()), Some(5), "what was published before");
     writer.publish(control(6));
     assert_eq!(reader.take().map(|control| control.frame_id()), Some(6));
+    let seen = Observer::open_foreign(name).unwrap().look();
+    assert_eq!((seen.sequence, seen.has_writer), (2, true));
+    assert_eq!(unlink_foreign(name), Err(UnlinkError::InUse { name: name.clone() }));
     drop((writer, reader));
-    unlink(name).unwrap();
+    unlink_foreign(name).unwrap();
+    assert!(!std::fs::exists(path(name)).unwrap());
 
     // The other way round, by another user who has permission.
     let mut writer = ControlChannel::create(name, Options { mode: 0o666, ..Options::default() }).unwrap();
     writer.publish(control(7));
     in_child("another-user", name)?;
     drop(writer);
+    let mut reader = ControlChannel::open(name, NO_WAIT).unwrap();
+    in_child("another-user-who-replaces", name)?;
+    assert!(!reader.is_retired());
+    let mut writer = ControlChannel::create(name, Options { mode: 0o666, ..Options::default() }).unwrap();
+    writer.publish(control(8));
+    assert_eq!(reader.take().map(|control| control.frame_id()), Some(8), "it goes on as before");
+    drop((reader, writer));
+    in_child("another-user-who-removes", name)?;
+    ControlChannel::open(name, NO_WAIT).unwrap();
     unlink(name).unwrap();
     Ok(())
 }
@@ -113,6 +131,26 @@ fn in_another_user(name: &ChannelName) {
     assert_eq!(reader.take().map(|control| control.frame_id()), Some(7));
     let why = ControlChannel::create(name, create).map(drop).unwrap_err();
     assert!(matches!(why, CreateError::HasWriter { .. }), "{why}");
+}
+
+/// Where anybody may make files, nobody removes those of others, whatever their mode (the sticky bit of `/dev/shm`).
+fn replaces_as_another_user(name: &ChannelName) {
+    let found = rustix::process::geteuid().as_raw();
+    become_nobody();
+    let (create, open) = foreign();
+    let more_places = Options { readers: create.readers + 1, ..create };
+    let why = ControlChannel::create(name, more_places).map(drop).unwrap_err();
+    assert_eq!(why, CreateError::Irreplaceable { name: name.clone(), found, expected: NOBODY });
+    let words = ["has to be replaced", &format!("belongs to user {found}"), &format!("expected {NOBODY}")];
+    refused(&why, &[&words[..], &["run as that user, or choose another name"]].concat());
+    let mut reader = ControlChannel::open(name, open).unwrap();
+    assert_eq!(reader.take().map(|control| control.frame_id()), Some(7), "it is as it was");
+}
+
+fn removes_as_another_user(name: &ChannelName) {
+    let found = rustix::process::geteuid().as_raw();
+    become_nobody();
+    assert_eq!(unlink_foreign(name), Err(UnlinkError::Owner { name: name.clone(), found, expected: NOBODY }));
 }
 
 pub(crate) fn no_permission(name: &ChannelName) -> Outcome {

@@ -118,6 +118,21 @@ pub enum Limit {
     Exactly(f64),
 }
 
+impl core::fmt::Display for Limit {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::AtMost(limit) => write!(f, "at most {}", number(*limit)),
+            Self::Exactly(limit) => write!(f, "{}", number(*limit)),
+        }
+    }
+}
+
+/// A figure for people: two places, unless it is whole or large.
+#[must_use]
+pub fn number(value: f64) -> String {
+    if value.fract() == 0.0 || value >= 1000.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
 /// What was aimed at.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Target {
@@ -208,7 +223,7 @@ impl Bench {
     pub fn aim(&mut self, what: &str, found: f64, limit: Limit) {
         let target = Target::new(what, found, limit);
         let verdict = if target.is_met() { "met" } else { "MISSED" };
-        println!("  {verdict:<6} {what}: {found:.2}, aimed at {limit:?}");
+        println!("  {verdict:<6} {what}: {found:.2}, aimed at {limit}");
         self.targets.push(target);
     }
 

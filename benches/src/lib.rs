@@ -16,7 +16,7 @@ mod shared;
 mod turns;
 
 pub use clock::{Ticks, ticks};
-pub use figures::{Bench, Figures, Group, Limit, Row, Target};
+pub use figures::{Bench, Figures, Group, Limit, Row, Target, number};
 pub use links::{Block, Duel, Link, Match, Side};
 pub use machine::{Machine, one_processor, pin, processors, real_time};
 pub use partner::{Partner, role, system_calls};

@@ -16,12 +16,8 @@ struct Died;
 
 /// Counts down, and dies at zero. Called before each atomic operation.
 pub(crate) fn step() {
-    let died = STEPS_LEFT.with(|left| {
-        let now = left.get();
-        left.set(now.map(|n| n.saturating_sub(1)));
-        now == Some(0)
-    });
-    if died {
+    let left = STEPS_LEFT.with(|left| left.replace(left.get().map(|steps| steps.saturating_sub(1))));
+    if left == Some(0) {
         STEPS_LEFT.with(|left| left.set(None));
         resume_unwind(Box::new(Died));
     }
@@ -88,8 +84,5 @@ pub(crate) fn order(what: &str, strong: Ordering) -> Ordering {
             _ => panic!("LKAS_WEAKEN is \"{text}\", expected what=Relaxed, what=Acquire or what=Release"),
         }
     });
-    match weakened {
-        Some((name, weak)) if name == what => *weak,
-        _ => strong,
-    }
+    weakened.as_ref().filter(|(name, _)| name == what).map_or(strong, |(_, weak)| *weak)
 }

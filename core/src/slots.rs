@@ -10,12 +10,6 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-/// A cache's line on most processors, and how much of the next slot is fetched ahead: its header and a small payload.
-#[cfg(not(lkas_loom))]
-const LINE: usize = 64;
-#[cfg(not(lkas_loom))]
-const FETCHED: usize = 4 * LINE;
-
 /// What stands before each payload.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -208,23 +202,19 @@ impl<'a, T: Payload + ?Sized> View<'a, T> {
         Some(SlotRef { header, payload, _guard: guard })
     }
 
-    /// Takes the first lines of `slot` back from the cache of whoever looked at it last, ahead of writing to it: on the way
-    /// from one processor to another that is a whole transfer. Their content stays as it is. A store it must be:
-    /// processors may ignore a prefetch of lines that they have already, if only to look at. Without an operating system
-    /// there are no caches.
+    /// Takes the first lines of `slot` (its header and a small payload) back from the cache of whoever looked at it last,
+    /// ahead of writing to it: on the way from one processor to another that is a whole transfer. Their content stays as
+    /// it is. A store it must be: processors may ignore a prefetch of lines that they have already, if only to look at.
     ///
     /// # Safety
     /// As for [`write`](Self::write).
     #[inline]
     pub(crate) unsafe fn fetch(&self, slot: Slot) {
-        if cfg!(target_os = "none") {
-            return;
-        }
-        let Some(start) = self.address(slot) else { return };
-        // Under loom, which has no caches either, this checks that nobody else looks at the slot.
+        // Without an operating system there are no caches.
+        let Some(start) = self.address(slot).filter(|_| cfg!(not(target_os = "none"))) else { return };
+        // Under loom: checks that nobody else looks at the slot.
         let _guard = self.header(start).get_mut();
-        #[cfg(not(lkas_loom))]
-        for line in (0..self.layout.stride().min(FETCHED)).step_by(LINE) {
+        for line in (0..self.layout.stride().min(256)).step_by(64) {
             // SAFETY: inside of the slot.
             let byte = unsafe { start.add(line) }.cast::<MaybeUninit<u8>>();
             // SAFETY: nobody else touches the slot (I1). Volatile, or the compiler would see that nothing changes.

@@ -130,7 +130,7 @@ impl<'a, T: Payload + ?Sized> Writer<'a, T> {
     /// tell a value's age by it. Readers may take while this runs: each gets this value or the one before, never a mixture.
     ///
     /// # Progress
-    /// Wait-free: one copy of the value; for each reader a load and one compare-and-swap, at most three. No system call.
+    /// Wait-free: one copy of the value, and as [`Loan::publish`].
     #[inline]
     pub fn publish(&mut self, value: T, time: u64) -> Sleepers
     where
@@ -206,8 +206,8 @@ impl<'a, T: Payload + ?Sized> Loan<'_, 'a, T> {
     /// Publishes what is in the slot. `time` is now, in nanoseconds of a monotonic clock (0 where there is none).
     ///
     /// # Progress
-    /// Wait-free: for each reader a load and one compare-and-swap, at most three, whatever the payload's size. No copy,
-    /// no system call.
+    /// Wait-free: for each reader a load and one compare-and-swap, at most three; where one has taken since the last publish,
+    /// at most four bytes of the next slot are rewritten. No copy, no system call, whatever the payload's size.
     #[inline]
     pub fn publish(self, time: u64) -> Sleepers {
         let sequence = self.writer.sequence.wrapping_add(1);

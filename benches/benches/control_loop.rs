@@ -124,14 +124,12 @@ fn counted() {
     let _ = rustix::process::getppid();
 }
 
+#[allow(unsafe_code)]
 fn faults() -> i64 {
-    // SAFETY: a plain structure of numbers that the system fills.
-    #[allow(unsafe_code)]
-    let usage = unsafe {
-        let mut usage = core::mem::zeroed::<libc::rusage>();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        usage
-    };
+    // SAFETY: a plain structure of numbers.
+    let mut usage = unsafe { core::mem::zeroed::<libc::rusage>() };
+    // SAFETY: it writes to the struct alone.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
     usage.ru_minflt + usage.ru_majflt
 }
 

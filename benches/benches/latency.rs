@@ -464,6 +464,7 @@ fn small<const N: usize>(name: &str, side: Side) -> Vec<Match> {
 fn in_place(name: &str, side: Side) -> Vec<Match> {
     let name = |rival: &str| format!("{name}-{rival}");
     let touch = Touch::Number;
+    #[cfg_attr(not(feature = "rivals"), expect(unused_mut, reason = "only a rival is added"))]
     let mut all = vec![
         Match::new("this channel, 128 bytes (reference)", 1000, Ours::<128>::new(&name("less"), side, touch)),
         Match::new("this channel", 1000, Ours::<FRAME>::new(&name("ours"), side, touch)),

@@ -7,7 +7,7 @@ use lkas_benches::{clean, median, pin, processors, role, rounds, system_calls};
 use lkas_shm::{Channel, ChannelName, Options, Reader, Wait, Writer, clock};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::futex;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -98,9 +98,12 @@ struct Events {
 impl Events {
     /// From the numbers of two counters that both processes have.
     fn new(numbers: [RawFd; 2], side: Side) -> Self {
-        // SAFETY: a duplicate, which nobody else closes.
-        #[allow(unsafe_code)]
-        let [first, second] = numbers.map(|number| unsafe { OwnedFd::from_raw_fd(libc::dup(number)) });
+        let [first, second] = numbers.map(|number| {
+            // SAFETY: the counters stay open: neither process closes what the other was given by number.
+            #[allow(unsafe_code)]
+            let counter = unsafe { BorrowedFd::borrow_raw(number) };
+            counter.try_clone_to_owned().expect("a counter")
+        });
         if side == Side::Ping { Self { out: first, in_: second } } else { Self { out: second, in_: first } }
     }
 }

@@ -188,6 +188,8 @@ fn a_killed_decision_server_means_a_safe_stop_and_then_driving_again() {
 fn ctrl_c_ends_everything() {
     let mut demo = Demo::start("ctrl_c", &[]);
     demo.wait_for("driving: the first control arrived");
+    // The demo looks on as a reader of its own: it may see its first picture after the vehicle has its first control.
+    std::thread::sleep(Duration::from_secs(2));
     signal("INT", demo.child.id());
     let report = demo.finish();
     assert!(report["frames"].as_u64() > Some(0));

@@ -223,7 +223,7 @@ impl Bench {
     pub fn aim(&mut self, what: &str, found: f64, limit: Limit) {
         let target = Target::new(what, found, limit);
         let verdict = if target.is_met() { "met" } else { "MISSED" };
-        println!("  {verdict:<6} {what}: {found:.2}, aimed at {limit}");
+        println!("  {verdict:<6} {what}: {found:.2}, aimed: {limit}");
         self.targets.push(target);
     }
 

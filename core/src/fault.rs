@@ -3,10 +3,8 @@
 use core::cell::Cell;
 use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::boxed::Box;
 use std::panic::{catch_unwind, resume_unwind};
-use std::sync::OnceLock;
-use std::{env, string::String};
+use std::{boxed::Box, env, string::String, sync::OnceLock};
 
 loom::thread_local! {
     static STEPS_LEFT: Cell<Option<u32>> = Cell::new(None);

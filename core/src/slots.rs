@@ -214,10 +214,9 @@ impl<'a, T: Payload + ?Sized> View<'a, T> {
         let Some(start) = self.address(slot).filter(|_| cfg!(not(target_os = "none"))) else { return };
         // Under loom: checks that nobody else looks at the slot.
         let _guard = self.header(start).get_mut();
-        let payload = self.layout.payload_offset();
-        let used = (payload + self.layout.payload_size()).min(256);
+        let used = (self.layout.payload_offset() + self.layout.payload_size()).min(256);
         // What lies between header and payload belongs to neither.
-        for line in (0..used).step_by(64).filter(|line| *line == 0 || *line >= payload) {
+        for line in (0..used).step_by(64).filter(|line| *line == 0 || *line >= self.layout.payload_offset()) {
             // SAFETY: inside of the slot.
             let byte = unsafe { start.add(line) }.cast::<MaybeUninit<u8>>();
             // SAFETY: nobody else touches the slot (I1). Volatile, or the compiler would see that nothing changes.

@@ -86,15 +86,14 @@ fn run(in_: &mut Reader<Block<128>>, out: &mut Writer<Block<128>>, timed: &mut [
 fn other(prefix: &str) {
     let mut out = writer(&name(prefix, "in"));
     let mut in_ = reader(&name(prefix, "out"));
-    let (from, mut to) = (vec![1_u8; 4_000_000], vec![0_u8; 4_000_000]);
+    let mut copy = copying();
     let mut number = 0;
     loop {
         number += 1;
         let mut loan = out.loan();
         loan.0.fill(number as u8);
         loan.publish();
-        to.copy_from_slice(&from);
-        core::hint::black_box(&mut to);
+        copy();
         if let Some(sample) = in_.take() {
             core::hint::black_box(sample.0[0]);
         }
@@ -103,8 +102,16 @@ fn other(prefix: &str) {
 
 /// The same memory hog without channels, on the loop's own processor.
 fn stress() {
-    let (from, mut to) = (vec![1_u8; 4_000_000], vec![0_u8; 4_000_000]);
+    let mut copy = copying();
     loop {
+        copy();
+    }
+}
+
+/// Copies some megabytes each time.
+fn copying() -> impl FnMut() {
+    let (from, mut to) = (vec![1_u8; 4_000_000], vec![0_u8; 4_000_000]);
+    move || {
         to.copy_from_slice(&from);
         core::hint::black_box(&mut to);
     }

@@ -65,24 +65,7 @@ impl Word {
     fn new(name: &str, side: Side) -> Self {
         Self { shared: Shared::open(name, 0).expect("shared memory"), out: usize::from(side == Side::Pong), last: 0 }
     }
-
-    /// Exchanges what is there for `number`, and says that it was not taken yet.
-    #[inline]
-    fn put(&mut self, number: u64) {
-        self.shared.word(self.out).swap(number | FRESH, Ordering::AcqRel);
-    }
-
-    /// What was put, when it is there, and says that it is taken.
-    #[inline]
-    fn take(&mut self) -> u64 {
-        let word = self.shared.word(1 - self.out);
-        while word.load(Ordering::Relaxed) & FRESH == 0 {}
-        word.fetch_sub(FRESH, Ordering::AcqRel) - FRESH
-    }
 }
-
-/// A number that was put and not taken.
-const FRESH: u64 = 1 << 63;
 
 impl Link for Word {
     #[inline]
@@ -103,71 +86,58 @@ impl Link for Word {
     }
 }
 
-/// The limit for data: bytes, and a word that says that they are there. No reader but this one, no protection from either
-/// side being late: it works because the two take turns.
-struct Flag<const N: usize> {
-    word: Word,
-    out: Shared,
-    in_: Shared,
-    cargo: Cargo<N>,
-}
+/// The limit for a signal whose reader says that it took it, as any writer has to know that never waits and never overwrites
+/// what is looked at: two exchanges.
+struct Taken(Word);
 
-impl<const N: usize> Flag<N> {
-    fn new(name: &str, side: Side, touch: Touch) -> Self {
-        let (out, in_) = side.names(name);
-        let open = |name: &str| Shared::open(name, N).expect("shared memory");
-        Self { word: Word::new(name, side), out: open(&out), in_: open(&in_), cargo: Cargo::new(touch) }
+/// A number that was sent and not taken.
+const FRESH: u64 = 1 << 63;
+
+impl Link for Taken {
+    #[inline]
+    fn send(&mut self, number: u64) {
+        self.0.shared.word(self.0.out).swap(number | FRESH, Ordering::AcqRel);
+    }
+
+    #[inline]
+    fn receive(&mut self) -> Option<u64> {
+        let word = self.0.shared.word(1 - self.0.out);
+        while word.load(Ordering::Relaxed) & FRESH == 0 {}
+        Some(word.fetch_sub(FRESH, Ordering::AcqRel) - FRESH)
     }
 }
 
-impl<const N: usize> Link for Flag<N> {
+/// The limit for data: bytes in one of some slots, and a word that says that they are there. No reader but this one, no
+/// protection from either side being late: it works because the two take turns.
+struct Flag<const N: usize, const SLOTS: usize, W> {
+    word: W,
+    out: [Shared; SLOTS],
+    in_: [Shared; SLOTS],
+    cargo: Cargo<N>,
+}
+
+impl<const N: usize, const SLOTS: usize, W> Flag<N, SLOTS, W> {
+    fn new(name: &str, side: Side, word: W) -> Self {
+        let (out, in_) = side.names(name);
+        let open = |name: String| {
+            core::array::from_fn(|slot| Shared::open(&format!("{name}-{slot}"), N).expect("shared memory"))
+        };
+        Self { word, out: open(out), in_: open(in_), cargo: Cargo::new(Touch::All) }
+    }
+}
+
+impl<const N: usize, const SLOTS: usize, W: Link> Link for Flag<N, SLOTS, W> {
     #[inline]
     fn send(&mut self, number: u64) {
         self.cargo.own[..8].copy_from_slice(&number.to_le_bytes());
-        self.out.write(&*self.cargo.own);
+        self.out[number as usize % SLOTS].write(&*self.cargo.own);
         self.word.send(number);
     }
 
     #[inline]
     fn receive(&mut self) -> Option<u64> {
-        self.word.receive();
-        self.in_.read(&mut *self.cargo.own);
-        core::hint::black_box(&mut self.cargo.own);
-        self.cargo.own.first_chunk().map(|number| u64::from_le_bytes(*number))
-    }
-}
-
-/// The limit for data whose reader says what it took, as any writer has to know that never waits and never overwrites what
-/// is looked at: one of three slots, and two exchanges of a bare word.
-struct Taken<const N: usize> {
-    word: Word,
-    out: [Shared; 3],
-    in_: [Shared; 3],
-    cargo: Cargo<N>,
-}
-
-impl<const N: usize> Taken<N> {
-    fn new(name: &str, side: Side, touch: Touch) -> Self {
-        let (out, in_) = side.names(name);
-        let open = |name: String| {
-            core::array::from_fn(|slot| Shared::open(&format!("{name}-{slot}"), N).expect("shared memory"))
-        };
-        Self { word: Word::new(name, side), out: open(out), in_: open(in_), cargo: Cargo::new(touch) }
-    }
-}
-
-impl<const N: usize> Link for Taken<N> {
-    #[inline]
-    fn send(&mut self, number: u64) {
-        self.cargo.own[..8].copy_from_slice(&number.to_le_bytes());
-        self.out[number as usize % 3].write(&*self.cargo.own);
-        self.word.put(number);
-    }
-
-    #[inline]
-    fn receive(&mut self) -> Option<u64> {
-        let number = self.word.take();
-        self.in_[number as usize % 3].read(&mut *self.cargo.own);
+        let number = self.word.receive()?;
+        self.in_[number as usize % SLOTS].read(&mut *self.cargo.own);
         core::hint::black_box(&mut self.cargo.own);
         self.cargo.own.first_chunk().map(|number| u64::from_le_bytes(*number))
     }
@@ -436,15 +406,19 @@ fn matches(group: &str, name: &str, side: Side) -> Vec<Match> {
     }
 }
 
+fn flag<const N: usize>(name: &str, side: Side) -> Flag<N, 1, Word> {
+    Flag::new(name, side, Word::new(name, side))
+}
+
+fn taken<const N: usize>(name: &str, side: Side) -> Flag<N, 3, Taken> {
+    Flag::new(name, side, Taken(Word::new(name, side)))
+}
+
 fn small<const N: usize>(name: &str, side: Side) -> Vec<Match> {
     let name = |rival: &str| format!("{name}-{rival}");
     let mut all = vec![
-        Match::new("a bare flag and as many bytes (reference)", 1000, Flag::<N>::new(&name("flag"), side, Touch::All)),
-        Match::new(
-            "the same, in one of three slots, and taken",
-            1000,
-            Taken::<N>::new(&name("taken"), side, Touch::All),
-        ),
+        Match::new("a bare flag and as many bytes (reference)", 1000, flag::<N>(&name("flag"), side)),
+        Match::new("the same, in one of three slots, and taken", 1000, taken::<N>(&name("taken"), side)),
         Match::new("a bare word", 1000, Word::new(&name("word"), side)),
         Match::new("this channel", 1000, Ours::<N>::new(&name("ours"), side, Touch::All)),
     ];
@@ -481,7 +455,7 @@ fn copied(name: &str, side: Side) -> Vec<Match> {
     let name = |rival: &str| format!("{name}-{rival}");
     let touch = Touch::All;
     let mut all = vec![
-        Match::new("a bare flag and as many bytes (reference)", 5, Flag::<FRAME>::new(&name("flag"), side, touch)),
+        Match::new("a bare flag and as many bytes (reference)", 5, flag::<FRAME>(&name("flag"), side)),
         Match::new("this channel", 5, Ours::<FRAME>::new(&name("ours"), side, touch)),
     ];
     #[cfg(feature = "rivals")]

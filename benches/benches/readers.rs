@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use core::sync::atomic::Ordering;
-use lkas_benches::{Bench, Block, Figures, Group, Limit, Partner, Row, Shared, Ticks};
+use lkas_benches::{Bench, Block, Group, Limit, Partner, Row, Shared, Ticks};
 use lkas_benches::{clean, median, one_processor, pin, processors, role, rounds, ticks};
 use lkas_shm::{Channel, ChannelName, Options, Reader, Writer};
 use rustix::process::{Pid, Signal, kill_process};
@@ -115,11 +115,7 @@ fn measure(readers: usize, processor: usize) -> Vec<Row> {
     }
     drop(partner);
     clean(&prefix);
-    let row = |index: usize| {
-        let ratios = medians[index].iter().zip(&medians[0]).map(|(one, reference)| one / reference).collect();
-        let figures = Some(Figures::of(&samples[index]));
-        Row { figures, ratio: Some(median(ratios)), ..Row::named(MODES[index].1) }
-    };
+    let row = |index: usize| Row::against(&medians[0], MODES[index].1, &samples[index], &medians[index]);
     (0..MODES.len()).map(row).collect()
 }
 

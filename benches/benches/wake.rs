@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use core::sync::atomic::{AtomicU32, Ordering};
-use lkas_benches::{Bench, Block, Duel, Figures, Group, Limit, Link, Match, Partner, Row, Shared, Side};
+use lkas_benches::{Bench, Block, Duel, Group, Limit, Link, Match, Partner, Row, Shared, Side};
 use lkas_benches::{clean, median, pin, processors, role, rounds, system_calls};
 use lkas_shm::{Channel, ChannelName, Options, Reader, Wait, Writer, clock};
 use rustix::event::{EventfdFlags, eventfd};
@@ -276,11 +276,7 @@ fn paced_ping(period: Duration, shared: &Shared, mut links: Vec<Box<dyn Link>>) 
             }
         }
     }
-    let row = |index: usize| {
-        let ratios = medians[index].iter().zip(&medians[0]).map(|(one, reference)| one / reference).collect();
-        let figures = Some(Figures::of(&samples[index]));
-        Row { figures, ratio: Some(median(ratios)), ..Row::named(NAMES[index]) }
-    };
+    let row = |index: usize| Row::against(&medians[0], NAMES[index], &samples[index], &medians[index]);
     (0..links.len()).map(row).collect()
 }
 

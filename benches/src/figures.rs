@@ -67,6 +67,13 @@ impl Row {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
+    /// A row of `samples`, whose ratio is the middle one of those that each round's `means` have to the `reference`'s.
+    #[must_use]
+    pub fn against(reference: &[f64], name: &str, samples: &[f64], means: &[f64]) -> Self {
+        let ratios = means.iter().zip(reference).map(|(one, reference)| one / reference).collect();
+        Self { figures: Some(Figures::of(samples)), ratio: Some(crate::median(ratios)), ..Self::named(name) }
+    }
+
     /// A row with one number.
     #[must_use]
     pub fn value(name: &str, value: f64) -> Self {

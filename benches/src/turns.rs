@@ -1,7 +1,6 @@
 //! Operations of some nanoseconds, on one thread.
 
-use crate::figures::{Figures, Group, Row};
-use crate::median;
+use crate::figures::{Group, Row};
 use std::time::Instant;
 
 /// Operations that are timed together.
@@ -60,10 +59,7 @@ pub fn take_turns(title: &str, rounds: usize, rivals: &mut [Rival<'_>]) -> Group
             }
         }
     }
-    let reference = means[0].clone();
-    let rows = rivals.iter().zip(samples).zip(means).map(|((rival, samples), means)| {
-        let ratios = means.iter().zip(&reference).map(|(a, b)| a / b).collect();
-        Row { figures: Some(Figures::of(&samples)), ratio: Some(median(ratios)), ..Row::named(&rival.name) }
-    });
+    let row = |index: usize| Row::against(&means[0], &rivals[index].name, &samples[index], &means[index]);
+    let rows = (0..rivals.len()).map(row);
     Group::new(title, "ns", rows.collect())
 }

@@ -41,15 +41,15 @@ fn name(prefix: &str, what: &str) -> ChannelName {
     format!("{prefix}-{what}").parse().expect("a good name")
 }
 
-const MEMORY: Memory = Memory { prefault: true, lock: true, huge_pages: false };
+const MEMORY: Memory = Memory::new().prefault(true).lock(true).huge_pages(false);
 
 fn writer(name: &ChannelName) -> Writer<Block<128>> {
-    let options = Options { memory: MEMORY, ..Options::default() };
+    let options = Options::new().memory(MEMORY);
     Channel::create(name, options).expect("a channel")
 }
 
 fn reader(name: &ChannelName) -> Reader<Block<128>> {
-    let options = OpenOptions { memory: MEMORY, patience: PATIENCE, ..OpenOptions::default() };
+    let options = OpenOptions::new().memory(MEMORY).patience(PATIENCE);
     Channel::open(name, options).expect("the other's channel")
 }
 

@@ -17,7 +17,7 @@ fn name(what: &str) -> ChannelName {
 
 fn copies(bench: &mut Bench) {
     let picture: Vec<u8> = (0..FRAME).map(|index| (index * 7 + index / 251) as u8).collect();
-    let options = Options { readers: 1, ..Options::default() };
+    let options = Options::new().readers(1);
     let mut plain: Writer<Block<FRAME>> = Channel::create(&name("plain"), options).expect("a channel");
     let shape = ImageShape::new(800, 600, PixelFormat::Rgb8).expect("a good shape");
     let mut images = ImageChannel::create(&name("images"), shape, options).expect("a channel");

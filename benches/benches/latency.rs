@@ -154,7 +154,7 @@ impl<const N: usize> Ours<N> {
     fn new(name: &str, side: Side, touch: Touch) -> Self {
         let (out, in_) = side.names(name);
         let name = |name: String| name.parse::<ChannelName>().expect("a good name");
-        let out = Channel::create(&name(out), Options { readers: 1, ..Options::default() });
+        let out = Channel::create(&name(out), Options::new().readers(1));
         let in_ = Channel::open(&name(in_), PATIENCE);
         Self { out: out.expect("a channel"), in_: in_.expect("the other's channel"), cargo: Cargo::new(touch) }
     }

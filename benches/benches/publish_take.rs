@@ -23,7 +23,7 @@ fn split<const N: usize, const R: usize>() -> (Writer<'static, Block<N>>, [Half<
 /// A channel in shared memory and its only reader.
 fn shared<const N: usize>() -> (lkas_shm::Writer<Block<N>>, lkas_shm::Reader<Block<N>>) {
     let name: ChannelName = format!("bench-{}", std::process::id()).parse().expect("a good name");
-    let options = Options { readers: 1, ..Options::default() };
+    let options = Options::new().readers(1);
     let writer = lkas_shm::Channel::create(&name, options).expect("a channel");
     let reader = lkas_shm::Channel::open(&name, Duration::ZERO).expect("a place");
     // What is mapped stays.

@@ -69,7 +69,7 @@ fn read(prefix: &str) {
 /// A row for each mode, with `readers` attached.
 fn measure(readers: usize, processor: usize) -> Vec<Row> {
     let prefix = format!("bench-{}-{readers}", std::process::id());
-    let options = Options { readers, ..Options::default() };
+    let options = Options::new().readers(readers);
     let mut writer: Writer<Block<128>> = Channel::create(&name(&prefix), options).expect("a channel");
     let shared = Shared::open(&format!("{prefix}-words"), 0).expect("shared memory");
     let partner = Partner::start(&prefix, processor).expect("a second process");

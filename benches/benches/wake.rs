@@ -70,7 +70,7 @@ impl Ours {
     fn new(name: &str, side: Side) -> Self {
         let (out, in_) = side.names(name);
         let name = |name: String| name.parse::<ChannelName>().expect("a good name");
-        let out = Channel::create(&name(out), Options { readers: 1, ..Options::default() }).expect("a channel");
+        let out = Channel::create(&name(out), Options::new().readers(1)).expect("a channel");
         Self { out, in_: Channel::open(&name(in_), PATIENCE).expect("the other's channel") }
     }
 }

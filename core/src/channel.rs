@@ -3,8 +3,9 @@
 use crate::layout::{Layout, MAX_READERS, Payload, SPARE_SLOTS};
 use crate::mailbox::Mailbox;
 use crate::reader::Reader;
-use crate::slots::{StaticSlot, View};
+use crate::slots::StaticSlot;
 use crate::sync::Padded;
+use crate::view::View;
 use crate::writer::Writer;
 use core::fmt;
 use core::ptr::NonNull;

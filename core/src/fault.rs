@@ -69,6 +69,29 @@ pub(crate) fn must_not_happen(what: &str) {
     }
 }
 
+/// Whether the model has somebody who looks on without a role.
+static OBSERVED: AtomicBool = AtomicBool::new(false);
+
+/// From here on a model has an observer. The headers of slots are then atomic words for loom too, which makes every other
+/// model many times larger and shows nothing there.
+pub fn expect_an_observer(observed: bool) {
+    OBSERVED.store(observed, Ordering::Relaxed);
+}
+
+pub(crate) fn is_observed() -> bool {
+    OBSERVED.load(Ordering::Relaxed)
+}
+
+/// A fence with the ordering of `what`, which the environment may weaken to none at all. Models without an observer do
+/// without it: nothing there depends on it.
+pub(crate) fn fence(what: &str, strong: Ordering) {
+    match order(what, strong) {
+        Ordering::Relaxed => (),
+        order if is_observed() => loom::sync::atomic::fence(order),
+        _ => (),
+    }
+}
+
 /// The ordering of the operation `what`: its own, unless the environment weakens it (`LKAS_WEAKEN="what=Relaxed"`).
 #[allow(clippy::panic)]
 pub(crate) fn order(what: &str, strong: Ordering) -> Ordering {

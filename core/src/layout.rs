@@ -1,9 +1,8 @@
 //! Where things lie: `R mailboxes`, then elsewhere or behind them `R + 2 slots`.
 //!
-//! A slot is its header (sequence number and publish time, 16 bytes) and the payload at its own alignment; slots and
-//! mailboxes are padded to two cache lines where caches fetch lines in pairs, so that no two of them share one.
+//! A slot is its header (sequence number and publish time, 16 bytes) and the payload at its own alignment. With the feature
+//! `cache-padded`, slots and mailboxes are padded to two cache lines, because processors fetch lines in pairs.
 
-use crate::slots::SlotHeader;
 use crate::sync::Padded;
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -79,7 +78,7 @@ impl Layout {
             return Err(LayoutError::Size { found: payload_size });
         }
         let payload_offset = SLOT_HEADER.next_multiple_of(payload_align);
-        let slot_align = align_of::<Padded<SlotHeader>>();
+        let slot_align = align_of::<Padded<u64>>();
         let pad = if payload_align > slot_align { payload_align } else { slot_align };
         let stride = (payload_offset + payload_size).next_multiple_of(pad);
         Ok(Self { readers, payload_size, payload_offset, stride })

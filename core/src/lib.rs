@@ -40,10 +40,13 @@
 #![warn(clippy::std_instead_of_core)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
 #[cfg(any(test, lkas_loom))]
 extern crate std;
 
 mod channel;
+mod contract;
 #[cfg(lkas_loom)]
 pub mod fault;
 #[cfg(feature = "inspect")]
@@ -51,20 +54,37 @@ pub mod fault;
 pub mod inspect;
 #[allow(unsafe_code)] // the contract of a payload
 mod layout;
+#[cfg(target_has_atomic = "64")]
+mod live;
 #[allow(unsafe_code)] // the word that readers sleep on, handed out
 mod mailbox;
+#[cfg(target_has_atomic = "64")]
+#[allow(unsafe_code)] // copies what may change meanwhile
+mod observe;
+#[cfg(feature = "alloc")]
+#[allow(unsafe_code)] // halves that keep the memory alive
+mod owned;
 #[allow(unsafe_code)] // opens slots that the protocol grants it
 mod reader;
-#[allow(unsafe_code)] // all memory
+#[allow(unsafe_code)] // what a slot is
 mod slots;
 mod sync;
+#[allow(unsafe_code)] // finds all memory
+mod view;
 #[allow(unsafe_code)] // opens slots that the protocol grants it
 mod writer;
 
 pub use channel::Channel;
+pub use contract::{Contract, ContractError, Promise, Reading, Verdict};
 pub use layout::{Layout, LayoutError, MAX_READERS, Payload};
+#[cfg(target_has_atomic = "64")]
+pub use live::{LiveWords, WriterIdentity};
 pub use mailbox::{MailboxState, SleepWord};
+#[cfg(target_has_atomic = "64")]
+pub use observe::{Observed, Overtaken};
+#[cfg(feature = "alloc")]
+pub use owned::{OwnedLoan, OwnedReader, OwnedWriter, channel};
 pub use reader::{Latest, Reader, Sample};
-pub use slots::View;
 pub use sync::AtomicU32;
+pub use view::View;
 pub use writer::{Loan, Sleepers, Writer};

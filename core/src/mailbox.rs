@@ -63,6 +63,15 @@ impl Word {
     }
 }
 
+/// What a sleeper makes of a writer that has left in good order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// It wants to know.
+    EndsWaiting,
+    /// It knows, and waits for a successor.
+    IsKnown,
+}
+
 /// What [`Mailbox::put`] found.
 #[derive(Clone, Copy)]
 pub(crate) struct Put {
@@ -155,10 +164,11 @@ impl Mailbox {
         Word(self.word.load(order!("peek", Relaxed)))
     }
 
-    /// Reader: announces that it will sleep on the word while it has the value returned. `None`: look again first.
-    pub(crate) fn announce_sleep(&self) -> Option<u32> {
+    /// Reader, or whoever sleeps in its place: announces sleep on the word while it has the value returned. `None`: look
+    /// again first.
+    pub(crate) fn announce_sleep(&self, closed: Closed) -> Option<u32> {
         let word = self.peek();
-        if word.is_fresh() || word.is_closed() {
+        if word.is_fresh() || word.is_closed() && closed == Closed::EndsWaiting {
             return None;
         }
         let next = word.0 | WAITING;
@@ -177,6 +187,14 @@ impl Mailbox {
     pub(crate) fn note_missed(&self, missed: u64) {
         // ORDERING: Relaxed. A figure without data.
         self.missed.store(missed as u32, order!("note missed", Relaxed));
+    }
+
+    /// Observer: what it says now, before the slot that it names is looked at.
+    #[cfg(target_has_atomic = "64")]
+    pub(crate) fn observe(&self) -> Word {
+        // ORDERING: Acquire pairs with the Release of `put`: the slot's number is at least that of the publish found here.
+        // Model: `an_observer_sees_one_publish`.
+        Word(self.word.load(order!("observe mailbox", Acquire)))
     }
 
     /// Anybody: what it says now.
@@ -223,6 +241,31 @@ pub struct MailboxState {
 pub struct SleepWord<'a>(pub(crate) &'a Mailbox);
 
 impl<'a> SleepWord<'a> {
+    /// Announces that somebody sleeps on the word in the reader's place, and returns the value that it must still have
+    /// when sleep begins. `None`: there is something new. The next publish wakes.
+    ///
+    /// Any thread may do this at any time, also while the reader takes: a bit that says "somebody sleeps" is set once
+    /// between two publishes, whoever sets it.
+    ///
+    /// # Progress
+    /// Wait-free: one load and at most one compare-and-swap.
+    #[must_use = "sleep on the word while it has the value"]
+    pub fn announce(self) -> Option<u32> {
+        self.0.announce_sleep(Closed::IsKnown)
+    }
+
+    /// Whether the writer has left in good order.
+    #[must_use]
+    pub fn is_closed(self) -> bool {
+        self.0.peek().is_closed()
+    }
+
+    /// Whether there is something that the reader has not taken.
+    #[must_use]
+    pub fn is_fresh(self) -> bool {
+        self.0.peek().is_fresh()
+    }
+
     /// The word itself, for a system call that sleeps on it or wakes who does.
     ///
     /// # Safety
@@ -260,10 +303,10 @@ mod tests {
     #[test]
     fn a_put_ends_waiting_and_says_so() {
         let mailbox = Mailbox::new();
-        let asleep = mailbox.announce_sleep().unwrap();
-        assert_eq!(mailbox.announce_sleep(), Some(asleep), "waiting stays until the next put");
+        let asleep = mailbox.announce_sleep(Closed::EndsWaiting).unwrap();
+        assert_eq!(mailbox.announce_sleep(Closed::EndsWaiting), Some(asleep), "waiting stays until the next put");
         assert!(mailbox.put(1).waiting);
-        assert_eq!(mailbox.announce_sleep(), None, "there is something to take");
+        assert_eq!(mailbox.announce_sleep(Closed::EndsWaiting), None, "there is something to take");
         mailbox.take();
         assert!(!mailbox.put(2).waiting);
     }
@@ -271,10 +314,10 @@ mod tests {
     #[test]
     fn a_closed_mailbox_lets_nobody_sleep() {
         let mailbox = Mailbox::new();
-        assert!(mailbox.announce_sleep().is_some());
+        assert!(mailbox.announce_sleep(Closed::EndsWaiting).is_some());
         assert!(mailbox.close());
-        assert_eq!(mailbox.announce_sleep(), None);
+        assert_eq!(mailbox.announce_sleep(Closed::EndsWaiting), None);
         mailbox.reopen();
-        assert!(mailbox.announce_sleep().is_some());
+        assert!(mailbox.announce_sleep(Closed::EndsWaiting).is_some());
     }
 }

@@ -1,8 +1,9 @@
 //! A reader's side.
 
 use crate::layout::Payload;
-use crate::mailbox::{Mailbox, NO_SLOT, SleepWord, Slot};
-use crate::slots::{SlotRef, View};
+use crate::mailbox::{Closed, Mailbox, NO_SLOT, SleepWord, Slot};
+use crate::slots::SlotRef;
+use crate::view::View;
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
@@ -34,6 +35,22 @@ pub struct Reader<'a, T: Payload + ?Sized> {
     sequence: u64,
     missed: u64,
     not_sync: PhantomData<Cell<()>>,
+}
+
+impl<'a, T: Payload + ?Sized> View<'a, T> {
+    /// Takes the reader's role at `place` (from 0), over a predecessor that stopped anywhere. `None` where the channel
+    /// has no such place.
+    ///
+    /// # Progress
+    /// Wait-free: one load.
+    ///
+    /// # Safety
+    /// No other reader at this place exists, or its last step has happened before (as a lock or a join orders it) and it
+    /// will never be used again.
+    #[must_use = "dropping the reader leaves its place free"]
+    pub unsafe fn reader(self, place: usize) -> Option<Reader<'a, T>> {
+        (place < self.layout().readers()).then(|| Reader::attach(self, place))
+    }
 }
 
 impl<'a, T: Payload + ?Sized> Reader<'a, T> {
@@ -152,10 +169,31 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
     /// Wait-free: one load and at most one compare-and-swap.
     #[must_use = "sleep on the word while it has the value"]
     pub fn announce_sleep(&mut self) -> Option<(SleepWord<'a>, u32)> {
+        self.announce(Closed::EndsWaiting)
+    }
+
+    /// As [`announce_sleep`](Self::announce_sleep), also where the writer has left in good order: for a reader that knows
+    /// it and waits for a successor, whose first publish wakes.
+    ///
+    /// # Progress
+    /// As [`announce_sleep`](Self::announce_sleep).
+    #[must_use = "sleep on the word while it has the value"]
+    pub fn announce_sleep_for_successor(&mut self) -> Option<(SleepWord<'a>, u32)> {
+        self.announce(Closed::IsKnown)
+    }
+
+    fn announce(&mut self, closed: Closed) -> Option<(SleepWord<'a>, u32)> {
         if self.inherited {
             return None;
         }
-        self.mailbox.announce_sleep().map(|value| (SleepWord(self.mailbox), value))
+        self.mailbox.announce_sleep(closed).map(|value| (SleepWord(self.mailbox), value))
+    }
+
+    /// The word that this reader sleeps on, so that another thread can sleep on the reader's behalf: it
+    /// [announces](SleepWord::announce) that at any time, also while the reader takes.
+    #[must_use]
+    pub fn sleep_word(&self) -> SleepWord<'a> {
+        SleepWord(self.mailbox)
     }
 
     /// Moves on to the newest slot. Whether there was one that this reader has not had.
@@ -170,12 +208,12 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
         // SAFETY: the slot is this reader's from `take` or `attach` until its next `take` (I2).
         if let Some(slot) = unsafe { self.view.read(self.slot) } {
             let first = self.sequence == 0;
-            let skipped = slot.header.sequence.saturating_sub(self.sequence).saturating_sub(1);
+            let skipped = slot.stamp.sequence.saturating_sub(self.sequence).saturating_sub(1);
             if first || skipped > 0 {
                 self.missed = self.missed.saturating_add(if first { 0 } else { skipped });
                 self.mailbox.note_missed(self.missed);
             }
-            self.sequence = slot.header.sequence;
+            self.sequence = slot.stamp.sequence;
         }
         true
     }
@@ -209,13 +247,13 @@ impl<T: ?Sized> Sample<'_, T> {
     /// The number of its publish, from 1; only rises.
     #[must_use]
     pub fn sequence(&self) -> u64 {
-        self.slot.header.sequence
+        self.slot.stamp.sequence
     }
 
     /// When it was published, in nanoseconds of the writer's clock.
     #[must_use]
     pub fn time(&self) -> u64 {
-        self.slot.header.time
+        self.slot.stamp.time
     }
 
     /// Whether this reader gets it for the first time.

@@ -1,7 +1,9 @@
-//! The only file that names atomics and cells: core's, or loom's when models are checked (`--cfg lkas_loom`).
+//! The only file that names atomics: core's, or loom's when models are checked (`--cfg lkas_loom`).
 
 #[cfg(all(target_has_atomic = "32", not(lkas_loom)))]
 pub use core::sync::atomic::AtomicU32;
+#[cfg(all(target_has_atomic = "64", not(lkas_loom)))]
+pub(crate) use core::sync::atomic::AtomicU64;
 pub(crate) use core::sync::atomic::Ordering;
 #[cfg(all(not(target_has_atomic = "32"), feature = "critical-section"))]
 pub use portable_atomic::AtomicU32;
@@ -28,14 +30,30 @@ macro_rules! order {
 }
 pub(crate) use order;
 
-/// A value in a pair of cache lines of its own, so that nobody else's writes disturb it. Without an operating system memory
-/// is dearer than that: there values lie side by side, which costs time only where several cores have caches.
-#[cfg(not(target_os = "none"))]
+/// `fence!("what", Ordering)`: a fence whose ordering is named like those of [`order!`].
+#[cfg(all(target_has_atomic = "64", not(lkas_loom)))]
+macro_rules! fence {
+    ($what:literal, $order:ident) => {
+        core::sync::atomic::fence($crate::sync::Ordering::$order)
+    };
+}
+#[cfg(lkas_loom)]
+macro_rules! fence {
+    ($what:literal, $order:ident) => {
+        $crate::fault::fence($what, $crate::sync::Ordering::$order)
+    };
+}
+#[cfg(target_has_atomic = "64")]
+pub(crate) use fence;
+
+/// A value in a pair of cache lines of its own, so that nobody else's writes disturb it. Without the feature
+/// `cache-padded` values lie side by side: less memory, for processors without caches that several cores share.
+#[cfg(feature = "cache-padded")]
 pub(crate) use crossbeam_utils::CachePadded as Padded;
-#[cfg(target_os = "none")]
+#[cfg(not(feature = "cache-padded"))]
 pub(crate) use unpadded::Padded;
 
-#[cfg(target_os = "none")]
+#[cfg(not(feature = "cache-padded"))]
 mod unpadded {
     #[derive(Debug)]
     #[repr(transparent)]
@@ -56,56 +74,43 @@ mod unpadded {
     }
 }
 
-#[cfg(not(lkas_loom))]
-pub(crate) use plain::{ConstPtr, MutPtr, UnsafeCell};
-
 #[cfg(lkas_loom)]
 pub use checked::AtomicU32;
 #[cfg(lkas_loom)]
-pub(crate) use loom::cell::{ConstPtr, MutPtr, UnsafeCell};
+pub(crate) use checked::AtomicU64;
+#[cfg(lkas_loom)]
+pub(crate) use checked::{Reading, Watch, Writing};
+#[cfg(not(lkas_loom))]
+pub(crate) use plain::{Reading, Watch, Writing};
 
-/// loom's cell interface over core's cell: the guards cost nothing here, and under loom they are what sees a data race.
+/// Stands for a slot under loom, which sees by its guards who looks at the slot and who writes to it. Otherwise it is
+/// nothing.
 #[cfg(not(lkas_loom))]
 mod plain {
     #[derive(Debug)]
-    #[repr(transparent)]
-    pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
+    pub(crate) struct Watch;
 
-    impl<T> UnsafeCell<T> {
-        pub(crate) const fn new(value: T) -> Self {
-            Self(core::cell::UnsafeCell::new(value))
+    impl Watch {
+        pub(crate) const fn new() -> Self {
+            Self
         }
 
         #[inline]
-        pub(crate) fn get(&self) -> ConstPtr<T> {
-            ConstPtr(self.0.get())
+        pub(crate) fn read(&self) -> Reading {
+            Reading
         }
 
         #[inline]
-        pub(crate) fn get_mut(&self) -> MutPtr<T> {
-            MutPtr(self.0.get())
+        pub(crate) fn write(&self) -> Writing {
+            Writing
         }
     }
 
     #[derive(Debug)]
-    pub(crate) struct ConstPtr<T>(*const T);
-
-    impl<T> ConstPtr<T> {
-        #[inline]
-        pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
-            f(self.0)
-        }
-    }
+    pub(crate) struct Reading;
 
     #[derive(Debug)]
-    pub(crate) struct MutPtr<T>(*mut T);
-
-    impl<T> MutPtr<T> {
-        #[inline]
-        pub(crate) fn with<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
-            f(self.0)
-        }
-    }
+    pub(crate) struct Writing;
 }
 
 /// loom's atomic, with a place before each operation at which its thread can stop dead.
@@ -167,6 +172,47 @@ mod checked {
         pub(crate) fn fetch_and(&self, value: u32, order: Ordering) -> u32 {
             crate::fault::step();
             self.0.fetch_and(value, order)
+        }
+    }
+
+    /// The same for 64 bits, as far as they are used.
+    #[derive(Debug, Default)]
+    pub(crate) struct AtomicU64(loom::sync::atomic::AtomicU64);
+
+    impl AtomicU64 {
+        pub(crate) fn new(value: u64) -> Self {
+            Self(loom::sync::atomic::AtomicU64::new(value))
+        }
+
+        pub(crate) fn load(&self, order: Ordering) -> u64 {
+            crate::fault::step();
+            self.0.load(order)
+        }
+
+        pub(crate) fn store(&self, value: u64, order: Ordering) {
+            crate::fault::step();
+            self.0.store(value, order);
+        }
+    }
+
+    /// loom's cell, whose guards are what sees a data race.
+    #[derive(Debug)]
+    pub(crate) struct Watch(loom::cell::UnsafeCell<()>);
+
+    pub(crate) type Reading = loom::cell::ConstPtr<()>;
+    pub(crate) type Writing = loom::cell::MutPtr<()>;
+
+    impl Watch {
+        pub(crate) fn new() -> Self {
+            Self(loom::cell::UnsafeCell::new(()))
+        }
+
+        pub(crate) fn read(&self) -> Reading {
+            self.0.get()
+        }
+
+        pub(crate) fn write(&self) -> Writing {
+            self.0.get_mut()
         }
     }
 }

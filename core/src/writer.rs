@@ -2,7 +2,10 @@
 
 use crate::layout::Payload;
 use crate::mailbox::{NO_SLOT, SleepWord, Slot};
-use crate::slots::{SlotHeader, SlotMut, View};
+use crate::slots::{SlotMut, Stamp};
+#[cfg(target_has_atomic = "64")]
+use crate::sync::fence;
+use crate::view::View;
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
@@ -55,6 +58,22 @@ impl Used {
     }
 }
 
+impl<'a, T: Payload + ?Sized> View<'a, T> {
+    /// Takes the writer's role, over a predecessor that stopped anywhere, even in the middle of a publish.
+    ///
+    /// # Progress
+    /// Wait-free: at most three loads and four read-modify-writes for each reader, most of them only where the predecessor
+    /// left in good order or in the middle of a publish.
+    ///
+    /// # Safety
+    /// No other writer of this channel exists, or its last step has happened before (as a lock or a join orders it) and
+    /// it will never be used again.
+    #[must_use = "dropping the writer leaves the channel without one"]
+    pub unsafe fn writer(self) -> Writer<'a, T> {
+        Writer::take_over(self)
+    }
+}
+
 impl<'a, T: Payload + ?Sized> Writer<'a, T> {
     /// Finishes what a predecessor may have left half done, then goes on (I4).
     pub(crate) fn take_over(view: View<'a, T>) -> Self {
@@ -68,10 +87,10 @@ impl<'a, T: Payload + ?Sized> Writer<'a, T> {
             let current = word.current();
             // SAFETY: the slot is in a mailbox, so no writer writes to it (I1), and there is no other writer.
             if let Some(slot) = unsafe { view.read(current) }
-                && (newest == NO_SLOT || slot.header.sequence > sequence)
+                && (newest == NO_SLOT || slot.stamp.sequence > sequence)
             {
                 newest = current;
-                sequence = slot.header.sequence;
+                sequence = slot.stamp.sequence;
             }
         }
         let mut used = Used::new(newest);
@@ -99,6 +118,12 @@ impl<'a, T: Payload + ?Sized> Writer<'a, T> {
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// Goes on counting after `sequence`, where that is more than what this channel has seen: for a writer that continues
+    /// the values of another channel, so that their numbers never go back.
+    pub fn continue_after(&mut self, sequence: u64) {
+        self.sequence = self.sequence.max(sequence);
     }
 
     /// The free slot, to be filled in place. It holds some earlier value, or zeroes: write every field. Readers go on with
@@ -154,6 +179,11 @@ impl<'a, T: Payload + ?Sized> Writer<'a, T> {
             sleepers.0 |= u32::from(put.waiting) << place;
         }
         self.free = used.any_free();
+        // ORDERING: Release pairs with the Acquire fence of `View::newest`: an observer that sees anything of what this
+        // writer does to the next slot sees that the mailboxes have moved on. No reader needs it, and on x86 it is no
+        // instruction. Model: `an_observer_sees_one_publish`.
+        #[cfg(target_has_atomic = "64")]
+        fence!("publish fence", Release);
         if taken {
             // SAFETY: `free` is in no mailbox (I1), and the loan that was published is gone.
             unsafe { self.view.fetch(self.free) };
@@ -204,6 +234,15 @@ impl<'a, T: Payload + ?Sized> Loan<'_, 'a, T> {
         self.writer.view
     }
 
+    /// Fills the slot with `bytes`, as many as it takes; any bytes are a value. What they leave over stays as it is.
+    pub fn copy_from_bytes(&mut self, bytes: &[u8]) {
+        let view = self.writer.view;
+        let Some(start) = view.payload_start(self.writer.free) else { return };
+        let count = bytes.len().min(view.layout().payload_size());
+        // SAFETY: the slot is this loan's (I1), its payload has so many bytes, and any bytes are a valid `T` (`Payload`).
+        unsafe { start.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), count) };
+    }
+
     /// Publishes what is in the slot. `time` is now, in nanoseconds of a monotonic clock (0 where there is none).
     ///
     /// # Progress
@@ -213,7 +252,7 @@ impl<'a, T: Payload + ?Sized> Loan<'_, 'a, T> {
     pub fn publish(self, time: u64) -> Sleepers {
         let sequence = self.writer.sequence.wrapping_add(1);
         self.writer.sequence = sequence;
-        self.slot.finish(SlotHeader { sequence, time });
+        self.slot.finish(Stamp { sequence, time });
         self.writer.put_everywhere()
     }
 }
@@ -240,9 +279,10 @@ impl<T: Payload + ?Sized> fmt::Debug for Loan<'_, '_, T> {
     }
 }
 
-/// The readers that sleep, or did since the publish before, and have to be woken by whoever put them to sleep. The first
-/// publish after a take-over names them all, because the predecessor may have died before it woke them. Where nobody
-/// uses [`Reader::announce_sleep`](crate::Reader::announce_sleep) it says nothing.
+/// The readers to be woken after a publish: those that announced that they sleep since the publish before.
+///
+/// The first publish after a take-over names all readers, because the predecessor may have died before it woke them.
+/// Programs whose readers never sleep ignore it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sleepers(u32);
 

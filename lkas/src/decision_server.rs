@@ -25,8 +25,7 @@ pub const DETECTION_TIMEOUT: Duration = Duration::from_millis(200);
 /// A channel can't be created or used.
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
     let mut detections = Feed::new(options.detection_channel()?, DetectionChannel::open);
-    let mut writer =
-        ControlChannel::create(&options.control_channel()?, Options { contract: Some(SERVERS), ..Options::default() })?;
+    let mut writer = ControlChannel::create(&options.control_channel()?, Options::new().contract(SERVERS))?;
     let mut vitals = VitalSigns::create(&options.vitals_channel("decision")?)?;
     let missed_before = vitals.now.missed;
     let mut keeper = LaneKeeper::new(DecisionParameters::default());

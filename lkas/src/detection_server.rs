@@ -22,10 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// A channel can't be created or used.
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
     let mut frames = Feed::new(options.camera_channel()?, ImageChannel::open);
-    let mut writer = DetectionChannel::create(
-        &options.detection_channel()?,
-        Options { contract: Some(SERVERS), ..Options::default() },
-    )?;
+    let mut writer = DetectionChannel::create(&options.detection_channel()?, Options::new().contract(SERVERS))?;
     let mut vitals = VitalSigns::create(&options.vitals_channel("detection")?)?;
     let missed_before = vitals.now.missed;
     let mut detector = LaneDetector::new(DetectorParameters::default());

@@ -3,7 +3,7 @@
 use crate::say;
 use core::time::Duration;
 use lkas_core::{Payload, Sample};
-use lkas_shm::{ChannelName, OpenError, Reader};
+use lkas_shm::{ChannelName, OpenError, OpenOptions, Reader};
 use std::time::Instant;
 
 /// A [`lkas_shm::Feed`] that tells the person at the terminal once when it waits for its writer, and when it is there.
@@ -15,7 +15,7 @@ pub struct Feed<T: Payload + ?Sized> {
 
 impl<T: Payload + ?Sized> Feed<T> {
     /// A feed of the channel `name`, opened by `open` as soon as it is there.
-    pub fn new(name: ChannelName, open: fn(&ChannelName, Duration) -> Result<Reader<T>, OpenError>) -> Self {
+    pub fn new(name: ChannelName, open: fn(&ChannelName, OpenOptions) -> Result<Reader<T>, OpenError>) -> Self {
         Self { feed: lkas_shm::Feed::new(name, open), said_waiting: false }
     }
 

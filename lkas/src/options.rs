@@ -33,7 +33,10 @@ pub struct SystemOptions {
 
 /// What the servers promise of their channels: they keep up with a camera of 20 frames a second or more. The vehicle
 /// stops when controls grow older than that.
-pub const SERVERS: Contract = Contract { period: Duration::from_millis(100), max_age: Duration::from_millis(250) };
+pub const SERVERS: Contract = match Contract::new(Duration::from_millis(100), Duration::from_millis(250)) {
+    Ok(contract) => contract,
+    Err(_) => panic!("times that are no contract"),
+};
 
 /// The processes of a system, each with vitals of its own.
 pub const VITALS: [&str; 4] = ["simulation", "detection", "decision", "broker"];

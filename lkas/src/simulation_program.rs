@@ -71,8 +71,9 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
     };
     let period = Duration::from_secs_f64(1.0 / options.fps);
     // A picture that takes long to draw may cost the one after it.
-    let contract = Contract { period: 2 * period, max_age: (4 * period).max(Duration::from_millis(250)) };
-    let channel = Options { contract: Some(contract), ..Options::default() };
+    let contract = Contract::new(2 * period, (4 * period).max(Duration::from_millis(250)))
+        .map_err(|why| format!("--fps {}: {why}", options.fps))?;
+    let channel = Options::new().contract(contract);
     let mut simulation = Simulation {
         camera: Camera {
             writer: ImageChannel::create(&system.camera_channel()?, shape, channel)?,
@@ -144,7 +145,9 @@ impl Simulation {
 
     /// Waits for a control, at most `timeout`.
     fn receive(&mut self, timeout: Duration) -> Result<(), Failure> {
-        let Some(ReceivedControl { control, published }) = self.controls.next(timeout)? else { return Ok(()) };
+        let Some(ReceivedControl { value: control, published, .. }) = self.controls.next(timeout)? else {
+            return Ok(());
+        };
         let vitals = &mut self.vitals.now;
         vitals.taken += 1;
         vitals.torn += u64::from(!control.is_whole());

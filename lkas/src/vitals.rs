@@ -124,8 +124,8 @@ impl VitalSigns {
     /// # Errors
     /// As [`Channel::create`].
     pub fn create(name: &ChannelName) -> Result<Self, CreateError> {
-        let contract = Contract { period: 3 * EVERY, max_age: 10 * EVERY };
-        let writer = Channel::<Vitals>::create(name, Options { contract: Some(contract), ..Options::default() })?;
+        let contract = Contract::new(3 * EVERY, 10 * EVERY).unwrap_or_else(|_| unreachable!("both are constants"));
+        let writer = Channel::<Vitals>::create(name, Options::new().contract(contract))?;
         // A channel that can't be read back is one without a predecessor's figures.
         let before = Channel::open(name, Duration::ZERO).ok();
         let now = before.and_then(|mut reader| reader.latest().map(|vitals| *vitals)).unwrap_or_default();

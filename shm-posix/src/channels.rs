@@ -1,20 +1,21 @@
 //! The channels: what programs use.
 
-use crate::claim;
 use crate::clock;
-use crate::contract::{Contract, Reading};
 use crate::description::Description;
-use crate::error::{CreateError, OpenError, PixelsError, Warning};
+use crate::error::{CreateError, OpenError, Warning};
 use crate::header::Spec;
 use crate::name::ChannelName;
-use crate::segment::{OpenOptions, Options, Segment};
+use crate::options::{OpenOptions, Options};
+use crate::roles;
+use crate::segment::Segment;
 use crate::wait::{self, Slept};
 use core::fmt;
 use core::marker::PhantomData;
-use core::ops::{Deref, DerefMut};
+use core::mem::ManuallyDrop;
+use core::ops::{Deref, DerefMut, RangeInclusive};
 use core::time::Duration;
-use lkas_core::{Latest, Payload, Sample};
-use lkas_messages::{Control, Detection, Image, ImageHeader, ImageShape, Message};
+use lkas_core::{Latest, Payload, Promise, Reading, Sample, SleepWord};
+use lkas_messages::Message;
 
 /// The longest that a reader sleeps without looking, so that a wake-up that nobody sent (its sender died) costs no more.
 const SLICE: Duration = Duration::from_millis(100);
@@ -30,11 +31,6 @@ const PATIENT_WAITS: u32 = 16;
 #[derive(Debug)]
 pub struct Channel<T>(PhantomData<T>);
 
-/// Channels of [`Detection`]s.
-pub type DetectionChannel = Channel<Detection>;
-/// Channels of [`Control`]s.
-pub type ControlChannel = Channel<Control>;
-
 impl<T: Message + Payload> Channel<T> {
     /// Creates the channel and becomes its writer, or takes it over from a writer that is gone: then the sequence goes
     /// on, and attached readers notice nothing but a gap in time.
@@ -43,8 +39,7 @@ impl<T: Message + Payload> Channel<T> {
     /// Another writer is alive, there is not enough space, the name is used by something else, or the system refuses:
     /// see [`CreateError`].
     pub fn create(name: &ChannelName, options: Options) -> Result<Writer<T>, CreateError> {
-        let spec = Spec::of::<T>(size_of::<T>(), [0; 4]);
-        Segment::create(name, &spec, options).map(Writer::new)
+        Writer::create(name, Spec::of::<T>(size_of::<T>(), [0; 4]), options)
     }
 
     /// Opens the channel as a reader. `options` may just be how long to wait for its writer to create it.
@@ -53,35 +48,7 @@ impl<T: Message + Payload> Channel<T> {
     /// There is no such channel, it carries another type, or all reader places are taken: see [`OpenError`].
     pub fn open(name: &ChannelName, options: impl Into<OpenOptions>) -> Result<Reader<T>, OpenError> {
         let size = size_of::<T>();
-        let (segment, place) = Segment::open(name, Some((Spec::of::<T>(size, [0; 4]), size..=size)), options.into())?;
-        Reader::new(segment, place, name)
-    }
-}
-
-/// Channels of [`Image`]s, whose shape is chosen at creation and found by readers from the channel itself.
-#[derive(Debug)]
-pub struct ImageChannel(());
-
-impl ImageChannel {
-    /// Creates the channel for pictures of `shape` and becomes its writer; see [`Channel::create`]. Over a channel of
-    /// another shape whose writer is gone, that one is retired and replaced.
-    ///
-    /// # Errors
-    /// As [`Channel::create`].
-    pub fn create(name: &ChannelName, shape: ImageShape, options: Options) -> Result<Writer<Image>, CreateError> {
-        let spec = Spec::of::<Image>(shape.image_bytes(), shape.to_words());
-        Segment::create(name, &spec, options).map(Writer::new)
-    }
-
-    /// Opens the channel as a reader; see [`Channel::open`].
-    ///
-    /// # Errors
-    /// As [`Channel::open`].
-    pub fn open(name: &ChannelName, options: impl Into<OpenOptions>) -> Result<Reader<Image>, OpenError> {
-        let least = size_of::<ImageHeader>();
-        let (segment, place) =
-            Segment::open(name, Some((Spec::of::<Image>(least, [0; 4]), least..=usize::MAX)), options.into())?;
-        Reader::new(segment, place, name)
+        Reader::open(name, Some((Spec::of::<T>(size, [0; 4]), size..=size)), &options.into())
     }
 }
 
@@ -95,37 +62,134 @@ impl AnyChannel {
     /// # Errors
     /// There is no such channel, or all reader places are taken: see [`OpenError`].
     pub fn open(name: &ChannelName, options: impl Into<OpenOptions>) -> Result<(Description, Reader<[u8]>), OpenError> {
-        let (segment, place) = Segment::open(name, None, options.into())?;
-        let description = segment.describe().map_err(|why| OpenError::Unusable { name: name.clone(), why })?;
-        Ok((description, Reader::new(segment, place, name)?))
+        let reader: Reader<[u8]> = Reader::open(name, None, &options.into())?;
+        let description = reader.segment.describe().map_err(|why| OpenError::Unusable { name: name.clone(), why })?;
+        Ok((description, reader))
     }
 }
 
 /// The writer of a channel in shared memory. Dropping it tells the readers that it left; the channel stays for a
 /// successor until it is [unlinked](crate::unlink).
+///
+/// # Fork
+/// A writer belongs to the process that made it. In a forked child its methods panic, and dropping it does nothing.
 pub struct Writer<T: Payload + ?Sized> {
-    // `None` only while it is dropped. Declared before the segment whose memory it uses.
-    writer: Option<lkas_core::Writer<'static, T>>,
+    // Dropped by hand, before the segment whose memory it uses.
+    writer: ManuallyDrop<lkas_core::Writer<'static, T>>,
     segment: Segment,
+    name: ChannelName,
+    spec: Spec,
+    options: Options,
+}
+
+/// What [`Writer::check_name`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a channel that moved is worth a line in a log"]
+pub enum NameCheck {
+    /// The channel has its name.
+    Kept,
+    /// Somebody had removed the name. The channel has moved to a new segment of that name.
+    Moved,
 }
 
 impl<T: Payload + ?Sized> Writer<T> {
-    fn new(segment: Segment) -> Self {
-        Self { writer: Some(claim::writer(&segment)), segment }
+    pub(crate) fn create(name: &ChannelName, spec: Spec, options: Options) -> Result<Self, CreateError> {
+        let segment = Segment::create(name, &spec, &options)?;
+        let writer = ManuallyDrop::new(roles::writer(&segment));
+        Ok(Self { writer, segment, name: name.clone(), spec, options })
     }
 
-    fn writer(&mut self) -> &mut lkas_core::Writer<'static, T> {
-        // It is there until drop.
-        self.writer.get_or_insert_with(|| claim::writer(&self.segment))
+    /// The channel's name.
+    #[must_use]
+    pub fn name(&self) -> &ChannelName {
+        &self.name
+    }
+
+    /// The shape words of the channel's header.
+    pub(crate) fn shape_words(&self) -> [u32; 4] {
+        self.segment.shape
+    }
+
+    /// Whether this process was forked since the writer was made, so that it can't be used.
+    #[must_use]
+    pub fn is_forked(&self) -> bool {
+        self.segment.is_forked()
+    }
+
+    /// Looks whether the channel still has its name, which anybody with the permission can remove: `rm /dev/shm/*`, or
+    /// logind's RemoveIPC when a user logs out. Without a name nobody can open it.
+    ///
+    /// Where the name is gone, the channel moves: to a new segment of that name, with the newest value, the same sequence
+    /// and the same promise. Then the old segment is retired, and readers follow ([`Feed`](crate::Feed) by itself). Call
+    /// it about once a second from the loop that owns the writer.
+    ///
+    /// # Progress
+    /// One system call where the name is there.
+    ///
+    /// # Errors
+    /// The name can't be had again: see [`CreateError`]. Where another writer has it ([`CreateError::HasWriter`]) this one
+    /// is retired: its readers go over to the other, and what it publishes nobody sees.
+    pub fn check_name(&mut self) -> Result<NameCheck, CreateError> {
+        self.segment.check_fork();
+        if self.segment.mapping.live().is_retired() {
+            return Err(self.retired());
+        }
+        if self.segment.is_linked() {
+            return Ok(NameCheck::Kept);
+        }
+        let mut new = match Self::create(&self.name, self.spec, self.options.grace(Duration::ZERO)) {
+            Ok(new) => new,
+            Err(taken @ CreateError::HasWriter { .. }) => {
+                self.retire();
+                return Err(taken);
+            }
+            Err(why) => return Err(why),
+        };
+        let sequence = self.writer.sequence();
+        if sequence > 0 {
+            let mut value = vec![0; self.spec.payload_size];
+            // There is no other writer, so that the copy can't be overtaken.
+            if let Ok(Some(newest)) = self.segment.mapping.view_to_look().copy_newest(&mut value) {
+                new.writer.continue_after(newest.sequence.saturating_sub(1));
+                new.publish_bytes(&value, newest.time);
+            }
+            new.writer.continue_after(sequence);
+        }
+        self.retire();
+        // The old one goes, and with it the lock on a segment that nobody can find.
+        drop(core::mem::replace(self, new));
+        Ok(NameCheck::Moved)
+    }
+
+    /// Publishes a value that is given as bytes.
+    fn publish_bytes(&mut self, bytes: &[u8], time: u64) {
+        let view = self.segment.mapping.view_to_look();
+        let mut loan = self.writer.loan();
+        loan.copy_from_bytes(bytes);
+        wait::wake(loan.publish(time), view);
+    }
+
+    fn retire(&mut self) {
+        // SAFETY: this segment holds the lock on the writer's byte, and its writer is replaced before it is used again.
+        unsafe { self.segment.mapping.retire() };
+        self.writer = ManuallyDrop::new(roles::writer(&self.segment));
+    }
+
+    fn retired(&self) -> CreateError {
+        CreateError::Retired { name: self.name.clone() }
     }
 
     /// The free slot, to be filled in place. It holds some earlier value, or zeroes: write every field.
     ///
     /// # Progress
     /// Wait-free; no copy, no system call.
+    ///
+    /// # Panics
+    /// In a forked process.
     #[inline]
     pub fn loan(&mut self) -> Loan<'_, T> {
-        Loan(self.writer().loan())
+        self.segment.check_fork();
+        Loan(self.writer.loan())
     }
 
     /// Publishes a copy of `value`.
@@ -133,6 +197,9 @@ impl<T: Payload + ?Sized> Writer<T> {
     /// # Progress
     /// Wait-free: one copy, one reading of the clock, at most three compare-and-swaps for each reader place. A system
     /// call only for readers that sleep.
+    ///
+    /// # Panics
+    /// In a forked process.
     #[inline]
     pub fn publish(&mut self, value: T)
     where
@@ -146,7 +213,7 @@ impl<T: Payload + ?Sized> Writer<T> {
     /// The number of the newest publish; 0 before the first. Goes on where a predecessor was.
     #[must_use]
     pub fn sequence(&self) -> u64 {
-        self.writer.as_ref().map_or(0, lkas_core::Writer::sequence)
+        self.writer.sequence()
     }
 
     /// Options that the system refused; the channel works without them.
@@ -159,35 +226,11 @@ impl<T: Payload + ?Sized> Writer<T> {
     pub fn close(self) {}
 }
 
-impl Writer<Image> {
-    /// The shape of the channel's pictures.
-    #[must_use]
-    pub fn shape(&self) -> ImageShape {
-        // Chosen at creation by an `ImageShape`, so it is one.
-        ImageShape::from_words(self.segment.shape).unwrap_or_else(|| unreachable!("created from a shape"))
-    }
-
-    /// Publishes a copy of a picture, sealed. `timestamp` is the instant that it shows, in seconds of the
-    /// [clock].
-    ///
-    /// # Errors
-    /// [`PixelsError`] unless `pixels` has exactly as many bytes as the channel's shape says.
-    pub fn write(&mut self, frame_id: u64, timestamp: f64, pixels: &[u8]) -> Result<(), PixelsError> {
-        let shape = self.shape();
-        let mut loan = self.loan();
-        let Some(place) = loan.start(shape, frame_id, timestamp).filter(|place| place.len() == pixels.len()) else {
-            return Err(PixelsError { found: pixels.len(), expected: shape });
-        };
-        place.copy_from_slice(pixels);
-        loan.seal();
-        loan.publish();
-        Ok(())
-    }
-}
-
 impl<T: Payload + ?Sized> Drop for Writer<T> {
     fn drop(&mut self) {
-        if let Some(writer) = self.writer.take() {
+        // SAFETY: taken once, here, and not used after.
+        let writer = unsafe { ManuallyDrop::take(&mut self.writer) };
+        if !self.segment.is_forked() {
             let view = writer.view();
             wait::wake(writer.close(), view);
         }
@@ -240,12 +283,27 @@ impl<T: Payload + ?Sized> DerefMut for Loan<'_, T> {
 }
 
 /// A reader of a channel in shared memory. Its place is free again when it is dropped or its process ends.
+///
+/// # Fork
+/// A reader belongs to the process that made it. In a forked child its methods panic, and dropping it does nothing. A
+/// sample that is held across a fork must not be looked at in the child: its memory is not there.
 pub struct Reader<T: Payload + ?Sized> {
     // Declared before the segment whose memory it uses.
     reader: lkas_core::Reader<'static, T>,
     segment: Segment,
     /// How many waits in a row have slept.
     slept: u32,
+    /// The segment has neither name nor writer: whoever replaced or removed it died before it said so.
+    orphaned: bool,
+    /// The last end that a wait has told of.
+    told: Option<End>,
+}
+
+/// How a channel can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Closed,
+    Retired,
 }
 
 /// How a [`Reader::wait`] ended.
@@ -256,16 +314,22 @@ pub enum Wait {
     Fresh,
     /// The time is over.
     TimedOut,
-    /// The writer has left in good order, or the channel was replaced ([`Reader::is_retired`]).
+    /// The writer has left in good order, or the channel was replaced or removed ([`Reader::is_retired`]). Said once: the
+    /// next wait waits for a successor.
     Closed,
     /// A signal was handled.
     Interrupted,
 }
 
 impl<T: Payload + ?Sized> Reader<T> {
-    fn new(segment: Segment, place: usize, name: &ChannelName) -> Result<Self, OpenError> {
-        match claim::reader(&segment, place) {
-            Some(reader) => Ok(Self { reader, segment, slept: 0 }),
+    pub(crate) fn open(
+        name: &ChannelName,
+        wanted: Option<(Spec, RangeInclusive<usize>)>,
+        options: &OpenOptions,
+    ) -> Result<Self, OpenError> {
+        let (segment, place) = Segment::open(name, wanted, options)?;
+        match roles::reader(&segment, place) {
+            Some(reader) => Ok(Self { reader, segment, slept: 0, orphaned: false, told: None }),
             None => Err(OpenError::NoPlace { name: name.clone(), places: place }),
         }
     }
@@ -275,8 +339,12 @@ impl<T: Payload + ?Sized> Reader<T> {
     /// # Progress
     /// Wait-free: one load; if there is something new one read-modify-write, and where values were missed one store. No
     /// copy, no system call.
+    ///
+    /// # Panics
+    /// In a forked process.
     #[inline]
     pub fn take(&mut self) -> Option<Sample<'_, T>> {
+        self.segment.check_fork();
         self.reader.take()
     }
 
@@ -284,8 +352,12 @@ impl<T: Payload + ?Sized> Reader<T> {
     ///
     /// # Progress
     /// As [`take`](Self::take).
+    ///
+    /// # Panics
+    /// In a forked process.
     #[inline]
     pub fn latest(&mut self) -> Option<Sample<'_, T>> {
+        self.segment.check_fork();
         self.reader.latest()
     }
 
@@ -293,29 +365,65 @@ impl<T: Payload + ?Sized> Reader<T> {
     ///
     /// # Progress
     /// As [`take`](Self::take), and one reading of the clock.
+    ///
+    /// # Panics
+    /// In a forked process.
     #[inline]
     pub fn latest_within(&mut self, max_age: Duration) -> Latest<'_, T> {
+        self.segment.check_fork();
         let max_age = u64::try_from(max_age.as_nanos()).unwrap_or(u64::MAX);
         self.reader.latest_within(max_age, clock::now())
     }
 
-    /// The newest value with the verdict of the channel's contract: fresh, late and by how much, stale, or without a
-    /// writer. A channel without a contract promises nothing, so that whatever it has counts as fresh.
+    /// The newest value with the verdict of the channel's contract: fresh, late and by how much, stale, without a writer,
+    /// or without a contract.
     ///
     /// # Progress
     /// As [`take`](Self::take), and one reading of the clock. A system call only where the value is late.
+    ///
+    /// # Panics
+    /// In a forked process.
     pub fn read(&mut self) -> Reading<'_, T> {
-        let promised = Contract { period: Duration::MAX, max_age: Duration::MAX };
-        let contract = self.contract().unwrap_or(promised);
+        let contract = self.contract();
         let Self { reader, segment, .. } = self;
         let sample = reader.latest();
-        contract.judge(sample, clock::now(), || segment.has_writer())
+        Reading::new(sample, clock::now(), contract, || segment.has_writer())
     }
 
-    /// What the channel's writer promises.
-    #[must_use]
-    pub fn contract(&self) -> Option<Contract> {
+    /// What the channel's writer promises; `None` where it promises nothing.
+    ///
+    /// # Errors
+    /// [`ContractError`](crate::ContractError) where the segment says something that makes no sense. [`read`](Self::read) then judges values as
+    /// stale.
+    ///
+    /// # Panics
+    /// In a forked process.
+    pub fn contract(&self) -> Promise {
         self.segment.mapping.live().contract()
+    }
+
+    /// Whether this process was forked since the reader was made, so that it can't be used.
+    #[must_use]
+    pub fn is_forked(&self) -> bool {
+        self.segment.is_forked()
+    }
+
+    /// What a [`Reader`] sees, but for the channel's own ends.
+    pub(crate) fn sleep_word(&self) -> SleepWord<'static> {
+        self.segment.check_fork();
+        self.reader.sleep_word()
+    }
+
+    /// Whether there is something new to take.
+    #[must_use]
+    pub fn has_fresh(&self) -> bool {
+        self.segment.check_fork();
+        self.reader.has_fresh()
+    }
+
+    /// What the channel carries, as its segment says.
+    pub(crate) fn shape_words(&self) -> ([u32; 4], u64) {
+        (self.segment.shape, self.segment.payload_size)
     }
 
     /// Options that the system refused; the channel works without them.
@@ -328,7 +436,11 @@ impl<T: Payload + ?Sized> Reader<T> {
     ///
     /// # Progress
     /// No system call at all. A writer that died is not noticed: the time runs out.
+    ///
+    /// # Panics
+    /// In a forked process.
     pub fn spin(&mut self, timeout: Duration) -> Wait {
+        self.segment.check_fork();
         let start = clock::now();
         loop {
             for _ in 0..SPINS {
@@ -337,7 +449,7 @@ impl<T: Payload + ?Sized> Reader<T> {
                 }
                 core::hint::spin_loop();
             }
-            if self.reader.is_closed() || self.is_retired() {
+            if self.has_news_of_its_end() {
                 return Wait::Closed;
             }
             if Duration::from_nanos(clock::now().saturating_sub(start)) >= timeout {
@@ -347,13 +459,16 @@ impl<T: Payload + ?Sized> Reader<T> {
     }
 
     /// Waits until there is something new, at most `timeout`: looks for a moment where that has paid off lately, then
-    /// sleeps.
+    /// sleeps. That the writer has left is said once; the next call waits for a successor.
     ///
     /// # Progress
     /// No system call where something new is there or comes at once. Otherwise a futex wait, and one more for each
     /// 100 ms; asleep it costs no processor time.
+    ///
+    /// # Panics
+    /// In a forked process.
     pub fn wait(&mut self, timeout: Duration) -> Wait {
-        let start = clock::now();
+        self.segment.check_fork();
         let looks = if self.slept.is_multiple_of(PATIENT_WAITS) { SPINS } else { 0 };
         for look in 0..=looks {
             if self.reader.has_fresh() {
@@ -365,24 +480,49 @@ impl<T: Payload + ?Sized> Reader<T> {
             core::hint::spin_loop();
         }
         self.slept = self.slept.wrapping_add(1);
+        let start = clock::now();
+        let mut left = timeout;
         loop {
             if self.reader.has_fresh() {
                 return Wait::Fresh;
             }
-            if self.reader.is_closed() || self.is_retired() {
+            if self.has_news_of_its_end() {
                 return Wait::Closed;
             }
-            let waited = Duration::from_nanos(clock::now().saturating_sub(start));
-            let Some(left) = timeout.checked_sub(waited).filter(|left| !left.is_zero()) else {
+            if left.is_zero() {
                 return Wait::TimedOut;
+            }
+            let announced = match self.told {
+                None => self.reader.announce_sleep(),
+                Some(_) => self.reader.announce_sleep_for_successor(),
             };
-            if let Some((word, value)) = self.reader.announce_sleep() {
+            if let Some((word, value)) = announced {
                 let slice = left.min(SLICE).as_nanos() as u64;
-                if wait::sleep(word, value, slice) == Slept::Interrupted {
-                    return Wait::Interrupted;
+                match wait::sleep(word, value, slice) {
+                    Slept::Interrupted => return Wait::Interrupted,
+                    Slept::TimedOut => self.look_for_name(),
+                    Slept::Look => (),
                 }
             }
+            left = timeout.saturating_sub(Duration::from_nanos(clock::now().saturating_sub(start)));
         }
+    }
+
+    /// Whether the channel has ended in a way that no wait has told of.
+    pub(crate) fn has_news_of_its_end(&mut self) -> bool {
+        let end = if self.is_retired() {
+            Some(End::Retired)
+        } else if self.reader.is_closed() {
+            Some(End::Closed)
+        } else {
+            None
+        };
+        core::mem::replace(&mut self.told, end) != end && end.is_some()
+    }
+
+    /// Finds out whether the segment lost its name and its writer.
+    pub(crate) fn look_for_name(&mut self) {
+        self.orphaned = self.orphaned || !self.segment.is_linked() && !self.segment.has_writer();
     }
 
     /// How many values were published and replaced before this reader took them, since it opened the channel.
@@ -394,6 +534,7 @@ impl<T: Payload + ?Sized> Reader<T> {
     /// Whether the writer has left in good order.
     #[must_use]
     pub fn is_closed(&self) -> bool {
+        self.segment.check_fork();
         self.reader.is_closed()
     }
 
@@ -404,23 +545,16 @@ impl<T: Payload + ?Sized> Reader<T> {
     }
 
     /// Whether the channel was replaced by one of another shape, or removed. Nothing will come any more: open it again.
+    ///
+    /// Also where a wait found that the segment has neither name nor writer.
     #[must_use]
     pub fn is_retired(&self) -> bool {
-        self.segment.mapping.live().is_retired()
+        self.orphaned || self.segment.mapping.live().is_retired()
     }
 
     /// Whether the segment lost its name without being retired: somebody removed its file. One system call.
     pub(crate) fn is_removed(&self) -> bool {
         !self.segment.is_linked()
-    }
-}
-
-impl Reader<Image> {
-    /// The shape of the channel's pictures; `None` where the header's words describe none.
-    #[must_use]
-    pub fn shape(&self) -> Option<ImageShape> {
-        ImageShape::from_words(self.segment.shape)
-            .filter(|shape| shape.image_bytes() as u64 <= self.segment.payload_size)
     }
 }
 

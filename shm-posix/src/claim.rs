@@ -1,11 +1,8 @@
 //! Roles as locks of the kernel: open-file-description byte locks on the segment, which die with their process.
 //!
-//! Byte 0 is the writer's role, byte 1 + n the reader place n. A suspended process keeps its locks. rustix has no call
-//! for these locks, so libc does it.
+//! Byte 0 is the writer's role, byte 1 + n the reader place n. A suspended process keeps its locks, and a fork does not
+//! inherit them ([`fork`](crate::fork)). rustix has no call for these locks, so libc does it.
 
-use crate::mapping::Mapping;
-use crate::segment::Segment;
-use lkas_core::{Payload, Reader, View, Writer};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 
@@ -17,6 +14,11 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// All roles of a channel with `places` reader places.
+    pub(crate) fn all(places: usize) -> impl Iterator<Item = Self> {
+        core::iter::once(Self::Writer).chain((0..places).map(Self::Reader))
+    }
+
     fn byte(self) -> i64 {
         match self {
             Self::Writer => 0,
@@ -54,34 +56,4 @@ fn lock(fd: BorrowedFd<'_>, command: i32, role: Role) -> Result<i16, Errno> {
         return Err(Errno::from_raw_os_error(code));
     }
     Ok(lock.l_type)
-}
-
-/// The writer of a segment whose creation claimed the writer's role. It must not outlive the segment.
-pub(crate) fn writer<T: Payload + ?Sized>(segment: &Segment) -> Writer<'static, T> {
-    // SAFETY: the segment was created for `T`, and its owner drops the writer first.
-    let view = unsafe { segment.mapping.view() };
-    // SAFETY: the segment's file holds the lock on the writer's byte, which orders this after a predecessor's end.
-    unsafe { view.writer() }
-}
-
-/// A writer over a mapping whose writer's role the caller has claimed, to close it. It must not outlive the mapping.
-pub(crate) fn retiring_writer(mapping: &Mapping) -> Writer<'static, u8> {
-    // SAFETY: closing touches no payload, so bytes stand for any type; the caller drops the writer first.
-    let view = unsafe { mapping.view() };
-    // SAFETY: the caller holds the lock on the writer's byte.
-    unsafe { view.writer() }
-}
-
-/// A view to look on, whatever the segment was made for.
-pub(crate) fn view_to_look(mapping: &Mapping) -> View<'_, [u8]> {
-    // SAFETY: bytes stand for any type; no role is taken, and the view ends before the mapping.
-    unsafe { mapping.view() }
-}
-
-/// The reader at `place` of a segment whose opening claimed that place. It must not outlive the segment.
-pub(crate) fn reader<T: Payload + ?Sized>(segment: &Segment, place: usize) -> Option<Reader<'static, T>> {
-    // SAFETY: the segment carries `T` by its fingerprint, and its owner drops the reader first.
-    let view = unsafe { segment.mapping.view() };
-    // SAFETY: the segment's file holds the lock on the place's byte, which orders this after a predecessor's end.
-    unsafe { view.reader(place) }
 }

@@ -16,8 +16,23 @@ pub fn now_seconds() -> f64 {
     now() as f64 * 1e-9
 }
 
-/// The time namespace of this process (time_namespaces(7)), as a number; 0 where the system has none. Processes of
-/// different ones have monotonic clocks that differ.
-pub(crate) fn namespace() -> u64 {
-    rustix::fs::stat("/proc/self/ns/time").map_or(0, |stat| stat.st_ino)
+/// This process, as a segment says who writes.
+pub(crate) fn identity() -> lkas_core::WriterIdentity {
+    lkas_core::WriterIdentity {
+        process: std::process::id(),
+        time_namespace: namespace("time"),
+        pid_namespace: namespace("pid"),
+    }
+}
+
+/// Whether a writer's clock is the same as this process's, as far as both know. Processes of different time namespaces
+/// (time_namespaces(7)) have monotonic clocks that differ.
+pub(crate) fn is_shared_with(writer: lkas_core::WriterIdentity) -> bool {
+    let (theirs, mine) = (writer.time_namespace, namespace("time"));
+    theirs == mine || theirs == 0 || mine == 0
+}
+
+/// The namespace of that kind that this process is in, as a number; 0 where the system has none.
+fn namespace(kind: &str) -> u64 {
+    rustix::fs::stat(format!("/proc/self/ns/{kind}")).map_or(0, |stat| stat.st_ino)
 }

@@ -1,5 +1,6 @@
 //! What can go wrong, in words that say what to do about it.
 
+use crate::limits::Limit;
 use crate::name::ChannelName;
 use core::fmt;
 use lkas_core::LayoutError;
@@ -109,8 +110,32 @@ pub enum CreateError {
     HasWriter {
         /// The channel.
         name: ChannelName,
-        /// The process that says it is the writer.
+        /// The process that says it is the writer, by its number in its own PID namespace; 0 where unknown.
         pid: u32,
+        /// Whether that is this process's namespace. Otherwise the number means nothing here.
+        same_namespace: bool,
+    },
+    /// A class of users could read the segment and not write to it, or has bits that mean nothing. Whoever can open a
+    /// segment takes part in it, and a part without write permission could only be in the way of others.
+    Mode {
+        /// The mode asked for.
+        mode: u32,
+    },
+    /// The channel lost its name, and another writer has it: this one is retired.
+    Retired {
+        /// The channel.
+        name: ChannelName,
+    },
+    /// A limit of the system is below what the channel needs.
+    Limit {
+        /// The channel.
+        name: ChannelName,
+        /// Bytes needed.
+        needs: u64,
+        /// Which limit.
+        limit: Limit,
+        /// Bytes that it allows.
+        allows: u64,
     },
     /// The memory file system is too full.
     NoSpace {
@@ -163,8 +188,24 @@ pub enum CreateError {
 impl fmt::Display for CreateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::HasWriter { name, pid } => {
+            Self::HasWriter { name, pid, same_namespace: true } => {
                 write!(f, "channel {name} already has a writer, process {pid}; stop it, or choose another name")
+            }
+            Self::HasWriter { name, .. } => write!(
+                f,
+                "channel {name} already has a writer, in another PID namespace (a container) or of another release; stop it \
+                 there, or choose another name"
+            ),
+            Self::Retired { name } => {
+                write!(f, "this writer of channel {name} is retired: another writer has its name; create it anew")
+            }
+            Self::Mode { mode } => write!(
+                f,
+                "a mode of {mode:o}, expected one that lets each class of users read and write, or neither: 600, 660 or \
+                 666; readers write to their mailbox"
+            ),
+            Self::Limit { name, needs, limit, allows } => {
+                write!(f, "channel {name} needs {needs} bytes of shared memory, {allows} is {limit}")
             }
             Self::NoSpace { name, needs, free } => write!(
                 f,
@@ -218,6 +259,11 @@ pub enum OpenError {
         /// This process's user id.
         expected: u32,
     },
+    /// The handle was made before this process was forked: it belongs to the process that made it.
+    Forked {
+        /// The channel.
+        name: ChannelName,
+    },
     /// The writer runs in another time namespace: its times mean nothing to this process.
     Clock {
         /// The channel.
@@ -246,6 +292,10 @@ impl fmt::Display for OpenError {
             ),
             Self::Unusable { name, why } => write!(f, "channel {name} can't be used: {why}"),
             Self::Owner { name, found, expected } => owner(f, name, *found, *expected),
+            Self::Forked { name } => write!(
+                f,
+                "the handle of channel {name} belongs to the process that this one was forked from; open it again here"
+            ),
             Self::Clock { name } => write!(
                 f,
                 "the writer of channel {name} is in another time namespace, so that its clock differs; run both in one"
@@ -257,29 +307,40 @@ impl fmt::Display for OpenError {
 
 impl core::error::Error for OpenError {}
 
-/// An option that the system refused. The channel works without it.
+/// Something about a channel that its user should know. The channel works all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// The option.
-    pub option: &'static str,
-    /// The system's reason.
-    pub why: Errno,
-}
-
-impl Warning {
-    pub(crate) fn new(option: &'static str, why: Errno) -> Self {
-        Self { option, why }
-    }
+#[non_exhaustive]
+pub enum Warning {
+    /// The system refused an option.
+    Refused {
+        /// The option.
+        option: &'static str,
+        /// The system's reason.
+        why: Errno,
+    },
+    /// Some users may read the segment and not write to it: they can't take part, but can lock roles.
+    Mode {
+        /// The segment's mode.
+        mode: u32,
+    },
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { option, why } = self;
-        let remedy = match *option {
-            "locked memory" => "raise the limit (ulimit -l), or do without",
-            _ => "set /sys/kernel/mm/transparent_hugepage/shmem_enabled to advise, or do without",
-        };
-        write!(f, "the system refuses {option}: {why}; {remedy}")
+        match self {
+            Self::Refused { option, why } => {
+                let remedy = match *option {
+                    "locked memory" => "raise the limit (ulimit -l), or do without",
+                    _ => "set /sys/kernel/mm/transparent_hugepage/shmem_enabled to advise, or do without",
+                };
+                write!(f, "the system refuses {option}: {why}; {remedy}")
+            }
+            Self::Mode { mode } => write!(
+                f,
+                "its mode is {mode:o}: who may read it and not write to it can still lock its roles; chmod it to 600, 660 \
+                 or 666"
+            ),
+        }
     }
 }
 
@@ -331,24 +392,6 @@ impl fmt::Display for UnlinkError {
 }
 
 impl core::error::Error for UnlinkError {}
-
-/// The pixels given are not those of the channel's shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PixelsError {
-    /// Bytes given.
-    pub found: usize,
-    /// The channel's shape.
-    pub expected: lkas_messages::ImageShape,
-}
-
-impl fmt::Display for PixelsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (found, expected) = (self.found, self.expected);
-        write!(f, "{found} bytes of pixels, expected {} for {expected}", expected.pixel_bytes())
-    }
-}
-
-impl core::error::Error for PixelsError {}
 
 fn owner(f: &mut fmt::Formatter<'_>, name: &ChannelName, found: u32, expected: u32) -> fmt::Result {
     write!(f, "segment {name} belongs to user {found}, expected {expected}; run as that user, or choose another name")

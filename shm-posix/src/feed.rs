@@ -3,19 +3,18 @@
 use crate::channels::{Reader, Wait};
 use crate::clock;
 use crate::error::OpenError;
+use crate::fork::Generation;
 use crate::name::ChannelName;
+use crate::options::OpenOptions;
 use core::fmt;
 use core::time::Duration;
 use lkas_core::{Payload, Sample};
-
-/// How long to rest where a wait would return at once: its writer has left, and a successor is to come.
-const REST: Duration = Duration::from_millis(10);
 
 /// How often to look whether the channel still has its name.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How a [`Feed`] opens its channel: `ControlChannel::open`, `ImageChannel::open` and the like.
-type Open<T> = fn(&ChannelName, Duration) -> Result<Reader<T>, OpenError>;
+pub(crate) type Open<T> = fn(&ChannelName, OpenOptions) -> Result<Reader<T>, OpenError>;
 
 /// The values of one channel, whenever its writer comes, leaves, dies or is replaced.
 ///
@@ -44,7 +43,7 @@ type Open<T> = fn(&ChannelName, Duration) -> Result<Reader<T>, OpenError>;
 /// drop(writer);
 ///
 /// // Another number of reader places is another shape: the segment is replaced.
-/// let mut writer = ControlChannel::create(&name, Options { readers: 8, ..Options::default() })?;
+/// let mut writer = ControlChannel::create(&name, Options::new().readers(8))?;
 /// writer.publish(Control::try_from(ControlFields { frame_id: 2, ..Default::default() })?);
 /// assert_eq!(feed.next(second)?.map(|control| control.frame_id()), Some(2));
 /// # drop((feed, writer));
@@ -58,13 +57,14 @@ pub struct Feed<T: Payload + ?Sized> {
     missed_before: u64,
     /// When the feed last looked whether the channel has its name.
     looked: u64,
+    born: Generation,
 }
 
 impl<T: Payload + ?Sized> Feed<T> {
     /// A feed of the channel `name`, to be opened by `open` as soon as it is there. Nothing is opened yet.
     #[must_use]
     pub fn new(name: ChannelName, open: Open<T>) -> Self {
-        Self { name, open, reader: None, missed_before: 0, looked: 0 }
+        Self { name, open, reader: None, missed_before: 0, looked: 0, born: Generation::now() }
     }
 
     /// The name of the channel.
@@ -81,8 +81,11 @@ impl<T: Payload + ?Sized> Feed<T> {
     ///
     /// # Errors
     /// The channel is there and can't be used: it carries another type, has no free reader place, and so on; see
-    /// [`OpenError`]. A later call tries again.
+    /// [`OpenError`]. A later call tries again. In a forked process that is all it says ([`OpenError::Forked`]).
     pub fn find(&mut self, timeout: Duration) -> Result<bool, OpenError> {
+        if self.born.is_over() {
+            return Err(OpenError::Forked { name: self.name.clone() });
+        }
         if self.reader.as_ref().is_some_and(Reader::is_retired) {
             self.leave();
         }
@@ -100,7 +103,9 @@ impl<T: Payload + ?Sized> Feed<T> {
                 Duration::ZERO
             }
         };
-        match (self.open)(&self.name, patience) {
+        // A place that is taken is asked for again at the next call.
+        let options = OpenOptions::new().patience(patience).grace(Duration::ZERO);
+        match (self.open)(&self.name, options) {
             Ok(reader) => {
                 self.leave();
                 self.reader = Some(reader);
@@ -121,8 +126,7 @@ impl<T: Payload + ?Sized> Feed<T> {
     /// was replaced, or a signal was handled: call it again.
     ///
     /// # Progress
-    /// As [`find`](Self::find), then as [`Reader::wait`] and [`Reader::take`]. Where the writer has left, it rests for
-    /// up to 10 ms of `timeout`, so that a loop around it costs little.
+    /// As [`find`](Self::find), then as [`Reader::wait`] and [`Reader::take`].
     ///
     /// # Errors
     /// As [`find`](Self::find).
@@ -135,10 +139,6 @@ impl<T: Payload + ?Sized> Feed<T> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
         match reader.wait(left) {
             Wait::Fresh => Ok(reader.take()),
-            Wait::Closed if !reader.is_retired() => {
-                std::thread::sleep(left.min(REST));
-                Ok(None)
-            }
             Wait::Closed | Wait::TimedOut | Wait::Interrupted => Ok(None),
         }
     }

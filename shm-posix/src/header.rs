@@ -1,22 +1,21 @@
 //! The first page of a segment: what it is, how large its parts are, what it carries.
 //!
-//! All numbers are little-endian. The header is written before the segment gets its name and never changes, but for two
-//! words that tell who writes, what it promises, and whether the segment was replaced.
+//! All numbers are little-endian. The header is written before the segment gets its name and never changes, but for the
+//! [`LiveWords`] that tell who writes, what it promises, and whether the segment was replaced.
 
-use crate::clock;
-use crate::contract::Contract;
 use crate::description::{self, text};
 use crate::error::HeaderError;
 use core::ops::RangeInclusive;
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use lkas_core::{Layout, Payload};
+use lkas_core::{Layout, LiveWords, Payload};
 use lkas_messages::{Field, ImageShape, Message, fingerprint};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The first bytes of every segment.
 pub const MAGIC: [u8; 8] = *b"LKASCHAN";
-const VERSION: u32 = 1;
+/// Version 1 had the contract in two words, and hashed descriptions that could collide.
+const VERSION: u32 = 2;
+/// Where the words that change lie, from the first byte of the segment.
+pub(crate) const LIVE: usize = core::mem::offset_of!(Header, live);
 /// Bytes of the header and of a page.
 pub(crate) const PAGE: usize = 4096;
 const TYPE_NAME: usize = 64;
@@ -40,14 +39,8 @@ pub(crate) struct Header {
     stride: u64,
     fingerprint: u64,
     shape: [u32; 4],
-    /// Not zero: this segment has been replaced by another of the same name.
-    retired: u32,
-    /// Who writes; for people only.
-    writer_pid: u32,
-    /// Period and maximum age in nanoseconds; zeroes where nothing is promised.
-    contract: [u64; 2],
-    /// In which time namespace the writer's clock runs, 0 where it does not know.
-    time_namespace: u64,
+    /// [`LiveWords`]: retired, who writes, contract, namespaces.
+    live: [u64; 4],
     reserved: [u8; 72],
     type_name: [u8; TYPE_NAME],
     /// See [`description`].
@@ -58,8 +51,7 @@ const _: () = {
     assert!(size_of::<Header>() == PAGE);
     assert!(core::mem::offset_of!(Header, slots_offset) == 24);
     assert!(core::mem::offset_of!(Header, shape) == 72);
-    assert!(core::mem::offset_of!(Header, retired) == 88);
-    assert!(core::mem::offset_of!(Header, contract) == 96);
+    assert!(LIVE == 88 && size_of::<LiveWords>() == 32);
     assert!(core::mem::offset_of!(Header, type_name) == 192);
     assert!(core::mem::offset_of!(Header, fields) == 256);
 };
@@ -112,10 +104,7 @@ impl Header {
             stride: layout.stride() as u64,
             fingerprint: spec.fingerprint,
             shape: spec.shape,
-            retired: 0,
-            writer_pid: 0,
-            contract: [0; 2],
-            time_namespace: 0,
+            live: [0; 4],
             reserved: [0; 72],
             type_name: [0; TYPE_NAME],
             fields: [0; FIELDS],
@@ -218,90 +207,6 @@ impl Header {
         };
         format!("{what} for {} readers", self.readers)
     }
-}
-
-/// The words of a live header that change.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LiveWords<'a> {
-    retired: &'a AtomicU32,
-    writer_pid: &'a AtomicU32,
-    period: &'a AtomicU64,
-    max_age: &'a AtomicU64,
-    time_namespace: &'a AtomicU64,
-}
-
-impl<'a> LiveWords<'a> {
-    /// # Safety
-    /// `start` is the first byte of a mapped segment, readable for `'a`, and writable for whoever changes a word.
-    pub(crate) unsafe fn new(start: NonNull<u8>) -> Self {
-        Self {
-            // SAFETY: the caller's.
-            retired: unsafe { word(start, core::mem::offset_of!(Header, retired)) },
-            // SAFETY: the caller's.
-            writer_pid: unsafe { word(start, core::mem::offset_of!(Header, writer_pid)) },
-            // SAFETY: the caller's.
-            period: unsafe { word(start, core::mem::offset_of!(Header, contract)) },
-            // SAFETY: the caller's.
-            max_age: unsafe { word(start, core::mem::offset_of!(Header, contract) + 8) },
-            // SAFETY: the caller's.
-            time_namespace: unsafe { word(start, core::mem::offset_of!(Header, time_namespace)) },
-        }
-    }
-
-    pub(crate) fn retire(&self) {
-        // ORDERING: Relaxed. A flag that is never taken back; who is woken looks at it after a system call.
-        self.retired.store(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_retired(&self) -> bool {
-        // ORDERING: Relaxed, as above.
-        self.retired.load(Ordering::Relaxed) != 0
-    }
-
-    /// This process is the writer from now on.
-    pub(crate) fn set_writer(&self) {
-        // ORDERING: Relaxed. For people only.
-        self.writer_pid.store(std::process::id(), Ordering::Relaxed);
-        // ORDERING: Relaxed. Compared by readers that open the channel later.
-        self.time_namespace.store(clock::namespace(), Ordering::Relaxed);
-    }
-
-    /// Whether the writer's clock is the same as this process's, as far as both know.
-    pub(crate) fn same_clock(&self) -> bool {
-        // ORDERING: Relaxed, as above.
-        let (theirs, mine) = (self.time_namespace.load(Ordering::Relaxed), clock::namespace());
-        theirs == mine || theirs == 0 || mine == 0
-    }
-
-    pub(crate) fn writer_pid(&self) -> u32 {
-        // ORDERING: Relaxed. For people only.
-        self.writer_pid.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_contract(&self, contract: Option<Contract>) {
-        let [period, max_age] = contract.map_or([0; 2], Contract::to_words);
-        // ORDERING: Relaxed. Numbers that carry no data; a reader that gets them mixed up for a moment, at the change
-        // from one writer to its successor, judges one value by the wrong limit.
-        self.period.store(period, Ordering::Relaxed);
-        self.max_age.store(max_age, Ordering::Relaxed);
-    }
-
-    pub(crate) fn contract(&self) -> Option<Contract> {
-        // ORDERING: Relaxed, as above.
-        Contract::from_words([self.period.load(Ordering::Relaxed), self.max_age.load(Ordering::Relaxed)])
-    }
-}
-
-/// The word at `offset` of a segment.
-///
-/// # Safety
-/// `start` is the first byte of a mapped segment, readable for `'a`, and the word is one of the header's that change:
-/// aligned, and only ever accessed atomically once the segment has its name.
-unsafe fn word<'a, A>(start: NonNull<u8>, offset: usize) -> &'a A {
-    // SAFETY: the offset lies inside of the header.
-    let word = unsafe { start.add(offset) };
-    // SAFETY: aligned, and atomics are valid whatever their bits.
-    unsafe { word.cast::<A>().as_ref() }
 }
 
 #[cfg(test)]

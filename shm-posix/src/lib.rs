@@ -48,35 +48,47 @@
 //! live segment kills who uses it: keep its permissions tight.
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code)] // the end of a writer that a fork must not run
 mod channels;
-#[allow(unsafe_code)] // locks that rustix does not have, and the roles that they stand for
+#[allow(unsafe_code)] // locks that rustix does not have
 mod claim;
 pub mod clock;
-mod contract;
+mod deadline;
 mod description;
 mod error;
 mod feed;
-#[allow(unsafe_code)] // words of the header that change
+#[allow(unsafe_code)] // handlers of a fork
+mod fork;
 mod header;
+mod limits;
 #[allow(unsafe_code)] // mapped memory
 mod mapping;
 mod name;
 mod observer;
-mod safety;
+mod options;
+#[allow(unsafe_code)] // roles, for which locks vouch
+mod roles;
+#[allow(unsafe_code)] // ends the role of a segment that it removes
 mod segment;
 mod supervisor;
+mod vehicle;
 #[allow(unsafe_code)] // words to sleep on
 mod wait;
 
-pub use channels::{AnyChannel, Channel, ControlChannel, DetectionChannel, ImageChannel, Loan, Reader, Wait, Writer};
-pub use contract::{Contract, Reading};
+pub use channels::{AnyChannel, Channel, Loan, NameCheck, Reader, Wait, Writer};
+pub use deadline::{Deadline, DeadlineReader, Gone, Received};
 pub use description::{DescribedField, Description, Number};
-pub use error::{CreateError, HeaderError, OpenError, PixelsError, UnlinkError, Warning};
+pub use error::{CreateError, HeaderError, OpenError, UnlinkError, Warning};
 pub use feed::Feed;
 pub use header::MAGIC;
-pub use lkas_core::{Latest, Sample};
+pub use limits::Limit;
+pub use lkas_core::{
+    Contract, ContractError, Latest, Observed, Overtaken, Promise, Reading, Sample, Verdict, WriterIdentity,
+};
+pub use lkas_safety::{LastControl, Reason, SafetyEvent, SafetyEvents, SafetyMonitor, SafetyOptions};
 pub use name::{ChannelName, ChannelNameError, MAX_NAME};
 pub use observer::{Observation, Observer, ReaderPlace, channels};
-pub use safety::{LastControl, Reason, SafetyEvent, SafetyEvents, SafetyMonitor, SafetyOptions};
-pub use segment::{Memory, OpenOptions, Options, unlink, unlink_foreign};
+pub use options::{Memory, OpenOptions, Options};
+pub use segment::{unlink, unlink_foreign};
 pub use supervisor::{ControlSupervisor, ReceivedControl};
+pub use vehicle::{ControlChannel, DetectionChannel, ImageChannel, PixelsError};

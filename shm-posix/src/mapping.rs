@@ -1,11 +1,12 @@
 //! A segment in this process's memory: header and mailboxes writable, slots writable for the writer only.
 
 use crate::error::Warning;
-use crate::header::{Header, LiveWords, PAGE, control_size, total_size};
-use crate::segment::Memory;
+use crate::fork::Generation;
+use crate::header::{Header, LIVE, PAGE, control_size, total_size};
+use crate::options::Memory;
+use crate::wait;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
-use lkas_core::{Layout, Payload, View};
+use lkas_core::{Layout, LiveWords, Payload, View, Writer};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, munmap};
@@ -17,6 +18,7 @@ pub(crate) struct Mapping {
     control: NonNull<u8>,
     slots: NonNull<u8>,
     layout: Layout,
+    born: Generation,
 }
 
 // SAFETY: an address of memory that belongs to no thread; what is done with it is up to the roles.
@@ -43,7 +45,7 @@ impl Mapping {
         let control_size = control_size(&layout);
         let control = map(fd, 0, control_size, control, flags)?;
         match map(fd, control_size, total_size(&layout) - control_size, slots, flags) {
-            Ok(slots) => Ok(Self { control, slots, layout }),
+            Ok(slots) => Ok(Self { control, slots, layout, born: Generation::now() }),
             Err(why) => {
                 unmap(control, control_size);
                 Err(why)
@@ -61,12 +63,12 @@ impl Mapping {
             if memory.huge_pages {
                 // SAFETY: the range is mapped, and the advice changes nothing of what is in it.
                 let asked = unsafe { madvise(start, size, Advice::LinuxHugepage) };
-                warnings.extend(asked.err().map(|why| Warning::new("huge pages", why)));
+                warnings.extend(asked.err().map(|why| Warning::Refused { option: "huge pages", why }));
             }
             if memory.lock {
                 // SAFETY: the range is mapped, and locking changes nothing of what is in it.
                 let asked = unsafe { mlock(start, size) };
-                warnings.extend(asked.err().map(|why| Warning::new("locked memory", why)));
+                warnings.extend(asked.err().map(|why| Warning::Refused { option: "locked memory", why }));
             }
         }
         warnings.dedup();
@@ -83,22 +85,6 @@ impl Mapping {
         &self.layout
     }
 
-    /// Sequence number and publish time in the header of `slot`, from 1; `None` where there is no such slot. Whether
-    /// they belong together, the caller has to see.
-    pub(crate) fn slot_header(&self, slot: u8) -> Option<(u64, u64)> {
-        let index = usize::from(slot).checked_sub(1).filter(|index| *index < self.layout.slots())?;
-        let word = |at: usize| {
-            // SAFETY: the slot's header lies inside of the slots.
-            let word = unsafe { self.slots.add(index * self.layout.stride() + at) };
-            // SAFETY: aligned, and mapped as long as `self` lives. The slot's writer may be at it, which is why this is
-            // an atomic load: the number may be a mixture of two, never a fault.
-            let word = unsafe { AtomicU64::from_ptr(word.as_ptr().cast()) };
-            // ORDERING: Acquire, so that the caller's second look at the mailbox comes after it.
-            word.load(Ordering::Acquire)
-        };
-        Some((word(0), word(8)))
-    }
-
     /// Writes the header of a segment that nobody else knows yet.
     pub(crate) fn write_header(&mut self, header: &Header) {
         // SAFETY: the control pages are mapped, at least a page long, page-aligned, and nobody else uses them yet.
@@ -106,9 +92,33 @@ impl Mapping {
     }
 
     /// The words of the header that change.
-    pub(crate) fn live(&self) -> LiveWords<'_> {
-        // SAFETY: the control pages are mapped as long as `self` lives.
-        unsafe { LiveWords::new(self.control) }
+    pub(crate) fn live(&self) -> &LiveWords {
+        self.born.check();
+        // SAFETY: they lie inside of the header.
+        let words = unsafe { self.control.add(LIVE) };
+        // SAFETY: aligned, mapped as long as `self` lives, and atomics are valid whatever their bits. The mapping is
+        // writable for whoever changes a word.
+        unsafe { words.cast::<LiveWords>().as_ref() }
+    }
+
+    /// A view to look on, whatever the segment was made for.
+    pub(crate) fn view_to_look(&self) -> View<'_, [u8]> {
+        self.born.check();
+        // SAFETY: bytes stand for any type; no role is taken, and the view ends before the mapping.
+        unsafe { self.view() }
+    }
+
+    /// Says in the segment itself that it is replaced or removed, and wakes whoever sleeps on it.
+    ///
+    /// # Safety
+    /// The caller holds the lock on the writer's byte, and no writer of this channel is used after.
+    pub(crate) unsafe fn retire(&self) {
+        self.live().retire();
+        // SAFETY: closing touches no payload, so bytes stand for any type, and the writer ends here.
+        let view: View<'_, [u8]> = unsafe { self.view() };
+        // SAFETY: the caller's.
+        let writer: Writer<'_, [u8]> = unsafe { view.writer() };
+        wait::wake(writer.close(), view);
     }
 
     /// The channel in this memory.
@@ -126,6 +136,10 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.born.is_over() {
+            // A fork does not inherit the memory; the addresses may be somebody else's by now.
+            return;
+        }
         let control_size = control_size(&self.layout);
         unmap(self.slots, total_size(&self.layout) - control_size);
         unmap(self.control, control_size);
@@ -141,7 +155,15 @@ fn map(
 ) -> Result<NonNull<u8>, Errno> {
     // SAFETY: the kernel chooses the address, so no memory in use is replaced.
     let start = unsafe { mmap(core::ptr::null_mut(), size, protection, flags, fd, offset as u64) }?;
-    NonNull::new(start.cast()).ok_or(Errno::NOMEM)
+    // So that a forked child can't touch what its parent is responsible for.
+    // SAFETY: the range was mapped just now; nothing in it changes.
+    let kept_from_children = unsafe { madvise(start, size, Advice::LinuxDontFork) };
+    let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
+    if let Err(why) = kept_from_children {
+        unmap(start, size);
+        return Err(why);
+    }
+    Ok(start)
 }
 
 fn unmap(start: NonNull<u8>, size: usize) {

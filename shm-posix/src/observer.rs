@@ -2,16 +2,19 @@
 
 use crate::claim::{self, Role};
 use crate::clock;
-use crate::contract::Contract;
 use crate::description::Description;
 use crate::error::OpenError;
+use crate::fork::File;
 use crate::mapping::Mapping;
 use crate::name::ChannelName;
 use crate::segment::{self, FOLDER};
 use core::time::Duration;
-use lkas_core::{MailboxState, View};
-use rustix::fd::{AsFd, OwnedFd};
+use lkas_core::{MailboxState, Observed, Overtaken, Promise, WriterIdentity};
+use rustix::fd::AsFd;
 use std::io;
+
+/// How often [`Observer::look`] tries again where the writer is too fast.
+const LOOKS: u32 = 8;
 
 /// The names of all channels of this machine, sorted. Files that are none are left out, whoever made them.
 ///
@@ -44,7 +47,7 @@ pub struct Observer {
     description: Description,
     size: u64,
     mapping: Mapping,
-    file: OwnedFd,
+    file: File,
 }
 
 /// What a channel looks like at one moment.
@@ -59,9 +62,9 @@ pub struct Observation {
     /// Whether some process has the writer's role, running or suspended.
     pub has_writer: bool,
     /// The process that took the writer's role last. It may be gone, and be another one by now.
-    pub writer_pid: u32,
-    /// What the writer promises.
-    pub contract: Option<Contract>,
+    pub writer: WriterIdentity,
+    /// What the writer promises; an error where the segment says something that makes no sense.
+    pub contract: Promise,
     /// Whether the writer has left in good order.
     pub closed: bool,
     /// Whether the channel was replaced or removed: nothing will come any more.
@@ -124,19 +127,48 @@ impl Observer {
     ///
     /// # Progress
     /// A handful of loads; no system call.
+    ///
+    /// # Errors
+    /// [`Overtaken`] where the writer published again and again meanwhile.
+    ///
+    /// # Panics
+    /// In a forked process.
+    pub fn newest(&self) -> Result<Option<Observed>, Overtaken> {
+        self.mapping.view_to_look().newest()
+    }
+
+    /// Copies the newest value, without taking a reader place; `None` before the first publish. The copy is whole.
+    ///
+    /// # Progress
+    /// No system call; up to 16 copies where the writer is as fast as the copying.
+    ///
+    /// # Errors
+    /// [`Overtaken`] where the writer published again and again meanwhile. A [`Reader`](crate::Reader) can't be overtaken.
+    ///
+    /// # Panics
+    /// In a forked process.
+    pub fn copy(&self, into: &mut Vec<u8>) -> Result<Option<Observed>, Overtaken> {
+        into.resize(self.description.layout().payload_size(), 0);
+        self.mapping.view_to_look().copy_newest(into)
+    }
+
+    /// Whether the channel was replaced or removed, or somebody removed its name. One system call.
+    ///
+    /// # Panics
+    /// In a forked process.
     #[must_use]
-    pub fn newest(&self) -> Option<(u64, u64)> {
-        newest(&self.mapping, claim::view_to_look(&self.mapping))
+    pub fn is_gone(&self) -> bool {
+        self.mapping.live().is_retired() || !segment::is_linked(&self.file).unwrap_or(true)
     }
 
     /// What the channel looks like now. A handful of loads, and a system call for each role.
     #[must_use]
     pub fn look(&self) -> Observation {
-        let view = claim::view_to_look(&self.mapping);
+        let view = self.mapping.view_to_look();
         let places = 0..self.description.layout().readers();
-        let newest = newest(&self.mapping, view);
+        let newest = (0..LOOKS).find_map(|_| view.newest().ok()).flatten();
         let time = clock::now();
-        let age = newest.and_then(|(_, published)| time.checked_sub(published)).map(Duration::from_nanos);
+        let age = newest.and_then(|newest| time.checked_sub(newest.time)).map(Duration::from_nanos);
         // A system that can't tell who is alive is shown as one where nobody is.
         let taken = |role| claim::is_taken(self.file.as_fd(), role).unwrap_or(false);
         let live = self.mapping.live();
@@ -145,31 +177,14 @@ impl Observer {
             .collect();
         Observation {
             time,
-            sequence: newest.map_or(0, |(sequence, _)| sequence),
+            sequence: newest.map_or(0, |newest| newest.sequence),
             age,
             has_writer: taken(Role::Writer),
-            writer_pid: live.writer_pid(),
+            writer: live.writer(),
             contract: live.contract(),
             closed: readers.iter().any(|reader| reader.mailbox.closed),
             retired: live.is_retired(),
             readers,
         }
     }
-}
-
-/// Sequence and publish time of the newest value; `None` before the first publish.
-///
-/// A slot that a mailbox names is not written to. So where the mailbox names it before and after, the two numbers belong
-/// together, unless the writer came round to that very slot again in between. Good enough for people: who needs it exact
-/// takes a reader place. The writer may come in between a few times, but hardly every time.
-fn newest(mapping: &Mapping, view: View<'_, [u8]>) -> Option<(u64, u64)> {
-    const ATTEMPTS: u32 = 16;
-    for _ in 0..ATTEMPTS {
-        let before = view.mailbox(0)?.current;
-        let header = mapping.slot_header(before)?;
-        if view.mailbox(0)?.current == before {
-            return Some(header);
-        }
-    }
-    None
 }

@@ -2,17 +2,18 @@
 
 use crate::claim::{self, Role};
 use crate::clock;
-use crate::contract::Contract;
 use crate::description::Description;
 use crate::error::{CreateError, HeaderError, OpenError, UnlinkError, Warning};
-use crate::header::{Header, Spec, total_size};
+use crate::fork::{File, Generation};
+use crate::header::{Header, LIVE, MAGIC, Spec, total_size};
+use crate::limits;
 use crate::mapping::{Mapping, read_header};
 use crate::name::ChannelName;
-use crate::wait;
+use crate::options::{Memory, OpenOptions, Options};
 use core::ops::RangeInclusive;
 use core::time::Duration;
-use lkas_core::Layout;
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use lkas_core::{Layout, MAX_READERS};
+use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::Gid;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -22,70 +23,10 @@ use zerocopy::IntoBytes;
 pub(crate) const FOLDER: &str = "/dev/shm";
 
 /// Memory of which only a little is touched.
-const NO_HURRY: Memory = Memory { prefault: false, lock: false, huge_pages: false };
+const NO_HURRY: Memory = Memory::new().prefault(false);
 
 /// How often a reader that waits for its channel looks for it.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-
-/// How a channel is created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// How many readers there can be at a time, 1 to [`MAX_READERS`](lkas_core::MAX_READERS). Each costs one slot.
-    pub readers: usize,
-    /// Who may open the channel: permission bits of the segment, whatever the umask. A reader has to be able to write to
-    /// its mailbox, so it needs permission to read and to write.
-    pub mode: u32,
-    /// The group of the segment's file, by its number; `None` for this process's own. Useful with a mode like `0o660`.
-    pub group: Option<u32>,
-    /// What is promised to readers.
-    pub contract: Option<Contract>,
-    /// How the memory is held.
-    pub memory: Memory,
-    /// Whether a segment that belongs to another user is taken over. Otherwise it is an error.
-    pub foreign_owner: bool,
-}
-
-/// How a process holds a channel's memory. What the system refuses is left out and noted in the warnings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// Every page is made present at once, so that nothing faults later.
-    pub prefault: bool,
-    /// No page is ever moved out of memory (mlock).
-    pub lock: bool,
-    /// Asks for huge pages: fewer entries of the address translation for pictures. The system has to allow it for shared
-    /// memory.
-    pub huge_pages: bool,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self { prefault: true, lock: false, huge_pages: false }
-    }
-}
-
-/// How a channel is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OpenOptions {
-    /// How long to wait for the channel's writer to create it.
-    pub patience: Duration,
-    /// How the memory is held.
-    pub memory: Memory,
-    /// Whether a segment that belongs to another user is opened. Otherwise it is an error.
-    pub foreign_owner: bool,
-}
-
-impl From<Duration> for OpenOptions {
-    fn from(patience: Duration) -> Self {
-        Self { patience, ..Self::default() }
-    }
-}
-
-impl Default for Options {
-    /// Four readers, nobody but the owner, no promise.
-    fn default() -> Self {
-        Self { readers: 4, mode: 0o600, group: None, contract: None, memory: Memory::default(), foreign_owner: false }
-    }
-}
 
 /// A segment in which this process has a role, until it is dropped.
 #[derive(Debug)]
@@ -94,52 +35,76 @@ pub(crate) struct Segment {
     pub(crate) shape: [u32; 4],
     pub(crate) payload_size: u64,
     pub(crate) warnings: Vec<Warning>,
+    born: Generation,
     // Closed last: the role ends when nothing of the segment is mapped any more.
-    file: OwnedFd,
+    file: File,
 }
 
 impl Segment {
     /// Creates the channel, or takes it over from a writer that is gone. Over a segment of another shape, that one is
     /// retired, its readers are woken, and a new one takes its name.
-    pub(crate) fn create(name: &ChannelName, spec: &Spec, options: Options) -> Result<Self, CreateError> {
+    pub(crate) fn create(name: &ChannelName, spec: &Spec, options: &Options) -> Result<Self, CreateError> {
         let layout =
             Layout::new(options.readers, spec.payload_size, spec.payload_align).map_err(CreateError::Layout)?;
-        let system = |what| move |why| CreateError::System { name: name.clone(), what, why };
+        check_mode(options.mode)?;
+        let mut grace = Patience::new(options.grace);
         loop {
-            let file = open_file(name, OFlags::RDWR, options.foreign_owner).map_err(|why| why.create(name))?;
-            let Some(file) = file else {
-                match Self::create_new(name, spec, layout, options)? {
-                    Some(segment) => return Ok(segment),
-                    // Somebody else was faster.
-                    None => continue,
+            match Self::try_create(name, spec, layout, options) {
+                // Somebody else was faster, or the name was removed meanwhile.
+                Ok(None) => (),
+                Ok(Some(segment)) => return Ok(segment),
+                Err(taken @ CreateError::HasWriter { .. }) => {
+                    if !grace.rest() {
+                        return Err(taken);
+                    }
                 }
-            };
-            let (header, found) = read_checked(&file).map_err(|why| why.create(name))?;
-            if !claim::claim(file.as_fd(), Role::Writer).map_err(system("lock segment"))? {
-                let mapping = Mapping::to_look(file.as_fd(), found).map_err(system("map segment"))?;
-                return Err(CreateError::HasWriter { name: name.clone(), pid: mapping.live().writer_pid() });
+                Err(why) => return Err(why),
             }
-            if !is_linked(&file).map_err(system("look at segment"))? {
-                // Removed or replaced between opening and locking.
-                continue;
-            }
-            let mapping = Mapping::new(file.as_fd(), found, true, options.memory).map_err(system("map segment"))?;
-            // One that was retired has lost its readers; whoever was about to remove it died. And readers who compare
-            // their time with that of another clock must not go on: they compared the clocks when they came.
-            let live = mapping.live();
-            if header.check(spec, &layout).is_ok() && !live.is_retired() && live.same_clock() {
-                mapping.live().set_writer();
-                mapping.live().set_contract(options.contract);
-                let warnings = mapping.hold(options.memory);
-                return Ok(Self { mapping, shape: spec.shape, payload_size: header.payload_size(), warnings, file });
-            }
-            retire_and_remove(name, &file, &mapping).map_err(|why| match why {
-                Refusal::Owner { found, expected } => {
-                    CreateError::Irreplaceable { name: name.clone(), found, expected }
-                }
-                why => why.create(name),
-            })?;
         }
+    }
+
+    fn try_create(
+        name: &ChannelName,
+        spec: &Spec,
+        layout: Layout,
+        options: &Options,
+    ) -> Result<Option<Self>, CreateError> {
+        let system = |what| move |why| CreateError::System { name: name.clone(), what, why };
+        let file = open_file(name, OFlags::RDWR, options.foreign_owner).map_err(|why| why.create(name))?;
+        let Some(file) = file else { return Self::create_new(name, spec, layout, options) };
+        let (header, found) = match read_checked(&file) {
+            Err(Refusal::Header(HeaderError::Version { found: 1, .. })) => {
+                return replace_version(name, &file).map(|()| None);
+            }
+            read => read.map_err(|why| why.create(name))?,
+        };
+        if !claim::claim(file.as_fd(), Role::Writer).map_err(system("lock segment"))? {
+            let mapping = Mapping::to_look(file.as_fd(), found).map_err(system("map segment"))?;
+            return Err(has_writer(name, &mapping));
+        }
+        if !is_linked(&file).map_err(system("look at segment"))? {
+            // Removed or replaced between opening and locking.
+            return Ok(None);
+        }
+        let mapping = Mapping::new(file.as_fd(), found, true, options.memory).map_err(system("map segment"))?;
+        // One that was retired has lost its readers; whoever was about to remove it died. And readers who compare
+        // their time with that of another clock must not go on: they compared the clocks when they came.
+        let live = mapping.live();
+        if header.check(spec, &layout).is_ok() && !live.is_retired() && clock::is_shared_with(live.writer()) {
+            set_permissions(&file, options).map_err(|(what, why)| system(what)(why))?;
+            live.set_writer(clock::identity());
+            live.set_contract(options.contract);
+            let warnings = mapping.hold(options.memory);
+            return Ok(Some(Self::with(mapping, spec.shape, header.payload_size(), warnings, file)));
+        }
+        remove(name, &file).map_err(|why| why.replace(name))?;
+        // SAFETY: this file holds the lock on the writer's byte, and there is no writer yet.
+        unsafe { mapping.retire() };
+        Ok(None)
+    }
+
+    fn with(mapping: Mapping, shape: [u32; 4], payload_size: u64, warnings: Vec<Warning>, file: File) -> Self {
+        Self { born: file.born(), mapping, shape, payload_size, warnings, file }
     }
 
     /// A new segment under a new name; `None` if the name is taken by now. The file has no name until all of it is
@@ -148,11 +113,12 @@ impl Segment {
         name: &ChannelName,
         spec: &Spec,
         layout: Layout,
-        options: Options,
+        options: &Options,
     ) -> Result<Option<Self>, CreateError> {
         let system = |what| move |why| CreateError::System { name: name.clone(), what, why };
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-        let file = rustix::fs::open(FOLDER, flags, Mode::RUSR | Mode::WUSR).map_err(system("create segment"))?;
+        let open = || rustix::fs::open(FOLDER, flags, Mode::RUSR | Mode::WUSR);
+        let file = File::open(open).map_err(system("create segment"))?;
         let size = total_size(&layout) as u64;
         let no_space = |free| CreateError::NoSpace { name: name.clone(), needs: size, free };
         let space = rustix::fs::fstatvfs(&file).map_err(system("look at the space for segment"))?;
@@ -160,79 +126,104 @@ impl Segment {
         if size > free {
             return Err(no_space(free));
         }
+        if let Some((limit, allows)) = limits::exceeded(size) {
+            return Err(CreateError::Limit { name: name.clone(), needs: size, limit, allows });
+        }
         // Reserves every page, so that a full file system is an error here and not a fault later. Looking first keeps
         // what can never fit from filling the memory on its way to the error.
         rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size).map_err(|why| match why {
             Errno::NOSPC | Errno::FBIG => no_space(free),
             why => system("reserve memory for segment")(why),
         })?;
-        if let Some(group) = options.group {
-            rustix::fs::fchown(&file, None, Some(Gid::from_raw(group))).map_err(system("set the group of segment"))?;
-        }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(options.mode)).map_err(system("set the mode of segment"))?;
+        set_permissions(&file, options).map_err(|(what, why)| system(what)(why))?;
         if !claim::claim(file.as_fd(), Role::Writer).map_err(system("lock segment"))? {
             unreachable_for_others(name)?;
         }
         let mut mapping = Mapping::new(file.as_fd(), layout, true, options.memory).map_err(system("map segment"))?;
         mapping.write_header(&Header::new(spec, &layout));
-        mapping.live().set_writer();
+        mapping.live().set_writer(clock::identity());
         mapping.live().set_contract(options.contract);
         let warnings = mapping.hold(options.memory);
         // An unnamed file gets its name through the descriptor's entry in /proc, as open(2) describes for O_TMPFILE.
-        let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let unnamed = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
         match rustix::fs::linkat(CWD, unnamed, CWD, path(name), AtFlags::SYMLINK_FOLLOW) {
-            Ok(()) => {
-                Ok(Some(Self { mapping, shape: spec.shape, payload_size: spec.payload_size as u64, warnings, file }))
-            }
+            Ok(()) => Ok(Some(Self::with(mapping, spec.shape, spec.payload_size as u64, warnings, file))),
             Err(Errno::EXIST) => Ok(None),
             Err(why) => Err(system("name segment")(why)),
         }
     }
 
     /// Opens the channel, which must be `wanted` (a type and the sizes of its payloads) where that is given, and takes the
-    /// first free reader place, which is returned. Waits up to `patience` for its
-    /// writer to create it.
+    /// first free reader place, which is returned. Waits up to `patience` for its writer to create it, and up to `grace`
+    /// for a place.
     pub(crate) fn open(
         name: &ChannelName,
         wanted: Option<(Spec, RangeInclusive<usize>)>,
-        options: OpenOptions,
+        options: &OpenOptions,
     ) -> Result<(Self, usize), OpenError> {
-        let start = clock::now();
-        let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
-        let unusable = |why| OpenError::Unusable { name: name.clone(), why };
+        let mut patience = Patience::new(options.patience);
+        let mut grace = Patience::new(options.grace);
         loop {
-            let file = open_file(name, OFlags::RDWR, options.foreign_owner).map_err(|why| why.open(name))?;
-            if let Some(file) = file {
-                let (header, layout) = read_checked(&file).map_err(|why| why.open(name))?;
-                if let Some((spec, sizes)) = &wanted {
-                    header.check_type(spec, sizes).map_err(unusable)?;
-                }
-                let place = claim_place(&file, layout.readers()).map_err(system("lock segment"))?;
-                if !is_linked(&file).map_err(system("look at segment"))? {
-                    // Removed or replaced between opening and claiming.
-                    continue;
-                }
-                let Some(place) = place else {
-                    return Err(OpenError::NoPlace { name: name.clone(), places: layout.readers() });
-                };
-                let mapping =
-                    Mapping::new(file.as_fd(), layout, false, options.memory).map_err(system("map segment"))?;
-                // One that is being replaced is as good as none.
-                if !mapping.live().is_retired() {
-                    if !mapping.live().same_clock() {
-                        return Err(OpenError::Clock { name: name.clone() });
+            match Self::try_open(name, wanted.as_ref(), options) {
+                Ok(Some(opened)) => return Ok(opened),
+                // Removed or replaced between opening and claiming.
+                Ok(None) => (),
+                Err(missing @ OpenError::NoSuchChannel { .. }) => {
+                    if !patience.rest() {
+                        return Err(missing);
                     }
-                    let warnings = mapping.hold(options.memory);
-                    let (shape, payload_size) = (header.shape(), header.payload_size());
-                    return Ok((Self { mapping, shape, payload_size, warnings, file }, place));
                 }
+                Err(taken @ OpenError::NoPlace { .. }) => {
+                    if !grace.rest() {
+                        return Err(taken);
+                    }
+                }
+                Err(why) => return Err(why),
             }
-            let waited = Duration::from_nanos(clock::now().saturating_sub(start));
-            let Some(left) = options.patience.checked_sub(waited).filter(|left| !left.is_zero()) else {
-                return Err(OpenError::NoSuchChannel { name: name.clone() });
-            };
-            std::thread::sleep(left.min(LOOK_EVERY));
         }
+    }
+
+    fn try_open(
+        name: &ChannelName,
+        wanted: Option<&(Spec, RangeInclusive<usize>)>,
+        options: &OpenOptions,
+    ) -> Result<Option<(Self, usize)>, OpenError> {
+        let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
+        let file = open_file(name, OFlags::RDWR, options.foreign_owner).map_err(|why| why.open(name))?;
+        let file = file.ok_or_else(|| OpenError::NoSuchChannel { name: name.clone() })?;
+        let (header, layout) = read_checked(&file).map_err(|why| why.open(name))?;
+        if let Some((spec, sizes)) = wanted {
+            header.check_type(spec, sizes).map_err(|why| OpenError::Unusable { name: name.clone(), why })?;
+        }
+        let place = claim_place(&file, layout.readers()).map_err(system("lock segment"))?;
+        if !is_linked(&file).map_err(system("look at segment"))? {
+            return Ok(None);
+        }
+        let Some(place) = place else {
+            return Err(OpenError::NoPlace { name: name.clone(), places: layout.readers() });
+        };
+        let mapping = Mapping::new(file.as_fd(), layout, false, options.memory).map_err(system("map segment"))?;
+        if mapping.live().is_retired() {
+            // One that is being replaced is as good as none.
+            return Err(OpenError::NoSuchChannel { name: name.clone() });
+        }
+        if !clock::is_shared_with(mapping.live().writer()) {
+            return Err(OpenError::Clock { name: name.clone() });
+        }
+        let mut warnings = mapping.hold(options.memory);
+        warnings.extend(mode_warning(&file));
+        Ok(Some((Self::with(mapping, header.shape(), header.payload_size(), warnings, file), place)))
+    }
+
+    /// Panics where this process was forked since the segment was opened.
+    #[inline]
+    pub(crate) fn check_fork(&self) {
+        self.born.check();
+    }
+
+    /// Whether this process was forked since the segment was opened.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.born.is_over()
     }
 
     /// What the segment says of itself.
@@ -279,25 +270,46 @@ pub fn unlink_foreign(name: &ChannelName) -> Result<(), UnlinkError> {
 
 fn unlink_of(name: &ChannelName, foreign_owner: bool) -> Result<(), UnlinkError> {
     let system = |what| move |why| UnlinkError::System { name: name.clone(), what, why };
-    let file = open_file(name, OFlags::RDWR, foreign_owner).map_err(|why| why.unlink(name))?;
-    let Some(file) = file else { return Ok(()) };
-    let (_, layout) = read_checked(&file).map_err(|why| why.unlink(name))?;
-    let roles = core::iter::once(Role::Writer).chain((0..layout.readers()).map(Role::Reader));
-    for role in roles {
-        if !claim::claim(file.as_fd(), role).map_err(system("lock segment"))? {
-            return Err(UnlinkError::InUse { name: name.clone() });
+    let in_use = || UnlinkError::InUse { name: name.clone() };
+    loop {
+        let file = open_file(name, OFlags::RDWR, foreign_owner).map_err(|why| why.unlink(name))?;
+        let Some(file) = file else { return Ok(()) };
+        let layout = match read_checked(&file) {
+            Ok((_, layout)) => Some(layout),
+            // A channel all the same, only that nobody can use it any more: it was cut off, damaged, or is of another version.
+            Err(Refusal::Header(_)) if has_magic(&file) => None,
+            Err(why) => return Err(why.unlink(name)),
+        };
+        let places = layout.map_or(MAX_READERS, |layout| layout.readers());
+        // Looking disturbs nobody. Taking every lock does: a role that is asked for meanwhile would seem to be taken.
+        for role in Role::all(places) {
+            if claim::is_taken(file.as_fd(), role).map_err(system("look at the locks of segment"))? {
+                return Err(in_use());
+            }
         }
+        for role in Role::all(places) {
+            if !claim::claim(file.as_fd(), role).map_err(system("lock segment"))? {
+                return Err(in_use());
+            }
+        }
+        // With all roles in hand nobody can be about to use it; who has opened it already will see that it lost its name.
+        if !is_linked(&file).map_err(system("look at segment"))? {
+            // Another one may have the name by now.
+            continue;
+        }
+        let mapping = layout.map(|layout| Mapping::new(file.as_fd(), layout, true, NO_HURRY)).transpose();
+        let mapping = mapping.map_err(system("map segment"))?;
+        remove(name, &file).map_err(|why| why.unlink(name))?;
+        if let Some(mapping) = mapping {
+            // SAFETY: this file holds the lock on the writer's byte, and there is no writer.
+            unsafe { mapping.retire() };
+        }
+        return Ok(());
     }
-    // With all roles in hand nobody can be about to use it; who has opened it already will see that it lost its name.
-    if is_linked(&file).map_err(system("look at segment"))? {
-        let mapping = Mapping::new(file.as_fd(), layout, true, NO_HURRY).map_err(system("map segment"))?;
-        retire_and_remove(name, &file, &mapping).map_err(|why| why.unlink(name))?;
-    }
-    Ok(())
 }
 
 /// The segment's file opened for reading only, its size and its first page, to look on without a role.
-pub(crate) fn open_to_look(name: &ChannelName, foreign_owner: bool) -> Result<(OwnedFd, u64, Vec<u8>), OpenError> {
+pub(crate) fn open_to_look(name: &ChannelName, foreign_owner: bool) -> Result<(File, u64, Vec<u8>), OpenError> {
     let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
     let file = open_file(name, OFlags::RDONLY, foreign_owner).map_err(|why| why.open(name))?;
     let file = file.ok_or_else(|| OpenError::NoSuchChannel { name: name.clone() })?;
@@ -311,9 +323,9 @@ fn path(name: &ChannelName) -> String {
 }
 
 /// Opens the file of that name, if there is one, for `access`. Another user's is refused unless `foreign_owner`.
-fn open_file(name: &ChannelName, access: OFlags, foreign_owner: bool) -> Result<Option<OwnedFd>, Refusal> {
+fn open_file(name: &ChannelName, access: OFlags, foreign_owner: bool) -> Result<Option<File>, Refusal> {
     let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    match rustix::fs::open(path(name), flags, Mode::empty()) {
+    match File::open(|| rustix::fs::open(path(name), flags, Mode::empty())) {
         Ok(file) if foreign_owner => Ok(Some(file)),
         Ok(file) => check_owner(&file).map(|()| Some(file)),
         Err(Errno::NOENT) => Ok(None),
@@ -323,39 +335,87 @@ fn open_file(name: &ChannelName, access: OFlags, foreign_owner: bool) -> Result<
     }
 }
 
-/// Retires the segment and removes its name, or leaves it as it is where this process may not remove it.
-fn retire_and_remove(name: &ChannelName, file: &OwnedFd, mapping: &Mapping) -> Result<(), Refusal> {
-    let refused = |why| match (why, check_owner(file)) {
-        // The folder's sticky bit leaves it to the file's owner.
-        (Errno::PERM, Err(owner)) => owner,
-        (why, _) => Refusal::System("remove segment", why),
-    };
-    may_remove(name).map_err(refused)?;
-    retire(mapping);
+/// Removes the name of a segment whose roles the caller has. Only then may it be retired: what can't be removed stays as
+/// it is. A process that dies in between leaves a segment without name and writer, which readers take for retired.
+fn remove(name: &ChannelName, file: &File) -> Result<(), Refusal> {
     match rustix::fs::unlink(path(name)) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(why) => Err(refused(why)),
+        Err(why) => Err(match (why, check_owner(file)) {
+            // The folder's sticky bit leaves it to the file's owner.
+            (Errno::PERM, Err(owner)) => owner,
+            (why, _) => Refusal::System("remove segment", why),
+        }),
     }
 }
 
-/// Asks the system whether this process may remove the file, by removing a folder of that name: whether it is one, Linux
-/// looks at last, after all permissions.
-fn may_remove(name: &ChannelName) -> Result<(), Errno> {
-    match rustix::fs::rmdir(path(name)) {
-        Ok(()) | Err(Errno::NOTDIR | Errno::NOENT) => Ok(()),
-        Err(why) => Err(why),
+/// Removes a segment of version 1, where nobody uses it, and tells its readers.
+fn replace_version(name: &ChannelName, file: &File) -> Result<(), CreateError> {
+    let system = |what| move |why| CreateError::System { name: name.clone(), what, why };
+    if !claim::claim(file.as_fd(), Role::Writer).map_err(system("lock segment"))? {
+        return Err(CreateError::HasWriter { name: name.clone(), pid: 0, same_namespace: false });
+    }
+    if is_linked(file).map_err(system("look at segment"))? {
+        remove(name, file).map_err(|why| why.replace(name))?;
+        // In version 1 the word that says so lies at the same place. Readers look at it each 100 ms.
+        rustix::io::pwrite(file, &1_u32.to_le_bytes(), LIVE as u64).map_err(system("retire segment"))?;
+    }
+    Ok(())
+}
+
+/// Each class of users may read and write, or neither: whoever can open a segment can take part in it, and be in its way.
+fn check_mode(mode: u32) -> Result<(), CreateError> {
+    if mode & !0o666 == 0 && is_even(mode) { Ok(()) } else { Err(CreateError::Mode { mode }) }
+}
+
+fn is_even(mode: u32) -> bool {
+    (mode >> 1 ^ mode >> 2) & 0o111 == 0
+}
+
+fn mode_warning(file: &File) -> Option<Warning> {
+    let mode = rustix::fs::fstat(file).ok()?.st_mode & 0o777;
+    (!is_even(mode)).then_some(Warning::Mode { mode })
+}
+
+/// Gives the segment the mode and the group that the options ask for, where it has others.
+fn set_permissions(file: &File, options: &Options) -> Result<(), (&'static str, Errno)> {
+    let stat = rustix::fs::fstat(file).map_err(|why| ("look at segment", why))?;
+    if let Some(group) = options.group.filter(|group| *group != stat.st_gid) {
+        rustix::fs::fchown(file, None, Some(Gid::from_raw(group))).map_err(|why| ("set the group of segment", why))?;
+    }
+    if stat.st_mode & 0o777 != options.mode {
+        let mode = Mode::from_raw_mode(options.mode);
+        rustix::fs::fchmod(file, mode).map_err(|why| ("set the mode of segment", why))?;
+    }
+    Ok(())
+}
+
+fn has_writer(name: &ChannelName, mapping: &Mapping) -> CreateError {
+    let (writer, own) = (mapping.live().writer(), clock::identity());
+    let same_namespace = writer.pid_namespace == own.pid_namespace;
+    CreateError::HasWriter { name: name.clone(), pid: writer.process, same_namespace }
+}
+
+/// How long to go on asking.
+struct Patience {
+    start: u64,
+    whole: Duration,
+}
+
+impl Patience {
+    fn new(whole: Duration) -> Self {
+        Self { start: clock::now(), whole }
+    }
+
+    /// Rests for a moment; `false` where the time is over.
+    fn rest(&mut self) -> bool {
+        let waited = Duration::from_nanos(clock::now().saturating_sub(self.start));
+        let Some(left) = self.whole.checked_sub(waited).filter(|left| !left.is_zero()) else { return false };
+        std::thread::sleep(left.min(LOOK_EVERY));
+        true
     }
 }
 
-/// Says in the segment itself that it is replaced or removed, and wakes whoever sleeps on it.
-fn retire(mapping: &Mapping) {
-    mapping.live().retire();
-    let writer = claim::retiring_writer(mapping);
-    let view = writer.view();
-    wait::wake(writer.close(), view);
-}
-
-fn claim_place(file: &OwnedFd, places: usize) -> Result<Option<usize>, Errno> {
+fn claim_place(file: &File, places: usize) -> Result<Option<usize>, Errno> {
     for place in 0..places {
         if claim::claim(file.as_fd(), Role::Reader(place))? {
             return Ok(Some(place));
@@ -364,7 +424,7 @@ fn claim_place(file: &OwnedFd, places: usize) -> Result<Option<usize>, Errno> {
     Ok(None)
 }
 
-fn is_linked(file: &OwnedFd) -> Result<bool, Errno> {
+pub(crate) fn is_linked(file: &File) -> Result<bool, Errno> {
     rustix::fs::fstat(file).map(|stat| stat.st_nlink > 0)
 }
 
@@ -395,6 +455,13 @@ impl Refusal {
         }
     }
 
+    fn replace(self, name: &ChannelName) -> CreateError {
+        match self {
+            Self::Owner { found, expected } => CreateError::Irreplaceable { name: name.clone(), found, expected },
+            why => why.create(name),
+        }
+    }
+
     fn open(self, name: &ChannelName) -> OpenError {
         let name = name.clone();
         match self {
@@ -415,7 +482,7 @@ impl Refusal {
 }
 
 /// Reads and checks the header.
-fn read_checked(file: &OwnedFd) -> Result<(Header, Layout), Refusal> {
+fn read_checked(file: &File) -> Result<(Header, Layout), Refusal> {
     let stat = rustix::fs::fstat(file).map_err(|why| Refusal::System("look at segment", why))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Refusal::Header(HeaderError::NotAChannel));
@@ -433,7 +500,13 @@ fn read_checked(file: &OwnedFd) -> Result<(Header, Layout), Refusal> {
     Ok((header, layout))
 }
 
-fn check_owner(file: &OwnedFd) -> Result<(), Refusal> {
+/// Whether the file begins as every segment does, whatever is wrong with the rest of it.
+fn has_magic(file: &File) -> bool {
+    let mut start = [0; MAGIC.len()];
+    rustix::io::pread(file, &mut start, 0) == Ok(start.len()) && start == MAGIC
+}
+
+fn check_owner(file: &File) -> Result<(), Refusal> {
     let found = rustix::fs::fstat(file).map_err(|why| Refusal::System("look at segment", why))?.st_uid;
     let expected = rustix::process::geteuid().as_raw();
     if found == expected { Ok(()) } else { Err(Refusal::Owner { found, expected }) }
@@ -450,7 +523,7 @@ mod tests {
         let payload_size = 1 << 50;
         let spec =
             Spec { type_name: "test", fields: &[], fingerprint: 1, payload_size, payload_align: 8, shape: [0; 4] };
-        let error = Segment::create(&name, &spec, Options::default()).unwrap_err();
+        let error = Segment::create(&name, &spec, &Options::new()).unwrap_err();
         let CreateError::NoSpace { needs, free, .. } = error else { panic!("{error}") };
         assert!(needs > 6 << 50 && free < 1 << 50, "needs {needs}, free {free}");
         assert!(open_file(&name, OFlags::RDWR, false).unwrap().is_none(), "nothing is left");

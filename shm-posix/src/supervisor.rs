@@ -1,34 +1,27 @@
 //! The reader of controls that stops the vehicle when they stop coming.
 
-use crate::channels::{ControlChannel, Reader};
 use crate::clock;
-use crate::contract::Contract;
+use crate::deadline::{DeadlineReader, Gone, Received};
 use crate::error::OpenError;
-use crate::feed::Feed;
 use crate::name::ChannelName;
-use crate::safety::{LastControl, Reason, SafetyEvents, SafetyMonitor, SafetyOptions};
+use crate::vehicle::ControlChannel;
 use core::time::Duration;
 use lkas_messages::{Control, Mode};
+use lkas_safety::{LastControl, Reason, SafetyEvents, SafetyMonitor, SafetyOptions};
 
-/// A control as it arrived.
-#[derive(Clone, Copy, Debug)]
-pub struct ReceivedControl {
-    /// The control, not yet checked: see [`Control::is_whole`].
-    pub control: Control,
-    /// When it was published, in nanoseconds of the [clock].
-    pub published: u64,
-}
+/// A control as it arrived, not yet checked: see [`Control::is_whole`].
+pub type ReceivedControl = Received<Control>;
 
-/// What moves a vehicle asks this for its controls: a [`Feed`] of them and a [`SafetyMonitor`], with the clock.
+/// What moves a vehicle asks this for its controls: a [`DeadlineReader`] of them and a [`SafetyMonitor`], with the clock.
 ///
 /// In a loop, [`next`](Self::next) waits for a new control and [`decide`](Self::decide) says what to execute now. While
 /// controls are fresh that is the last of them. When they stop coming, grow too old, or nobody is left to send any, it
 /// is an emergency stop, until the vehicle stands and controls have been fresh again for a while; the events say when
 /// and why. The rules are the monitor's.
 ///
-/// The age of a control counts from the picture that it answers (its [`timestamp`](Control::timestamp), in seconds of
-/// the [clock]): what was decided just now from an old picture is old. The contract of the channel is held against that
-/// age too. An emergency stop needs no picture, so its age counts from its publish.
+/// The age of a control counts from the frame that it answers (its [`timestamp`](Control::timestamp), in seconds of
+/// the [clock]): what was decided just now from an old frame is old. The contract of the channel is held against that
+/// age too. An emergency stop needs no frame, so its age counts from its publish.
 ///
 /// A control outlives its channel: while that is replaced the vehicle drives on for as long as the control may be acted
 /// on.
@@ -62,10 +55,8 @@ pub struct ReceivedControl {
 /// ```
 #[derive(Debug)]
 pub struct ControlSupervisor {
-    feed: Feed<Control>,
+    controls: DeadlineReader<Control>,
     monitor: SafetyMonitor,
-    /// The control that arrived last, and what its channel promised then.
-    last: Option<(ReceivedControl, Option<Contract>)>,
     /// When the last decision was made.
     decided: Option<u64>,
 }
@@ -74,28 +65,22 @@ impl ControlSupervisor {
     /// A supervisor of the controls on the channel `name`, which need not be there yet.
     #[must_use]
     pub fn new(name: ChannelName, options: SafetyOptions) -> Self {
-        Self {
-            feed: Feed::new(name, ControlChannel::open),
-            monitor: SafetyMonitor::new(options),
-            last: None,
-            decided: None,
-        }
+        // How old a control may be is the monitor's to say: it counts from the frame.
+        let controls = DeadlineReader::new(name, ControlChannel::open, Duration::MAX);
+        Self { controls, monitor: SafetyMonitor::new(options), decided: None }
     }
 
-    /// The next new control; `None` where none came within `timeout`, or sooner as in [`Feed::next`]. Call it before
+    /// The next new control; `None` where none came within `timeout`, or sooner as in [`Feed::next`](crate::Feed::next). Call it before
     /// each [`decide`](Self::decide): nothing else takes controls from the channel.
     ///
     /// # Progress
-    /// As [`Feed::next`], and a copy of 64 bytes.
+    /// As [`DeadlineReader::next`].
     ///
     /// # Errors
-    /// As [`Feed::next`]: the channel is there and can't be used. `decide` stays right, so keep calling it as long as
+    /// As [`DeadlineReader::next`]: the channel is there and can't be used. `decide` stays right, so keep calling it as long as
     /// the vehicle moves.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<ReceivedControl>, OpenError> {
-        let Some(sample) = self.feed.next(timeout)? else { return Ok(None) };
-        let received = ReceivedControl { control: *sample, published: sample.time() };
-        self.last = Some((received, self.feed.reader().and_then(Reader::contract)));
-        Ok(Some(received))
+        self.controls.next(timeout)
     }
 
     /// What the vehicle executes now, and what changed. `standing` says whether it stands still.
@@ -110,19 +95,18 @@ impl ControlSupervisor {
     pub fn decide(&mut self, standing: bool) -> (Control, SafetyEvents) {
         let now = clock::now();
         let dt = now.saturating_sub(self.decided.replace(now).unwrap_or(now)) as f64 * 1e-9;
-        let last = self.last.map(|(ReceivedControl { control, published }, contract)| LastControl {
+        let last = self.controls.last().map(|&Received { value: control, published, contract, .. }| LastControl {
             control,
             age_s: age_s(&control, published, now),
             contract,
         });
-        let reader = self.feed.reader();
-        self.monitor.decide(dt, now as f64 * 1e-9, last, standing, || why_gone(reader))
+        self.monitor.decide(dt, now as f64 * 1e-9, last, standing, || self.controls.gone().map(reason))
     }
 
     /// How many controls were published and replaced before they were taken.
     #[must_use]
     pub fn missed(&self) -> u64 {
-        self.feed.missed()
+        self.controls.missed()
     }
 
     /// How many safe stops there have been.
@@ -138,18 +122,16 @@ impl ControlSupervisor {
     }
 }
 
-/// Why no other control can come; `None` where there is a writer.
-fn why_gone(reader: Option<&Reader<Control>>) -> Option<Reason> {
-    match reader.filter(|reader| !reader.is_retired()) {
-        None => Some(Reason::NoChannel),
-        Some(reader) if reader.has_writer() => None,
-        Some(reader) if reader.is_closed() => Some(Reason::WriterLeft),
-        Some(_) => Some(Reason::WriterDied),
+fn reason(gone: Gone) -> Reason {
+    match gone {
+        Gone::NoChannel => Reason::NoChannel,
+        Gone::WriterDied => Reason::WriterDied,
+        Gone::WriterLeft => Reason::WriterLeft,
     }
 }
 
-/// How old a control is, in seconds, by the picture that it answers: what was decided just now from an old picture is
-/// old. An emergency stop needs no picture, so it counts from its publish.
+/// How old a control is, in seconds, by the frame that it answers: what was decided just now from an old frame is
+/// old. An emergency stop needs no frame, so it counts from its publish.
 fn age_s(control: &Control, published: u64, now: u64) -> f64 {
     let since_publish = (now as f64 - published as f64) * 1e-9;
     if control.mode() == Mode::EmergencyStop || since_publish < 0.0 {
@@ -164,7 +146,7 @@ mod tests {
     use lkas_messages::ControlFields;
 
     #[test]
-    fn a_control_is_as_old_as_its_picture() {
+    fn a_control_is_as_old_as_its_frame() {
         const SECOND: u64 = 1_000_000_000;
         let control =
             |mode, timestamp| Control::try_from(ControlFields { mode, timestamp, ..ControlFields::default() }).unwrap();
@@ -175,6 +157,6 @@ mod tests {
         close(age_s(&control(Mode::LaneKeeping, 20.0), 10 * SECOND, 11 * SECOND), 1.0);
         close(age_s(&control(Mode::LaneKeeping, 9.9), 12 * SECOND, 11 * SECOND), -1.0);
         let never = age_s(&control(Mode::LaneKeeping, 0.0), 10_000 * SECOND, 10_000 * SECOND);
-        assert!(never > 1e3, "without a picture");
+        assert!(never > 1e3, "without a frame");
     }
 }

@@ -22,8 +22,10 @@ pub(crate) fn wake<T: Payload + ?Sized>(sleepers: Sleepers, view: View<'_, T>) {
 /// Why [`sleep`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slept {
-    /// Woken, or the word had another value already, or the time is over: look.
+    /// Woken, or the word had another value already: look.
     Look,
+    /// The time is over.
+    TimedOut,
     /// A signal was handled.
     Interrupted,
 }
@@ -35,6 +37,7 @@ pub(crate) fn sleep(word: SleepWord<'_>, value: u32, nanoseconds: u64) -> Slept 
     let word = unsafe { word.atomic() };
     match futex::wait(word, Flags::empty(), value, Some(&timeout)) {
         Err(Errno::INTR) => Slept::Interrupted,
+        Err(Errno::TIMEDOUT) => Slept::TimedOut,
         _ => Slept::Look,
     }
 }

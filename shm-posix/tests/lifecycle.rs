@@ -41,13 +41,13 @@ fn a_second_writer_is_told_who_the_first_is() {
     let Name(name) = &Name::new("two_writers");
     let _first = ControlChannel::create(name, Options::default()).unwrap();
     let error = ControlChannel::create(name, Options::default()).unwrap_err();
-    assert_eq!(error, CreateError::HasWriter { name: name.clone(), pid: std::process::id() });
+    assert_eq!(error, CreateError::HasWriter { name: name.clone(), pid: std::process::id(), same_namespace: true });
 }
 
 #[test]
 fn reader_places_are_counted_and_come_back() {
     let Name(name) = &Name::new("places");
-    let _writer = ControlChannel::create(name, Options { readers: 2, ..Options::default() }).unwrap();
+    let _writer = ControlChannel::create(name, Options::new().readers(2)).unwrap();
     let first = ControlChannel::open(name, NO_WAIT).unwrap();
     let _second = ControlChannel::open(name, NO_WAIT).unwrap();
     let error = ControlChannel::open(name, NO_WAIT).unwrap_err();
@@ -266,7 +266,7 @@ fn the_mode_is_set_whatever_the_umask() {
     assert_eq!(mode(&path), 0o600);
     drop(writer);
     unlink(name).unwrap();
-    let _writer = ControlChannel::create(name, Options { mode: 0o666, ..Options::default() }).unwrap();
+    let _writer = ControlChannel::create(name, Options::new().mode(0o666)).unwrap();
     assert_eq!(mode(&path), 0o666);
 }
 
@@ -274,7 +274,7 @@ fn the_mode_is_set_whatever_the_umask() {
 fn impossible_options_are_errors() {
     let Name(name) = &Name::new("options");
     for readers in [0, 30] {
-        let error = ControlChannel::create(name, Options { readers, ..Options::default() }).unwrap_err();
+        let error = ControlChannel::create(name, Options::new().readers(readers)).unwrap_err();
         assert!(error.to_string().contains("expected 1 to 29"), "{error}");
     }
 }

@@ -30,12 +30,12 @@ fn control(steering: f32) -> Control {
 #[test]
 fn an_observer_sees_who_is_there_and_disturbs_nobody() {
     let name = Temporary::new("who");
-    let mut writer = ControlChannel::create(&name.0, Options { readers: 2, ..Options::default() }).unwrap();
+    let mut writer = ControlChannel::create(&name.0, Options::new().readers(2)).unwrap();
     let observer = Observer::open(&name.0).unwrap();
     assert_eq!(observer.description().type_name(), "lkas.Control");
     let before = observer.look();
     assert_eq!((before.sequence, before.age, before.has_writer), (0, None, true));
-    assert_eq!(before.writer_pid, std::process::id());
+    assert_eq!(before.writer.process, std::process::id());
     assert!(before.readers.iter().all(|reader| !reader.taken));
 
     let mut reader = ControlChannel::open(&name.0, Duration::ZERO).unwrap();

@@ -167,7 +167,7 @@ fn killed_cameras_leave_whole_pictures(name: &ChannelName) {
 /// Readers die at random instants, asleep or awake; their places are free again and the writer never runs out of slots.
 fn killed_readers_leave_their_places(name: &ChannelName) {
     let mut delays = Delays(0x2545_f491_4f6c_dd1d);
-    let mut writer = ControlChannel::create(name, Options { readers: 2, ..Options::default() }).unwrap();
+    let mut writer = ControlChannel::create(name, Options::new().readers(2)).unwrap();
     let mut witness = ControlChannel::open(name, LONG).unwrap();
     for round in 0..KILLS {
         let mut victim = Process::start("watch", name);

@@ -14,10 +14,15 @@ use support::{LONG, NO_WAIT, Name};
 use zerocopy::IntoBytes;
 
 const PATIENT: SafetyOptions = SafetyOptions { max_age_s: 20.0, brake: 0.6, resume_after_s: 0.0 };
-const CONTRACT: Contract = Contract { period: Duration::from_secs(5), max_age: Duration::from_secs(15) };
+const CONTRACT: Contract = match Contract::new(Duration::from_secs(5), Duration::from_secs(15)) {
+    Ok(contract) => contract,
+    Err(_) => panic!(),
+};
 
 fn create(name: &ChannelName, readers: usize, contract: Option<Contract>) -> Writer<Control> {
-    ControlChannel::create(name, Options { readers, contract, ..Options::default() }).unwrap()
+    let mut options = Options::new().readers(readers);
+    options.contract = contract;
+    ControlChannel::create(name, options).unwrap()
 }
 
 /// Publishes a control of `age` that answers a picture of `picture_age`.
@@ -41,7 +46,7 @@ fn driving(name: &ChannelName, writer: &mut Writer<Control>, options: SafetyOpti
     let mut controls = ControlSupervisor::new(name.clone(), options);
     let published = publish(writer, 1);
     let received = controls.next(LONG).unwrap().unwrap();
-    assert!(received.published <= clock::now() && received.control.frame_id() == 1);
+    assert!(received.published <= clock::now() && received.value.frame_id() == 1);
     let (executed, events) = controls.decide(false);
     assert_eq!(events, [SafetyEvent::Started]);
     assert_eq!(executed.as_bytes(), published.as_bytes(), "unchanged");
@@ -173,7 +178,7 @@ fn damaged_controls_are_counted_and_not_executed() {
     *loan = support::control(2);
     loan.as_mut_bytes()[0] ^= 1;
     loan.publish();
-    assert!(!controls.next(LONG).unwrap().unwrap().control.is_whole());
+    assert!(!controls.next(LONG).unwrap().unwrap().value.is_whole());
     let (executed, events) = controls.decide(false);
     assert_eq!((executed.frame_id(), &events[..]), (1, &[SafetyEvent::Damaged { count: 1 }][..]));
     assert_eq!((controls.damaged_controls(), controls.missed(), controls.safe_stops()), (1, 0, 0));

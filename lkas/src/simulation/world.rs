@@ -248,7 +248,7 @@ mod tests {
         let mut events = Vec::new();
         for step in 0..120 {
             let age_s = f64::from(step) * STEP_S;
-            let last = Some(LastControl { control, age_s, contract: None });
+            let last = Some(LastControl { control, age_s, contract: Ok(None) });
             let standing = world.vehicle().is_standing();
             let (control, changed) = monitor.decide(STEP_S, 100.0 + age_s, last, standing, || None);
             events.extend(changed);

@@ -133,7 +133,7 @@ impl Row {
             r#type: description.type_name().to_owned(),
             shape: description.shape().map_or_else(bytes, |shape| shape.to_string()),
             state: state(now),
-            writer_pid: now.has_writer.then_some(now.writer_pid),
+            writer_pid: now.has_writer.then_some(now.writer.process),
             readers: now.readers.iter().filter(|reader| reader.taken).count(),
             reader_places: now.readers.len(),
             rate_hz: before.and_then(|before| rate(before, now)),
@@ -154,11 +154,12 @@ fn state(now: &Observation) -> String {
         (_, false, ..) => "WRITER GONE",
         (_, _, _, 0, ..) => "empty",
         (.., None, _) => "CLOCK",
-        (.., Some(age), Some(contract)) if *age > contract.max_age => "STALE",
-        (.., Some(age), Some(contract)) if *age > contract.period => {
-            return format!("LATE by {}", short(*age - contract.period));
+        (.., Err(_)) => "NONSENSE CONTRACT",
+        (.., Some(age), Ok(Some(contract))) if *age > contract.max_age() => "STALE",
+        (.., Some(age), Ok(Some(contract))) if *age > contract.period() => {
+            return format!("LATE by {}", short(*age - contract.period()));
         }
-        (.., Some(age), None) if *age > SILENT => "SILENT",
+        (.., Some(age), Ok(None)) if *age > SILENT => "SILENT",
         _ => "fresh",
     };
     words.to_owned()
@@ -211,7 +212,7 @@ fn table(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lkas_shm::Contract;
+    use lkas_shm::{Contract, WriterIdentity};
 
     fn look(time: u64, sequence: u64, age: u64) -> Observation {
         Observation {
@@ -219,8 +220,8 @@ mod tests {
             sequence,
             age: Some(Duration::from_nanos(age)),
             has_writer: true,
-            writer_pid: 7,
-            contract: None,
+            writer: WriterIdentity::default(),
+            contract: Ok(None),
             closed: false,
             retired: false,
             readers: Vec::new(),
@@ -247,8 +248,8 @@ mod tests {
 
     #[test]
     fn a_contract_tells_late_from_stale() {
-        let contract = Contract { period: Duration::from_millis(50), max_age: Duration::from_millis(200) };
-        let at = |age_ms: u64| state(&Observation { contract: Some(contract), ..look(5, 3, age_ms * 1_000_000) });
+        let contract = Contract::new(Duration::from_millis(50), Duration::from_millis(200)).unwrap();
+        let at = |age_ms: u64| state(&Observation { contract: Ok(Some(contract)), ..look(5, 3, age_ms * 1_000_000) });
         assert_eq!([at(50), at(80), at(201)], ["fresh", "LATE by 30 ms", "STALE"]);
     }
 

@@ -145,7 +145,7 @@ fn segment(now: &Observation) -> Option<(String, &'static str)> {
         }
         (true, _) => match now.age.filter(|age| age.as_secs() >= 1) {
             Some(age) => Some((
-                format!("its writer (pid {}) has been silent for {}", now.writer_pid, short(age)),
+                format!("its writer (pid {}) has been silent for {}", now.writer.process, short(age)),
                 "see whether it is suspended (kill -CONT) or waits for something itself",
             )),
             None => None,
@@ -228,10 +228,10 @@ fn clocks(system: &SystemOptions) -> Vec<Finding> {
     for name in channels_of(system).unwrap_or_default() {
         let Ok(channel) = Observer::open(&name) else { continue };
         let now = channel.look();
-        let theirs = namespace(&now.writer_pid.to_string());
+        let theirs = namespace(&now.writer.process.to_string());
         if now.has_writer && mine.is_some() && theirs.is_some() && theirs != mine {
             findings.push(Finding::bad(
-                format!("the writer of {name} (pid {}) is in another time namespace", now.writer_pid),
+                format!("the writer of {name} (pid {}) is in another time namespace", now.writer.process),
                 "run all parts in one time namespace: ages can't be told otherwise",
             ));
         }
@@ -271,6 +271,7 @@ fn limits() -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lkas_shm::WriterIdentity;
     use std::time::Duration;
 
     fn look(has_writer: bool, age: Option<u64>) -> Observation {
@@ -279,8 +280,8 @@ mod tests {
             sequence: 3,
             age: age.map(Duration::from_millis),
             has_writer,
-            writer_pid: 7,
-            contract: None,
+            writer: WriterIdentity { process: 7, ..WriterIdentity::default() },
+            contract: Ok(None),
             closed: false,
             retired: false,
             readers: Vec::new(),

@@ -6,7 +6,7 @@ use crate::options::SystemOptions;
 use crate::stop::Stop;
 use crate::{Failure, say};
 use clap::Args;
-use lkas_shm::{AnyChannel, ChannelName, Description, Number, OpenError, Reader, clock};
+use lkas_shm::{AnyChannel, ChannelName, Description, Number, OpenError, OpenOptions, Reader, clock};
 use serde_json::{Map, Value};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub fn echo(system: &SystemOptions, options: &EchoOptions, stop: &Stop) -> Resul
     Ok(())
 }
 
-fn open(name: &ChannelName, patience: Duration) -> Result<Reader<[u8]>, OpenError> {
+fn open(name: &ChannelName, patience: OpenOptions) -> Result<Reader<[u8]>, OpenError> {
     AnyChannel::open(name, patience).map(|(_, reader)| reader)
 }
 

@@ -101,10 +101,12 @@ fn exact(time: Duration) -> String {
 fn second(channel: &Observer, stop: &Stop) -> Second {
     let mut second = Second::default();
     let end = Instant::now() + LINE;
-    let mut before = channel.newest();
+    // A writer that is faster than a look is looked at again.
+    let newest = || channel.newest().ok().flatten().map(|newest| (newest.sequence, newest.time));
+    let mut before = newest();
     while Instant::now() < end && !stop.is_set() {
         std::thread::sleep(LOOK);
-        let now = channel.newest();
+        let now = newest();
         if let (Some(before), Some(now)) = (before, now)
             && now.0 > before.0
         {

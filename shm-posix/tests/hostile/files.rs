@@ -5,8 +5,8 @@ use crate::child::{Outcome, Process};
 use crate::support::{NO_WAIT, control};
 use crate::tally::refused;
 use lkas_shm::{
-    AnyChannel, ChannelName, ControlChannel, CreateError, HeaderError, Observer, OpenError, Options, UnlinkError,
-    unlink,
+    AnyChannel, ChannelName, ControlChannel, CreateError, HeaderError, MAGIC, Observer, OpenError, Options,
+    UnlinkError, unlink,
 };
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -15,7 +15,7 @@ pub(crate) fn path(name: &ChannelName) -> String {
     format!("/dev/shm/{name}")
 }
 
-/// Nobody opens, takes over, looks at or removes what lies there under `name`, all for the reason `why`.
+/// Nobody opens, takes over or looks at what lies there under `name`, all for the reason `why`.
 fn is_refused(name: &ChannelName, why: &HeaderError, words: &[&str]) {
     let open = OpenError::Unusable { name: name.clone(), why: why.clone() };
     let create = CreateError::Unusable { name: name.clone(), why: why.clone() };
@@ -23,9 +23,13 @@ fn is_refused(name: &ChannelName, why: &HeaderError, words: &[&str]) {
     assert_eq!(AnyChannel::open(name, NO_WAIT).map(drop), Err(open.clone()));
     assert_eq!(Observer::open(name).map(drop), Err(open.clone()));
     assert_eq!(ControlChannel::create(name, Options::default()).map(drop), Err(create.clone()));
-    assert_eq!(unlink(name), Err(UnlinkError::NotAChannel { name: name.clone() }));
     refused(&open, words);
     refused(&create, words);
+}
+
+/// Nor does anybody remove it.
+fn is_kept(name: &ChannelName) {
+    assert_eq!(unlink(name), Err(UnlinkError::NotAChannel { name: name.clone() }));
     refused(&UnlinkError::NotAChannel { name: name.clone() }, &[name.as_str(), "not a channel", "left alone"]);
 }
 
@@ -37,12 +41,21 @@ pub(crate) fn works(name: &ChannelName) {
     assert!(reader.take().is_some_and(|control| control.is_whole() && control.frame_id() == 5));
 }
 
-/// A channel whose file is damaged by `damage` is refused; once the file is removed, there can be a new one.
+/// A channel whose file is damaged by `damage` is refused, and can be removed as long as it begins as a channel does; once
+/// the file is removed, there can be a new one.
 fn damaged(name: &ChannelName, damage: impl Fn(&File), why: &HeaderError, words: &[&str]) {
     works(name);
     damage(&File::options().write(true).open(path(name)).unwrap());
     is_refused(name, why, words);
-    std::fs::remove_file(path(name)).unwrap();
+    let mut start = [0; MAGIC.len()];
+    let begins = File::open(path(name)).unwrap().read_exact_at(&mut start, 0);
+    if begins.is_ok() && start == MAGIC {
+        assert_eq!(unlink(name), Ok(()));
+    } else {
+        is_kept(name);
+        std::fs::remove_file(path(name)).unwrap();
+    }
+    assert!(!std::path::Path::new(&path(name)).exists());
     works(name);
 }
 
@@ -58,11 +71,12 @@ pub(crate) fn sizes(name: &ChannelName) -> Outcome {
 }
 
 pub(crate) fn versions(name: &ChannelName) -> Outcome {
-    for found in [0, 2, u32::MAX] {
-        let why = HeaderError::Version { found, expected: 1 };
-        let words = [&format!("version {found}"), "expected 1", "the same release on both sides"];
+    for found in [0, 3, u32::MAX] {
+        let why = HeaderError::Version { found, expected: 2 };
+        let words = [&format!("version {found}"), "expected 2", "the same release on both sides"];
         damaged(name, |file| file.write_all_at(&found.to_le_bytes(), 8).unwrap(), &why, &words);
     }
+    version_1_is_refused_by_name_and_replaced_by_a_creator(name);
     let words = ["not a channel", "choose another name, or remove the file"];
     for magic in [b"LKASCHAM", b"\x7fELF\x02\x01\x01\0", &[0; 8]] {
         damaged(name, |file| file.write_all_at(magic, 0).unwrap(), &HeaderError::NotAChannel, &words);
@@ -85,12 +99,28 @@ pub(crate) fn versions(name: &ChannelName) -> Outcome {
     Ok(())
 }
 
+fn version_1_is_refused_by_name_and_replaced_by_a_creator(name: &ChannelName) {
+    works(name);
+    let old = File::options().read(true).write(true).open(path(name)).unwrap();
+    old.write_all_at(&1_u32.to_le_bytes(), 8).unwrap();
+    let why = HeaderError::Version { found: 1, expected: 2 };
+    let open = OpenError::Unusable { name: name.clone(), why };
+    assert_eq!(ControlChannel::open(name, NO_WAIT).map(drop), Err(open.clone()));
+    refused(&open, &["version 1", "expected 2"]);
+    works(name);
+    let mut retired = [0; 4];
+    old.read_exact_at(&mut retired, 88).unwrap();
+    assert_eq!(u32::from_le_bytes(retired), 1, "whoever reads the old segment is told");
+}
+
 pub(crate) fn no_files(name: &ChannelName) -> Outcome {
     let path = path(name);
     let other: ChannelName = format!("{name}.target").parse().unwrap();
     let target = format!("/dev/shm/{other}");
-    let is_refused =
-        || is_refused(name, &HeaderError::NotAChannel, &["not a channel", "choose another name, or remove"]);
+    let is_refused = || {
+        is_refused(name, &HeaderError::NotAChannel, &["not a channel", "choose another name, or remove"]);
+        is_kept(name);
+    };
 
     std::fs::create_dir(&path).unwrap();
     is_refused();
@@ -123,7 +153,7 @@ pub(crate) fn roles(name: &ChannelName) -> Outcome {
     let mut writer = Process::start("holder-of-the-writer", name, 0);
     writer.wait_for_word();
     let why = ControlChannel::create(name, Options::default()).map(drop).unwrap_err();
-    assert_eq!(why, CreateError::HasWriter { name: name.clone(), pid: writer.id() });
+    assert_eq!(why, CreateError::HasWriter { name: name.clone(), pid: writer.id(), same_namespace: true });
     refused(&why, &["already has a writer", &format!("process {}", writer.id()), "stop it, or choose another name"]);
 
     let places = crate::values::READERS;

@@ -126,10 +126,7 @@ fn use_once<V: Values>(reader: &mut Reader<V::Value>, random: &mut Random, tally
         }
         3 => match timed(Duration::ZERO, || reader.read()) {
             Reading::Empty => {}
-            Reading::Fresh(sample)
-            | Reading::Late { sample, .. }
-            | Reading::Stale { sample, .. }
-            | Reading::WriterGone { sample, .. } => note(&sample),
+            Reading::Value { sample, .. } => note(&sample),
         },
         4 => match timed(Duration::ZERO, || reader.latest_within(limit)) {
             Latest::Empty => {}

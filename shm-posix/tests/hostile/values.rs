@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, IntoBytes};
 pub(crate) const READERS: usize = 5;
 
 pub(crate) fn options() -> Options {
-    Options { readers: READERS, ..Options::default() }
+    Options::new().readers(READERS)
 }
 
 pub(crate) fn shape() -> ImageShape {

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(crate) const READERS: usize = 3;
 
 fn options() -> Options {
-    Options { readers: READERS, ..Options::default() }
+    Options::new().readers(READERS)
 }
 
 /// What a channel carries under torture. Every value names the number of its publish and the life of its writer, and is

@@ -1,7 +1,7 @@
 //! What a vehicle executes, whatever arrives or does not arrive.
 
-use crate::contract::Contract;
-use core::fmt;
+use crate::event::{Reason, SafetyEvent, SafetyEvents};
+use lkas_core::Promise;
 use lkas_messages::{Control, ControlFields, Mode};
 use zerocopy::IntoBytes;
 
@@ -17,7 +17,7 @@ const MAX_STEP_S: f64 = 0.1;
 /// Limits of a [`SafetyMonitor`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SafetyOptions {
-    /// A control older than this, in seconds, leads to a safe stop. Where its channel's [`Contract`] says less, that
+    /// A control older than this, in seconds, leads to a safe stop. Where its channel's [`Contract`](lkas_core::Contract) says less, that
     /// counts.
     pub max_age_s: f64,
     /// How hard the vehicle brakes in a safe stop and, at least, in an emergency stop; 0 to 1. What is not finite is 1.
@@ -39,95 +39,9 @@ pub struct LastControl {
     pub control: Control,
     /// How old it is in seconds. Take the time after the control: a negative age counts as impossible.
     pub age_s: f64,
-    /// What its channel promised.
-    pub contract: Option<Contract>,
+    /// What its channel promised: `Ok(None)` for nothing.
+    pub contract: Promise,
 }
-
-/// Why a control is not acted on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reason {
-    /// There is no channel.
-    NoChannel,
-    /// The writer ended without a word.
-    WriterDied,
-    /// The writer left in good order.
-    WriterLeft,
-    /// There is a writer: it is stuck or suspended, or what it decides from is old itself.
-    Silent,
-    /// The age is negative or not a number: the clocks differ, or the time in it is wrong.
-    ImpossibleAge,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoChannel => "the channel of the controls is gone",
-            Self::WriterDied => "the writer of the controls died",
-            Self::WriterLeft => "the writer of the controls has ended",
-            Self::Silent => "the writer of the controls is there, but silent or without pictures",
-            Self::ImpossibleAge => "compare the clocks",
-        })
-    }
-}
-
-/// Something that changed about who drives. Its `Display` is a line for a log.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum SafetyEvent {
-    /// The first whole control arrived.
-    Started,
-    /// The last control must not be acted on any more. The vehicle brakes to a stop.
-    SafeStop {
-        /// The age of the last whole control in seconds; negative, NaN or infinite where that is what was found.
-        age_s: f64,
-        /// The limit that it exceeded, in seconds.
-        limit_s: f64,
-        /// Why there is no younger one.
-        reason: Reason,
-    },
-    /// The vehicle came to a standstill after a safe stop.
-    StandingStill,
-    /// Driving goes on after a safe stop.
-    Resumed {
-        /// For how long controls have been fresh, in seconds.
-        fresh_s: f64,
-    },
-    /// The decision asked for an emergency stop.
-    EmergencyStop,
-    /// The decision no longer asks for an emergency stop.
-    EmergencyStopOver,
-    /// A control was not whole: its bytes are not those that were published together.
-    Damaged {
-        /// How many of them there have been.
-        count: u64,
-    },
-}
-
-impl fmt::Display for SafetyEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Started => write!(f, "driving: the first control arrived"),
-            Self::SafeStop { age_s, limit_s, reason: reason @ Reason::ImpossibleAge } => {
-                write!(f, "safe stop: the last control's age is {age_s} s, expected 0 to {limit_s:.2} s; {reason}")
-            }
-            Self::SafeStop { age_s, limit_s, reason } => {
-                // An age of 0.2501 s must not be shown as 0.25 s.
-                let shown = (age_s * 100.0).ceil() / 100.0;
-                write!(f, "safe stop: the last control is {shown:.2} s old (limit {limit_s:.2} s); {reason}")
-            }
-            Self::StandingStill => write!(f, "standing still after a safe stop"),
-            Self::Resumed { fresh_s } => write!(f, "driving again: fresh controls for {fresh_s:.1} s"),
-            Self::EmergencyStop => write!(f, "emergency stop: the decision asks for it"),
-            Self::EmergencyStopOver => write!(f, "the emergency stop is over: the decision drives again"),
-            Self::Damaged { count } => write!(f, "a control is damaged and ignored ({count} so far)"),
-        }
-    }
-}
-
-/// What changed in one step. Three at most: a damaged control, a change between driving, stopping and standing, and one
-/// more: standing at the very start of a stop, or an emergency stop that begins or ends where driving does.
-pub type SafetyEvents = heapless::Vec<SafetyEvent, 3>;
 
 fn note(events: &mut SafetyEvents, event: SafetyEvent) {
     let noted = events.push(event);
@@ -147,8 +61,7 @@ enum State {
     },
 }
 
-/// Decides, step by step, what the vehicle executes: a state machine without clock and channel. With both it is a
-/// [`ControlSupervisor`](crate::ControlSupervisor).
+/// Decides, step by step, what the vehicle executes: a state machine without clock and channel.
 ///
 /// - Before the first control ever: brake and wait. That is not counted as a safe stop.
 /// - A control that must not be acted on leads to a **safe stop**: mode [`Mode::EmergencyStop`], no throttle, the brake
@@ -157,42 +70,17 @@ enum State {
 ///   for [`SafetyOptions::resume_after_s`].
 /// - A control must not be acted on when it is older than the limit, the smaller of [`SafetyOptions::max_age_s`] and
 ///   the contract's `max_age`; when it is older than the contract's `period` and there is no writer to send another
-///   ([`Reading::WriterGone`](crate::Reading::WriterGone)); and when its age can't be.
+///   ([`Verdict::WriterGone`](lkas_core::Verdict::WriterGone)); when its age can't be; and when the contract makes no sense.
 /// - An emergency stop asked for by the decision is obeyed for as long as it is asked for, with at least the brake of
 ///   the options.
 /// - A control that is not whole is as good as none: the last whole one keeps growing older.
-///
-/// # Examples
-/// ```
-/// use lkas_messages::{Control, ControlFields, Mode};
-/// use lkas_shm::{LastControl, Reason, SafetyEvent, SafetyMonitor, SafetyOptions};
-///
-/// let mut monitor = SafetyMonitor::new(SafetyOptions::default());
-/// let drive = ControlFields { mode: Mode::LaneKeeping, steering: 0.2, brake: 0.0, ..Default::default() };
-/// let control = Control::try_from(drive)?;
-///
-/// let last = Some(LastControl { control, age_s: 0.015, contract: None });
-/// let (execute, events) = monitor.decide(0.01, 1.0, last, false, || None);
-/// assert_eq!((execute.mode(), execute.steering()), (Mode::LaneKeeping, 0.2));
-/// assert_eq!(events, [SafetyEvent::Started]);
-///
-/// // Nothing came for 0.3 s, and there is nobody to send anything.
-/// let (execute, events) = monitor.decide(0.01, 1.3, None, false, || Some(Reason::WriterDied));
-/// assert_eq!((execute.mode(), execute.throttle(), execute.brake()), (Mode::EmergencyStop, 0.0, 0.6));
-/// assert!((0.19..0.2).contains(&execute.steering()), "held, on its way back");
-/// assert_eq!(
-///     events[0].to_string(),
-///     "safe stop: the last control is 0.32 s old (limit 0.25 s); the writer of the controls died",
-/// );
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 #[derive(Debug)]
 pub struct SafetyMonitor {
     options: SafetyOptions,
     state: State,
     emergency: bool,
     /// The last whole control, when its age began on the clock of `now_s`, and what its channel promised.
-    last: Option<(Control, f64, Option<Contract>)>,
+    last: Option<(Control, f64, Promise)>,
     last_damaged: Option<Control>,
     steering: f64,
     safe_stops: u64,
@@ -259,7 +147,7 @@ impl SafetyMonitor {
         self.advance(refused, vouched_s, standing, &mut events);
 
         if self.state != State::Driving {
-            self.steering *= (-dt / STEERING_RETURN_S).exp();
+            self.steering *= libm::exp(-dt / STEERING_RETURN_S);
             return (self.braking(), events);
         }
         self.steering = control.steering().into();
@@ -288,8 +176,8 @@ impl SafetyMonitor {
     }
 
     /// The age up to which a control may be acted on, in seconds.
-    fn limit_s(&self, contract: Option<Contract>) -> f64 {
-        match contract.map(|contract| contract.max_age.as_secs_f64()) {
+    fn limit_s(&self, contract: Promise) -> f64 {
+        match contract.ok().flatten().map(|contract| contract.max_age().as_secs_f64()) {
             // Written so that NaN in the options stays, and nothing is fresh.
             Some(promised) if promised < self.options.max_age_s => promised,
             _ => self.options.max_age_s,
@@ -331,19 +219,15 @@ impl SafetyMonitor {
 }
 
 /// The safe stop that a control of this age asks for; `None` where it may be acted on.
-fn judge(
-    age_s: f64,
-    limit_s: f64,
-    contract: Option<Contract>,
-    gone: impl FnOnce() -> Option<Reason>,
-) -> Option<SafetyEvent> {
+fn judge(age_s: f64, limit_s: f64, contract: Promise, gone: impl FnOnce() -> Option<Reason>) -> Option<SafetyEvent> {
     let stop = |limit_s, reason| Some(SafetyEvent::SafeStop { age_s, limit_s, reason });
+    let Ok(contract) = contract else { return stop(0.0, Reason::NonsenseContract) };
     // The comparisons are written so that NaN is too old.
     if !(age_s >= 0.0 && age_s.is_finite()) {
         return stop(limit_s, Reason::ImpossibleAge);
     }
     let usable = age_s <= limit_s;
-    let period_s = contract.map_or(limit_s, |contract| contract.period.as_secs_f64().min(limit_s));
+    let period_s = contract.map_or(limit_s, |contract| contract.period().as_secs_f64().min(limit_s));
     if usable && age_s <= period_s {
         return None;
     }
@@ -358,7 +242,11 @@ fn judge(
 mod tests {
     use super::*;
     use core::time::Duration;
+    use lkas_core::Contract;
     use proptest::prelude::*;
+    use std::format;
+    use std::string::ToString;
+    use std::vec::Vec;
     use zerocopy::FromBytes;
 
     const DT: f64 = 0.01;
@@ -369,14 +257,14 @@ mod tests {
     }
 
     fn driving(age_s: f64) -> Option<LastControl> {
-        Some(LastControl { control: control(Mode::LaneKeeping, 0.2, 0.0), age_s, contract: None })
+        Some(LastControl { control: control(Mode::LaneKeeping, 0.2, 0.0), age_s, contract: Ok(None) })
     }
 
     fn damaged(seed: u8) -> Option<LastControl> {
         let mut bytes = [0; size_of::<Control>()];
         bytes.copy_from_slice(control(Mode::LaneKeeping, 0.2, 0.0).as_bytes());
         bytes[0] ^= seed;
-        Some(LastControl { control: Control::read_from_bytes(&bytes).unwrap(), age_s: 0.0, contract: None })
+        Some(LastControl { control: Control::read_from_bytes(&bytes).unwrap(), age_s: 0.0, contract: Ok(None) })
     }
 
     /// A monitor with its own clock.
@@ -436,7 +324,7 @@ mod tests {
         let (executed, events) = rig.step(driving(0.2501));
         assert_braking(executed);
         assert_eq!(events.len(), 1);
-        let why = "the writer of the controls is there, but silent or without pictures";
+        let why = "the writer of the controls is there, but silent or without frames";
         assert_eq!(events[0].to_string(), format!("safe stop: the last control is 0.26 s old (limit 0.25 s); {why}"));
         assert_eq!(rig.monitor.safe_stops(), 1);
     }
@@ -534,7 +422,7 @@ mod tests {
         let mut rig = Rig::started();
         for (brake, expected) in [(0.1, 0.6), (0.9, 0.9)] {
             let stop =
-                Some(LastControl { control: control(Mode::EmergencyStop, 0.1, brake), age_s: 0.0, contract: None });
+                Some(LastControl { control: control(Mode::EmergencyStop, 0.1, brake), age_s: 0.0, contract: Ok(None) });
             let (executed, events) = rig.step(stop);
             assert_eq!((executed.mode(), executed.throttle()), (Mode::EmergencyStop, 0.0));
             assert_eq!((executed.brake(), executed.steering()), (expected, 0.1));
@@ -564,10 +452,17 @@ mod tests {
         assert_eq!(fresh.monitor.safe_stops(), 0, "a damaged one is no first control");
     }
 
-    const CONTRACT: Contract = Contract { period: Duration::from_millis(100), max_age: Duration::from_millis(180) };
+    const CONTRACT: Contract = contract(100, 180);
+
+    const fn contract(period_ms: u64, max_age_ms: u64) -> Contract {
+        match Contract::new(Duration::from_millis(period_ms), Duration::from_millis(max_age_ms)) {
+            Ok(contract) => contract,
+            Err(_) => panic!(),
+        }
+    }
 
     fn promised(age_s: f64, contract: Contract) -> Option<LastControl> {
-        driving(age_s).map(|last| LastControl { contract: Some(contract), ..last })
+        driving(age_s).map(|last| LastControl { contract: Ok(Some(contract)), ..last })
     }
 
     #[test]
@@ -578,10 +473,20 @@ mod tests {
         assert_braking(executed);
         let stop = SafetyEvent::SafeStop { age_s: 0.181, limit_s: 0.18, reason: Reason::Silent };
         assert_eq!(events[0].to_string(), stop.to_string());
-        let patient = Contract { max_age: Duration::from_secs(9), ..CONTRACT };
+        let patient = contract(100, 9000);
         let mut rig = Rig::started();
         assert_eq!(rig.step(promised(0.249, patient)).0.brake(), 0.0);
         assert_braking(rig.step(promised(0.251, patient)).0);
+    }
+
+    #[test]
+    fn a_contract_that_makes_no_sense_stops() {
+        let nonsense = Contract::from_word(50 << 32 | 100);
+        let mut rig = Rig::started();
+        let (executed, events) = rig.step(driving(0.0).map(|last| LastControl { contract: nonsense, ..last }));
+        assert_braking(executed);
+        let said = "safe stop: the last control is 0.00 s old (limit 0.00 s); the contract of the controls' channel makes no sense";
+        assert_eq!(events[0].to_string(), said);
     }
 
     #[test]
@@ -651,7 +556,7 @@ mod tests {
             let mut before = 0.0_f32;
             for (age_s, [there, whole, with_contract, stop, standing, gone], steering, dt) in steps {
                 let mode = if stop { Mode::EmergencyStop } else { Mode::LaneKeeping };
-                let contract = with_contract.then_some(CONTRACT);
+                let contract = Ok(with_contract.then_some(CONTRACT));
                 let mut given = LastControl { control: control(mode, steering, 0.0), age_s, contract };
                 given.control.as_mut_bytes()[0] ^= u8::from(!whole);
                 rig.now_s += dt;
@@ -661,7 +566,7 @@ mod tests {
                 if executed.mode() != Mode::EmergencyStop {
                     let (_, since_s, contract) = rig.monitor.last.unwrap();
                     let age_s = rig.now_s - since_s;
-                    let [period, max_age] = contract.map_or([0.25; 2], |_| [0.1, 0.18]);
+                    let [period, max_age] = contract.unwrap().map_or([0.25; 2], |_| [0.1, 0.18]);
                     prop_assert!(age_s <= max_age && (age_s <= period || gone.is_none()), "drives at {}", age_s);
                 } else {
                     prop_assert_eq!((executed.throttle(), executed.brake()), (0.0, 0.6));

@@ -1,0 +1,91 @@
+//! The channels of a lane keeping system.
+
+use crate::channels::{Channel, Reader, Writer};
+use crate::error::{CreateError, OpenError};
+use crate::header::Spec;
+use crate::name::ChannelName;
+use crate::options::{OpenOptions, Options};
+use core::fmt;
+use lkas_messages::{Control, Detection, Image, ImageHeader, ImageShape};
+
+/// Channels of [`Detection`]s.
+pub type DetectionChannel = Channel<Detection>;
+/// Channels of [`Control`]s.
+pub type ControlChannel = Channel<Control>;
+
+/// Channels of [`Image`]s, whose shape is chosen at creation and found by readers from the channel itself.
+#[derive(Debug)]
+pub struct ImageChannel(());
+
+impl ImageChannel {
+    /// Creates the channel for pictures of `shape` and becomes its writer; see [`Channel::create`]. Over a channel of
+    /// another shape whose writer is gone, that one is retired and replaced.
+    ///
+    /// # Errors
+    /// As [`Channel::create`].
+    pub fn create(name: &ChannelName, shape: ImageShape, options: Options) -> Result<Writer<Image>, CreateError> {
+        Writer::create(name, Spec::of::<Image>(shape.image_bytes(), shape.to_words()), options)
+    }
+
+    /// Opens the channel as a reader; see [`Channel::open`].
+    ///
+    /// # Errors
+    /// As [`Channel::open`].
+    pub fn open(name: &ChannelName, options: impl Into<OpenOptions>) -> Result<Reader<Image>, OpenError> {
+        let least = size_of::<ImageHeader>();
+        Reader::open(name, Some((Spec::of::<Image>(least, [0; 4]), least..=usize::MAX)), &options.into())
+    }
+}
+
+impl Writer<Image> {
+    /// The shape of the channel's pictures.
+    #[must_use]
+    pub fn shape(&self) -> ImageShape {
+        // Chosen at creation by an `ImageShape`, so it is one.
+        ImageShape::from_words(self.shape_words()).unwrap_or_else(|| unreachable!("created from a shape"))
+    }
+
+    /// Publishes a copy of a picture, sealed. `timestamp` is the instant that it shows, in seconds of the
+    /// [clock].
+    ///
+    /// # Errors
+    /// [`PixelsError`] unless `pixels` has exactly as many bytes as the channel's shape says.
+    pub fn write(&mut self, frame_id: u64, timestamp: f64, pixels: &[u8]) -> Result<(), PixelsError> {
+        let shape = self.shape();
+        let mut loan = self.loan();
+        let Some(place) = loan.start(shape, frame_id, timestamp).filter(|place| place.len() == pixels.len()) else {
+            return Err(PixelsError { found: pixels.len(), expected: shape });
+        };
+        place.copy_from_slice(pixels);
+        loan.seal();
+        loan.publish();
+        Ok(())
+    }
+}
+
+impl Reader<Image> {
+    /// The shape of the channel's pictures; `None` where the header's words describe none.
+    #[must_use]
+    pub fn shape(&self) -> Option<ImageShape> {
+        let (words, payload_size) = self.shape_words();
+        ImageShape::from_words(words).filter(|shape| shape.image_bytes() as u64 <= payload_size)
+    }
+}
+
+/// The pixels given are not those of the channel's shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PixelsError {
+    /// Bytes given.
+    pub found: usize,
+    /// The channel's shape.
+    pub expected: ImageShape,
+}
+
+impl fmt::Display for PixelsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (found, expected) = (self.found, self.expected);
+        write!(f, "{found} bytes of pixels, expected {} for {expected}", expected.pixel_bytes())
+    }
+}
+
+impl core::error::Error for PixelsError {}

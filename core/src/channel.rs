@@ -1,7 +1,8 @@
 //! A channel in static memory, or anywhere in one process.
 
-use crate::layout::{Layout, MAX_READERS, Payload, SPARE_SLOTS};
+use crate::layout::{Layout, MAX_READERS, SPARE_SLOTS};
 use crate::mailbox::Mailbox;
+use crate::payload::Payload;
 use crate::reader::Reader;
 use crate::slots::StaticSlot;
 use crate::sync::Padded;
@@ -12,8 +13,8 @@ use core::ptr::NonNull;
 
 /// A channel of `T` with one writer and `R` readers, in one piece of memory, without allocation.
 ///
-/// The writer publishes values, each reader gets the newest one. `T` is plain data: any bit pattern is a value of it
-/// (zerocopy's `FromBytes`, `IntoBytes` and `Immutable`). The channel is `R` mailboxes and `R + 2` slots.
+/// The writer publishes values, each reader gets the newest one. `T` is [plain](crate::Plain) data: any bit pattern is a
+/// value of it. The channel is `R` mailboxes and `R + 2` slots.
 ///
 /// # Examples
 /// ```

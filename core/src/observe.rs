@@ -1,7 +1,7 @@
 //! Looking on without a role: the newest value, as a copy that is known to be whole.
 
-use crate::layout::Payload;
 use crate::mailbox::NO_SLOT;
+use crate::payload::Payload;
 use crate::sync::{fence, order};
 use crate::view::View;
 use core::sync::atomic::{AtomicU8, AtomicU64};

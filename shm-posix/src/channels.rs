@@ -1,9 +1,9 @@
 //! The channels: what programs use.
 
+use crate::channel_type::ChannelType;
 use crate::clock;
 use crate::description::Description;
 use crate::error::{CreateError, OpenError, Warning};
-use crate::header::Spec;
 use crate::name::ChannelName;
 use crate::options::{OpenOptions, Options};
 use crate::roles;
@@ -14,8 +14,7 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut, RangeInclusive};
 use core::time::Duration;
-use lkas_core::{Latest, Payload, Promise, Reading, Sample, SleepWord};
-use lkas_messages::Message;
+use lkas_core::{Latest, Message, Payload, Plain, Promise, Reading, Sample, SleepWord};
 
 /// The longest that a reader sleeps without looking, so that a wake-up that nobody sent (its sender died) costs no more.
 const SLICE: Duration = Duration::from_millis(100);
@@ -31,7 +30,7 @@ const PATIENT_WAITS: u32 = 16;
 #[derive(Debug)]
 pub struct Channel<T>(PhantomData<T>);
 
-impl<T: Message + Payload> Channel<T> {
+impl<T: Message + Plain> Channel<T> {
     /// Creates the channel and becomes its writer, or takes it over from a writer that is gone: then the sequence goes
     /// on, and attached readers notice nothing but a gap in time.
     ///
@@ -39,7 +38,7 @@ impl<T: Message + Payload> Channel<T> {
     /// Another writer is alive, there is not enough space, the name is used by something else, or the system refuses:
     /// see [`CreateError`].
     pub fn create(name: &ChannelName, options: Options) -> Result<Writer<T>, CreateError> {
-        Writer::create(name, Spec::of::<T>(size_of::<T>(), [0; 4]), options)
+        Writer::create(name, ChannelType::of::<T>(), options)
     }
 
     /// Opens the channel as a reader. `options` may just be how long to wait for its writer to create it.
@@ -48,15 +47,23 @@ impl<T: Message + Payload> Channel<T> {
     /// There is no such channel, it carries another type, or all reader places are taken: see [`OpenError`].
     pub fn open(name: &ChannelName, options: impl Into<OpenOptions>) -> Result<Reader<T>, OpenError> {
         let size = size_of::<T>();
-        Reader::open(name, Some((Spec::of::<T>(size, [0; 4]), size..=size)), &options.into())
+        Reader::open(name, Some((ChannelType::of::<T>(), size..=size)), &options.into())
     }
 }
 
-/// Channels of any type, as bytes, for tools.
+/// Channels of a type that is only known when the program runs, as bytes.
 #[derive(Debug)]
 pub struct AnyChannel(());
 
 impl AnyChannel {
+    /// Creates the channel for values of the type `of` and becomes its writer; see [`Channel::create`].
+    ///
+    /// # Errors
+    /// As [`Channel::create`].
+    pub fn create(name: &ChannelName, of: ChannelType, options: Options) -> Result<Writer<[u8]>, CreateError> {
+        Writer::create(name, of, options)
+    }
+
     /// Opens the channel as a reader of plain bytes; see [`Channel::open`]. What they mean, the description says.
     ///
     /// # Errors
@@ -78,7 +85,7 @@ pub struct Writer<T: Payload + ?Sized> {
     writer: ManuallyDrop<lkas_core::Writer<'static, T>>,
     segment: Segment,
     name: ChannelName,
-    spec: Spec,
+    channel_type: ChannelType,
     options: Options,
 }
 
@@ -93,10 +100,10 @@ pub enum NameCheck {
 }
 
 impl<T: Payload + ?Sized> Writer<T> {
-    pub(crate) fn create(name: &ChannelName, spec: Spec, options: Options) -> Result<Self, CreateError> {
-        let segment = Segment::create(name, &spec, &options)?;
+    pub(crate) fn create(name: &ChannelName, channel_type: ChannelType, options: Options) -> Result<Self, CreateError> {
+        let segment = Segment::create(name, &channel_type, &options)?;
         let writer = ManuallyDrop::new(roles::writer(&segment));
-        Ok(Self { writer, segment, name: name.clone(), spec, options })
+        Ok(Self { writer, segment, name: name.clone(), channel_type, options })
     }
 
     /// The channel's name.
@@ -105,9 +112,10 @@ impl<T: Payload + ?Sized> Writer<T> {
         &self.name
     }
 
-    /// The shape words of the channel's header.
-    pub(crate) fn shape_words(&self) -> [u32; 4] {
-        self.segment.shape
+    /// What the channel carries.
+    #[must_use]
+    pub fn channel_type(&self) -> &ChannelType {
+        &self.channel_type
     }
 
     /// Whether this process was forked since the writer was made, so that it can't be used.
@@ -137,7 +145,7 @@ impl<T: Payload + ?Sized> Writer<T> {
         if self.segment.is_linked() {
             return Ok(NameCheck::Kept);
         }
-        let mut new = match Self::create(&self.name, self.spec, self.options.grace(Duration::ZERO)) {
+        let mut new = match Self::create(&self.name, self.channel_type.clone(), self.options.grace(Duration::ZERO)) {
             Ok(new) => new,
             Err(taken @ CreateError::HasWriter { .. }) => {
                 self.retire();
@@ -147,7 +155,7 @@ impl<T: Payload + ?Sized> Writer<T> {
         };
         let sequence = self.writer.sequence();
         if sequence > 0 {
-            let mut value = vec![0; self.spec.payload_size];
+            let mut value = vec![0; self.channel_type.payload_size];
             // There is no other writer, so that the copy can't be overtaken.
             if let Ok(Some(newest)) = self.segment.mapping.view_to_look().copy_newest(&mut value) {
                 new.writer.continue_after(newest.sequence.saturating_sub(1));
@@ -324,7 +332,7 @@ pub enum Wait {
 impl<T: Payload + ?Sized> Reader<T> {
     pub(crate) fn open(
         name: &ChannelName,
-        wanted: Option<(Spec, RangeInclusive<usize>)>,
+        wanted: Option<(ChannelType, RangeInclusive<usize>)>,
         options: &OpenOptions,
     ) -> Result<Self, OpenError> {
         let (segment, place) = Segment::open(name, wanted, options)?;
@@ -421,9 +429,16 @@ impl<T: Payload + ?Sized> Reader<T> {
         self.reader.has_fresh()
     }
 
-    /// What the channel carries, as its segment says.
-    pub(crate) fn shape_words(&self) -> ([u32; 4], u64) {
-        (self.segment.shape, self.segment.payload_size)
+    /// Four words whose meaning is the type's, as the segment has them.
+    #[must_use]
+    pub fn shape_words(&self) -> [u32; 4] {
+        self.segment.shape
+    }
+
+    /// Bytes of a value.
+    #[must_use]
+    pub fn payload_size(&self) -> usize {
+        self.segment.mapping.layout().payload_size()
     }
 
     /// Options that the system refused; the channel works without them.

@@ -8,16 +8,13 @@ use crate::name::ChannelName;
 use crate::options::{OpenOptions, Options};
 use crate::roles;
 use crate::segment::Segment;
-use crate::wait::{self, Slept};
+use crate::wait::{self, SLICE, Slept};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut, RangeInclusive};
 use core::time::Duration;
 use lkas_core::{Latest, Message, Payload, Plain, Promise, Reading, Sample, SleepWord};
-
-/// The longest that a reader sleeps without looking, so that a wake-up that nobody sent (its sender died) costs no more.
-const SLICE: Duration = Duration::from_millis(100);
 
 /// How often a wait looks before it sleeps or reads the clock: some microseconds, less than falling asleep and waking cost.
 const SPINS: u32 = 100;
@@ -156,8 +153,11 @@ impl<T: Payload + ?Sized> Writer<T> {
         let sequence = self.writer.sequence();
         if sequence > 0 {
             let mut value = vec![0; self.channel_type.payload_size];
-            // There is no other writer, so that the copy can't be overtaken.
-            if let Ok(Some(newest)) = self.segment.mapping.view_to_look().copy_newest(&mut value) {
+            let view = self.segment.mapping.view_to_look();
+            // SAFETY: the only writer is borrowed here, so that nobody publishes meanwhile.
+            let copied = unsafe { view.copy_newest(&mut value) };
+            // Nor is anybody there to overtake the copy.
+            if let Ok(Some(newest)) = copied {
                 new.writer.continue_after(newest.sequence.saturating_sub(1));
                 new.publish_bytes(&value, newest.time);
             }
@@ -416,7 +416,7 @@ impl<T: Payload + ?Sized> Reader<T> {
         self.segment.is_forked()
     }
 
-    /// What a [`Reader`] sees, but for the channel's own ends.
+    /// The word that this reader sleeps on. It must not be used after the reader is dropped.
     pub(crate) fn sleep_word(&self) -> SleepWord<'static> {
         self.segment.check_fork();
         self.reader.sleep_word()
@@ -507,11 +507,7 @@ impl<T: Payload + ?Sized> Reader<T> {
             if left.is_zero() {
                 return Wait::TimedOut;
             }
-            let announced = match self.told {
-                None => self.reader.announce_sleep(),
-                Some(_) => self.reader.announce_sleep_for_successor(),
-            };
-            if let Some((word, value)) = announced {
+            if let Some((word, value)) = self.announce() {
                 let slice = left.min(SLICE).as_nanos() as u64;
                 match wait::sleep(word, value, slice) {
                     Slept::Interrupted => return Wait::Interrupted,
@@ -520,6 +516,14 @@ impl<T: Payload + ?Sized> Reader<T> {
                 }
             }
             left = timeout.saturating_sub(Duration::from_nanos(clock::now().saturating_sub(start)));
+        }
+    }
+
+    /// Announces sleep, also where the writer has left and a wait has told of it. `None`: look again first.
+    pub(crate) fn announce(&mut self) -> Option<(SleepWord<'static>, u32)> {
+        match self.told {
+            None => self.reader.announce_sleep(),
+            Some(_) => self.reader.announce_sleep_for_successor(),
         }
     }
 

@@ -69,6 +69,7 @@ mod limits;
 #[allow(unsafe_code)] // mapped memory
 mod mapping;
 mod name;
+#[allow(unsafe_code)] // copies what others write meanwhile
 mod observer;
 mod options;
 #[allow(unsafe_code)] // roles, for which locks vouch
@@ -81,6 +82,7 @@ mod supervisor;
 mod vehicle;
 #[allow(unsafe_code)] // words to sleep on
 mod wait;
+mod waitset;
 
 pub use channel_type::ChannelType;
 pub use channels::{AnyChannel, Channel, Loan, NameCheck, Reader, Wait, Writer};
@@ -107,5 +109,6 @@ pub use options::{Memory, OpenOptions, Options};
 pub use segment::{unlink, unlink_foreign};
 #[cfg(feature = "vehicle")]
 pub use supervisor::{ControlSupervisor, ReceivedControl};
+pub use waitset::{WaitSet, Waitable};
 #[cfg(feature = "vehicle")]
 pub use vehicle::{ControlChannel, DetectionChannel, ImageChannel, PixelsError};

@@ -14,7 +14,7 @@ use crate::payload::Payload;
 ///
 /// # Examples
 /// ```
-/// use lkas_core::{Message, channel};
+/// use lkas_core::{Channel, Message};
 ///
 /// #[derive(Clone, Copy, Message)]
 /// #[repr(C)]
@@ -24,7 +24,8 @@ use crate::payload::Payload;
 ///     slip: f32,
 /// }
 ///
-/// let (mut writer, [mut reader]) = channel::<Wheel, 1>();
+/// let mut channel = Channel::<Wheel, 1>::new();
+/// let (mut writer, [mut reader]) = channel.split();
 /// writer.publish(Wheel { rate: 12.5, slip: 0.01 }, 0);
 /// assert_eq!(reader.take().map(|wheel| wheel.rate), Some(12.5));
 /// assert_eq!(lkas_core::description::<Wheel>().as_str(), "rate f32 0 rad/s - -\nslip f32 4 - - -\n");

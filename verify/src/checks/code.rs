@@ -32,17 +32,3 @@ pub(crate) fn promises(_: &How) -> Outcome {
     let mut command = cargo(Some("+nightly"), "promises", &["test", "--doc", "-p", "lkas-core"]);
     run(command.env_remove("RUSTFLAGS"), "rustup toolchain install nightly")
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::tools::{code, root};
-
-    /// Small enough to be read at one sitting: that is part of what makes it trustworthy.
-    #[test]
-    fn core_stays_below_a_thousand_lines() {
-        let files = std::fs::read_dir(root().join("core/src")).unwrap().map(|file| file.unwrap().path());
-        let sources = files.filter(|path| path.is_file()).map(|path| code(&std::fs::read_to_string(path).unwrap()));
-        let total: usize = sources.map(|text| text.lines().filter(|line| !line.trim().is_empty()).count()).sum();
-        assert!((500..1000).contains(&total), "{total} lines without tests and comments");
-    }
-}

@@ -14,7 +14,7 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut, RangeInclusive};
 use core::time::Duration;
-use lkas_core::{Latest, Message, Payload, Plain, Promise, Reading, Sample, SleepWord};
+use lkas_core::{Latest, LiveWords, Message, Payload, Plain, Promise, Reading, Sample, SleepWord};
 
 /// How often a wait looks before it sleeps or reads the clock: some microseconds, less than falling asleep and waking cost.
 const SPINS: u32 = 100;
@@ -416,10 +416,15 @@ impl<T: Payload + ?Sized> Reader<T> {
         self.segment.is_forked()
     }
 
-    /// The word that this reader sleeps on. It must not be used after the reader is dropped.
-    pub(crate) fn sleep_word(&self) -> SleepWord<'static> {
+    /// The words that a sleeper in this reader's place looks at.
+    ///
+    /// # Safety
+    /// They are not used after the reader is dropped.
+    pub(crate) unsafe fn words(&self) -> (SleepWord<'static>, &'static LiveWords) {
         self.segment.check_fork();
-        self.reader.sleep_word()
+        let live = core::ptr::from_ref(self.segment.mapping.live());
+        // SAFETY: the caller's.
+        (self.reader.sleep_word(), unsafe { &*live })
     }
 
     /// Whether there is something new to take.

@@ -72,17 +72,24 @@ mod name;
 #[allow(unsafe_code)] // copies what others write meanwhile
 mod observer;
 mod options;
+#[allow(unsafe_code)] // words that the watcher looks at
+mod poll;
 #[allow(unsafe_code)] // roles, for which locks vouch
 mod roles;
 #[allow(unsafe_code)] // ends the role of a segment that it removes
 mod segment;
 #[cfg(feature = "vehicle")]
 mod supervisor;
+#[cfg(feature = "stream")]
+#[allow(unsafe_code)] // words that the watcher looks at
+mod updates;
 #[cfg(feature = "vehicle")]
 mod vehicle;
 #[allow(unsafe_code)] // words to sleep on
 mod wait;
 mod waitset;
+#[allow(unsafe_code)] // words of readers that are in use
+mod watcher;
 
 pub use channel_type::ChannelType;
 pub use channels::{AnyChannel, Channel, Loan, NameCheck, Reader, Wait, Writer};
@@ -106,9 +113,12 @@ pub use lkas_safety::{LastControl, Reason, SafetyEvent, SafetyEvents, SafetyMoni
 pub use name::{ChannelName, ChannelNameError, MAX_NAME};
 pub use observer::{Observation, Observer, ReaderPlace, channels};
 pub use options::{Memory, OpenOptions, Options};
+pub use poll::PollReader;
 pub use segment::{unlink, unlink_foreign};
 #[cfg(feature = "vehicle")]
 pub use supervisor::{ControlSupervisor, ReceivedControl};
-pub use waitset::{WaitSet, Waitable};
+#[cfg(feature = "stream")]
+pub use updates::Updates;
 #[cfg(feature = "vehicle")]
 pub use vehicle::{ControlChannel, DetectionChannel, ImageChannel, PixelsError};
+pub use waitset::{WaitSet, Waitable};

@@ -59,7 +59,7 @@ use core::ptr::NonNull;
 /// let (_, [reader, second]) = channel.split();
 /// ```
 #[repr(C)]
-pub struct Channel<T, const R: usize> {
+pub struct Channel<T: Payload, const R: usize> {
     mailboxes: [Padded<Mailbox>; R],
     // `R + SPARE_SLOTS` slots: with repr(C), two arrays of the same type lie behind one another without a gap.
     spare_slots: [Padded<StaticSlot<T>>; SPARE_SLOTS],
@@ -133,7 +133,7 @@ impl<T: Payload, const R: usize> Default for Channel<T, R> {
     }
 }
 
-impl<T, const R: usize> fmt::Debug for Channel<T, R> {
+impl<T: Payload, const R: usize> fmt::Debug for Channel<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").field("readers", &R).finish_non_exhaustive()
     }

@@ -25,7 +25,7 @@ const PATIENT_WAITS: u32 = 16;
 
 /// Channels of a fixed-size message in shared memory. See the crate's documentation for an example.
 #[derive(Debug)]
-pub struct Channel<T>(PhantomData<T>);
+pub struct Channel<T: Message + Plain>(PhantomData<T>);
 
 impl<T: Message + Plain> Channel<T> {
     /// Creates the channel and becomes its writer, or takes it over from a writer that is gone: then the sequence goes

@@ -5,7 +5,7 @@ mod support;
 
 use lkas_messages::Control;
 use lkas_shm::{
-    ChannelName, ControlChannel, DetectionChannel, Feed, Options, PollReader, Reader, Wait, WaitSet, Waitable, Writer,
+    ChannelName, ControlChannel, Feed, Options, PollReader, Reader, Wait, WaitSet, Waitable, Writer,
     unlink,
 };
 use rustix::event::{PollFd, PollFlags, poll};
@@ -154,7 +154,7 @@ fn readers_come_and_go_while_others_are_watched() {
 #[cfg(feature = "stream")]
 #[test]
 fn streams_end_with_their_channel_and_share_a_thread() {
-    use lkas_shm::Updates;
+    use lkas_shm::{DetectionChannel, Updates};
     use tokio_stream::StreamExt;
 
     let names = [Name::new("stream_a"), Name::new("stream_b")];

@@ -30,6 +30,10 @@ use crate::payload::Payload;
 /// assert_eq!(reader.take().map(|wheel| wheel.rate), Some(12.5));
 /// assert_eq!(lkas_core::description::<Wheel>().as_str(), "rate f32 0 rad/s - -\nslip f32 4 - - -\n");
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not describe itself, as a channel in shared memory and its tools need it",
+    note = "write `#[derive(Message)]` and `#[repr(C)]` above the struct"
+)]
 pub trait Message: Payload {
     /// The type's name. Two sides that name a type differently do not understand each other.
     const NAME: &'static str;

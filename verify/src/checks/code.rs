@@ -1,5 +1,6 @@
 //! What compiler and formatter say.
 
+use crate::checks::refusals;
 use crate::tools::{cargo, root, run};
 use crate::{How, Outcome};
 
@@ -29,6 +30,7 @@ pub(crate) fn lints(_: &How) -> Outcome {
 
 /// Doc tests with the nightly compiler, which also compares why an example that must not compile does not.
 pub(crate) fn promises(_: &How) -> Outcome {
-    let mut command = cargo(Some("+nightly"), "promises", &["test", "--doc", "-p", "lkas-core"]);
-    run(command.env_remove("RUSTFLAGS"), "rustup toolchain install nightly")
+    let mut command = cargo(Some("+nightly"), "promises", &["test", "--doc", "-p", "lkas-core", "--features", "alloc"]);
+    run(command.env_remove("RUSTFLAGS"), "rustup toolchain install nightly")?;
+    refusals::refusals()
 }

@@ -5,6 +5,7 @@ pub(crate) mod fuzz;
 pub(crate) mod models;
 pub(crate) mod mutations;
 pub(crate) mod random;
+pub(crate) mod refusals;
 pub(crate) mod sanitizers;
 pub(crate) mod system;
 pub(crate) mod targets;

@@ -107,3 +107,7 @@ pub mod traits {
 }
 
 pub use writer::{Loan, Sleepers, Writer};
+
+#[cfg(all(doctest, feature = "alloc", feature = "derive"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

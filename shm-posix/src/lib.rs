@@ -122,3 +122,7 @@ pub use updates::Updates;
 #[cfg(feature = "vehicle")]
 pub use vehicle::{ControlChannel, DetectionChannel, ImageChannel, PixelsError};
 pub use waitset::{WaitSet, Waitable};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

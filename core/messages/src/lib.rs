@@ -64,3 +64,7 @@ pub use detection::{Detection, DetectionFields, Lane};
 pub use error::{CodecError, MessageError, NameError};
 pub use image::{Image, ImageHeader, ImageShape, ImageView, MAX_IMAGE_SIDE, PixelFormat};
 pub use vehicle::{VehicleState, VehicleStateFields};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,8 +5,7 @@ mod support;
 
 use lkas_messages::Control;
 use lkas_shm::{
-    ChannelName, ControlChannel, Feed, Options, PollReader, Reader, Wait, WaitSet, Waitable, Writer,
-    unlink,
+    ChannelName, ControlChannel, Feed, Options, PollReader, Reader, Wait, WaitSet, Waitable, Writer, unlink,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;

@@ -1,9 +1,11 @@
 //! The checks, one file for each kind.
 
 pub(crate) mod code;
+pub(crate) mod examples;
 pub(crate) mod fuzz;
 pub(crate) mod models;
 pub(crate) mod mutations;
+pub(crate) mod packages;
 pub(crate) mod random;
 pub(crate) mod refusals;
 pub(crate) mod sanitizers;

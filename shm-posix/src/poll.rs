@@ -80,6 +80,8 @@ impl<T: Payload + ?Sized> PollReader<T> {
     /// # Panics
     /// In a forked process.
     pub fn arm(&mut self) {
+        // The descriptor's state is shared with a forked child, which must not change it.
+        self.watched.check_fork();
         watcher::clear(&self.event);
         self.watched.ask(Tell::Event(self.event.clone()));
     }

@@ -75,6 +75,11 @@ impl Watched {
         Ok(Self { watcher, number, born: Generation::now() })
     }
 
+    /// Panics where this process was forked since.
+    pub(crate) fn check_fork(&self) {
+        self.born.check();
+    }
+
     /// Asks to be told once: at the next value, at once where something new is there, or when the writer leaves.
     pub(crate) fn ask(&self, tell: Tell) {
         self.born.check();

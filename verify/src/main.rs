@@ -45,7 +45,11 @@ const CHECKS: &[Check] = &[
     check("tsan", "no data race between real threads", checks::sanitizers::tsan),
     check("fuzz", "no bytes make a decoder panic", checks::fuzz::fuzz),
     check("no-std", "core builds for microcontrollers", checks::targets::no_std),
-    check("firmware", "a Cortex-M3 runs core in an interrupt, messages over a serial line, and a safe stop", checks::targets::firmware),
+    check(
+        "firmware",
+        "a Cortex-M3 runs core in an interrupt, messages over a serial line, and a safe stop",
+        checks::targets::firmware,
+    ),
     check("package", "every library builds from its package", checks::packages::package),
     check("minimal", "the oldest dependencies and the oldest compiler will do", checks::packages::minimal),
     check("features", "every combination of features builds", checks::packages::features),

@@ -53,7 +53,9 @@ pub(crate) fn firmware(_: &How) -> Outcome {
     let printed = emulate(&programs.join("stop"))?;
     print!("{printed}");
     if !printed.contains("safe stop: the last control is") || !printed.contains(" stood true resumed true wrong 0\n") {
-        return Err("the vehicle did not stop by itself when controls stopped coming, and drive on when they came back".into());
+        return Err(
+            "the vehicle did not stop by itself when controls stopped coming, and drive on when they came back".into(),
+        );
     }
     serial(&programs)?;
     emulate(&programs.join("size"))?;

@@ -1,6 +1,7 @@
 //! What goes over the wire: ports, topics, JSON objects and the bounds on their size.
 
 use crate::error::{AddressError, Refusal};
+pub use crate::error::{MAX_JPEG, MAX_JSON};
 use core::fmt;
 use lkas_messages::names::Name;
 use lkas_messages::{DetectionFields, Lane, VehicleStateFields};
@@ -10,10 +11,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use crate::decode::{decode_action, decode_parameter, decode_vehicle_status, decode_viewer_message, vehicle_state};
 
-/// The largest JSON object, in bytes.
-pub const MAX_JSON: usize = 64 * 1024;
-/// The largest JPEG, in bytes.
-pub const MAX_JPEG: usize = 16 * 1024 * 1024;
 /// The host that brokers bind and clients connect to unless told otherwise: this machine only.
 pub const DEFAULT_HOST: &str = "127.0.0.1";
 /// The first of the six ports unless told otherwise.

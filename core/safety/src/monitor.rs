@@ -21,7 +21,8 @@ pub struct SafetyOptions {
     pub max_age_s: f64,
     /// How hard the vehicle brakes in a safe stop and, at least, in an emergency stop; 0 to 1. What is not finite is 1.
     pub brake: f32,
-    /// For so long controls must have been fresh, counted from standstill in seconds, before driving goes on.
+    /// After a safe stop the vehicle drives again when controls have been fresh without a break for this long, in seconds.
+    /// The time counts from standstill.
     pub resume_after_s: f64,
 }
 

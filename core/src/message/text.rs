@@ -3,7 +3,8 @@
 //! A line for each field: name, kind, offset, unit, present bit, names of numbers, with a space between them and `-` for
 //! what there is not. The design document has the grammar.
 
-use crate::message::{Field, Kind, Message};
+use crate::message::Message;
+use crate::message::kind::{Field, Kind};
 
 /// The longest description, in bytes: what the header of a segment has room for.
 pub const MAX_DESCRIPTION: usize = 3840;
@@ -279,7 +280,7 @@ const fn check_word(word: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Scalar;
+    use crate::message::kind::Scalar;
 
     const fn field(name: &'static str, kind: Kind, offset: usize) -> Field {
         Field { name, kind, offset, unit: "", present_bit: None }

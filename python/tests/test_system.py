@@ -110,5 +110,4 @@ def echo(folder: Path, namespace: str, name: str) -> dict[str, float]:
     """The newest value of a channel, as `lkas echo` prints it."""
     command = [folder / "lkas", "echo", name, "--json", "--count", "1", "--namespace", namespace]
     printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    value = json.loads(printed.splitlines()[-1])
-    return value.get("value", value) if isinstance(value.get("value", value), dict) else value
+    return json.loads(printed.splitlines()[-1])["fields"]

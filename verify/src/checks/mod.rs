@@ -4,6 +4,7 @@ pub(crate) mod code;
 pub(crate) mod fuzz;
 pub(crate) mod models;
 pub(crate) mod mutations;
+pub(crate) mod python;
 pub(crate) mod random;
 pub(crate) mod sanitizers;
 pub(crate) mod system;

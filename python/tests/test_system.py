@@ -31,12 +31,15 @@ def programs() -> Path | None:
     return next((place for place in places if (place / "lkas").exists() and (place / "simulation").exists()), None)
 
 
-@pytest.mark.skipif(programs() is None, reason="LEFT OUT: the programs are not built; cargo build --release")
+@pytest.mark.skipif(
+    programs() is None and "LKAS_REQUIRE_PROGRAMS" not in os.environ,
+    reason="LEFT OUT: the programs are not built; cargo build --release",
+)
 def test_the_car_stays_in_its_lane(base_port):
     import zmq
 
     folder = programs()
-    assert folder is not None
+    assert folder is not None, "the programs are not built: cargo build -p lkas"
     namespace = f"pytest-system-{os.getpid()}"
     viewer_port = base_port + 7
     system = ["--namespace", namespace, "--broker-port", str(base_port)]

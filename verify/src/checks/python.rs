@@ -20,7 +20,7 @@ const CARLA: &str = "carla==0.9.16";
 pub(crate) fn python(how: &How) -> Outcome {
     let folder = target("python");
     let source = root().join("python");
-    lints(&source)?;
+    lints(&source, &folder)?;
 
     println!("-- the wheel");
     let tools = environment(&folder.join("tools"))?;
@@ -71,13 +71,15 @@ pub(crate) fn python(how: &How) -> Outcome {
     run(&mut costs, "")
 }
 
-fn lints(source: &Path) -> Outcome {
+fn lints(source: &Path, folder: &Path) -> Outcome {
     let mut format = Command::new("cargo");
     format.current_dir(source).args(["fmt", "--check"]);
     run(&mut format, "rustup component add rustfmt")?;
-    let mut lints = cargo(None, "python/target", &["clippy", "--all-targets", "--locked", "--", "-D", "warnings"]);
-    // Of the package alone: the workspace's own are checked where they belong.
-    run(lints.current_dir(source).env_remove("RUSTFLAGS"), "rustup component add clippy")
+    // For the same profile and with the same flags as the wheel, which so finds its C++ built. Only the package's own
+    // warnings are errors here: the workspace's are checked where they belong.
+    let mut lints = cargo(None, "", &["clippy", "--release", "--locked", "--", "-D", "warnings"]);
+    lints.current_dir(source).env("CARGO_TARGET_DIR", folder.join("target")).env_remove("RUSTFLAGS");
+    run(&mut lints, "rustup component add clippy")
 }
 
 /// The programs of a virtual environment, which is made where it is not there.

@@ -2,17 +2,29 @@
 
 use crate::figures::{Figures, Row};
 use crate::{Ticks, median, ticks};
-use lkas_messages::{Field, Message};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use lkas_core::{Field, Kind, Message, Plain, Scalar};
 
 /// A payload of `N` bytes.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct Block<const N: usize>(pub [u8; N]);
 
+// The derive is for structs of one layout.
+#[allow(unsafe_code)]
+// SAFETY: bytes, and nothing else.
+unsafe impl<const N: usize> Plain for Block<N> {
+    const KIND: Kind = Kind::Message(Self::FIELDS);
+}
+
 impl<const N: usize> Message for Block<N> {
     const NAME: &'static str = "bench.Block";
-    const FIELDS: &'static [Field] = &[];
+    const FIELDS: &'static [Field] = &[Field {
+        name: "bytes",
+        kind: Kind::Array(&Kind::Number(Scalar::U8), N),
+        offset: 0,
+        unit: "",
+        present_bit: None,
+    }];
 }
 
 /// Which of the two processes this is.

@@ -1,7 +1,8 @@
 //! A channel in static memory, or anywhere in one process.
 
-use crate::layout::{Layout, MAX_READERS, Payload, SPARE_SLOTS};
+use crate::layout::{Layout, MAX_READERS, SPARE_SLOTS};
 use crate::mailbox::Mailbox;
+use crate::payload::Payload;
 use crate::reader::Reader;
 use crate::slots::StaticSlot;
 use crate::sync::Padded;
@@ -12,8 +13,8 @@ use core::ptr::NonNull;
 
 /// A channel of `T` with one writer and `R` readers, in one piece of memory, without allocation.
 ///
-/// The writer publishes values, each reader gets the newest one. `T` is plain data: any bit pattern is a value of it
-/// (zerocopy's `FromBytes`, `IntoBytes` and `Immutable`). The channel is `R` mailboxes and `R + 2` slots.
+/// The writer publishes values, each reader gets the newest one. `T` is [plain](crate::Plain) data: any bit pattern is a
+/// value of it. The channel is `R` mailboxes and `R + 2` slots.
 ///
 /// # Examples
 /// ```
@@ -58,7 +59,7 @@ use core::ptr::NonNull;
 /// let (_, [reader, second]) = channel.split();
 /// ```
 #[repr(C)]
-pub struct Channel<T, const R: usize> {
+pub struct Channel<T: Payload, const R: usize> {
     mailboxes: [Padded<Mailbox>; R],
     // `R + SPARE_SLOTS` slots: with repr(C), two arrays of the same type lie behind one another without a gap.
     spare_slots: [Padded<StaticSlot<T>>; SPARE_SLOTS],
@@ -132,7 +133,7 @@ impl<T: Payload, const R: usize> Default for Channel<T, R> {
     }
 }
 
-impl<T, const R: usize> fmt::Debug for Channel<T, R> {
+impl<T: Payload, const R: usize> fmt::Debug for Channel<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").field("readers", &R).finish_non_exhaustive()
     }

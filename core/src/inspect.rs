@@ -1,6 +1,6 @@
 //! Only for checks (feature `inspect`): which slots roles have in hand.
 
-use crate::layout::Payload;
+use crate::payload::Payload;
 use crate::reader::Reader;
 use crate::writer::Writer;
 

@@ -5,7 +5,6 @@
 
 use crate::sync::Padded;
 use core::fmt;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The most readers that a channel can have.
 pub const MAX_READERS: usize = 29;
@@ -15,40 +14,6 @@ pub(crate) const SPARE_SLOTS: usize = 2;
 
 /// Bytes of a slot before its payload, without padding.
 pub(crate) const SLOT_HEADER: usize = 16;
-
-/// A type that a slot can hold.
-///
-/// # Safety
-/// Every bit pattern must be a valid value, without padding and without interior mutability, and [`at`](Self::at) must
-/// return a pointer to memory at `start` that is no longer than `size`, or than the smallest value where `size` is less
-/// than that, and aligned if `start` is aligned to [`ALIGN`](Self::ALIGN).
-pub unsafe trait Payload: Send + Sync + 'static {
-    /// The alignment that the payload of a slot needs, in bytes.
-    const ALIGN: usize;
-
-    /// The value that lies at `start` in a payload of `size` bytes.
-    fn at(start: *mut u8, size: usize) -> *mut Self;
-}
-
-// SAFETY: zerocopy's traits promise that any bit pattern is valid, that there is no padding and no interior mutability.
-unsafe impl<T: FromBytes + IntoBytes + Immutable + Send + Sync + 'static> Payload for T {
-    const ALIGN: usize = align_of::<T>();
-
-    #[inline]
-    fn at(start: *mut u8, _size: usize) -> *mut T {
-        start.cast()
-    }
-}
-
-// SAFETY: bytes are bytes; as many as there are.
-unsafe impl Payload for [u8] {
-    const ALIGN: usize = 1;
-
-    #[inline]
-    fn at(start: *mut u8, size: usize) -> *mut Self {
-        core::ptr::slice_from_raw_parts_mut(start, size)
-    }
-}
 
 /// The sizes of a channel's parts, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,8 +27,8 @@
 //! to two cache lines but on microcontrollers.
 //!
 //! # Limits
-//! One writer, 1 to 29 readers, one size of value for each channel. Payloads are plain data: any bit pattern is a value
-//! (zerocopy's `FromBytes`, `IntoBytes` and `Immutable`).
+//! One writer, 1 to 29 readers, one size of value for each channel. Payloads are [plain](Plain) data: any bit pattern is a
+//! value. A struct of your own becomes one by `#[derive(Message)]`.
 //!
 //! # Parts
 //! [`Channel`] is the protocol in static memory, [`View`] the same over any other memory; the crate `lkas-shm` puts it
@@ -44,6 +44,8 @@
 extern crate alloc;
 #[cfg(any(test, lkas_loom))]
 extern crate std;
+// So that what the derive macros write works in this crate, too.
+extern crate self as lkas_core;
 
 mod channel;
 mod contract;
@@ -52,18 +54,21 @@ pub mod fault;
 #[cfg(feature = "inspect")]
 #[doc(hidden)]
 pub mod inspect;
-#[allow(unsafe_code)] // the contract of a payload
 mod layout;
 #[cfg(target_has_atomic = "64")]
 mod live;
 #[allow(unsafe_code)] // the word that readers sleep on, handed out
 mod mailbox;
+#[allow(unsafe_code)] // what is plain
+mod message;
 #[cfg(target_has_atomic = "64")]
 #[allow(unsafe_code)] // copies what may change meanwhile
 mod observe;
 #[cfg(feature = "alloc")]
 #[allow(unsafe_code)] // halves that keep the memory alive
 mod owned;
+#[allow(unsafe_code)] // the contract of a payload
+mod payload;
 #[allow(unsafe_code)] // opens slots that the protocol grants it
 mod reader;
 #[allow(unsafe_code)] // what a slot is
@@ -76,15 +81,33 @@ mod writer;
 
 pub use channel::Channel;
 pub use contract::{Contract, ContractError, Promise, Reading, Verdict};
-pub use layout::{Layout, LayoutError, MAX_READERS, Payload};
+pub use layout::{Layout, LayoutError, MAX_READERS};
 #[cfg(target_has_atomic = "64")]
 pub use live::{LiveWords, WriterIdentity};
+#[cfg(feature = "derive")]
+pub use lkas_derive::{Enumeration, Message};
 pub use mailbox::{MailboxState, SleepWord};
+pub use message::{
+    Bool, Code, DescriptionText, Enumeration, Field, Integer, Kind, MAX_DESCRIPTION, MAX_TYPE_NAME, Message, Scalar,
+    description, fingerprint, fingerprint_of,
+};
 #[cfg(target_has_atomic = "64")]
 pub use observe::{Observed, Overtaken};
 #[cfg(feature = "alloc")]
 pub use owned::{OwnedLoan, OwnedReader, OwnedWriter, channel};
+pub use payload::{Payload, Plain};
 pub use reader::{Latest, Reader, Sample};
 pub use sync::AtomicU32;
 pub use view::View;
+
+/// The traits without the derive macros of the same name, for crates that re-export macros of their own.
+#[doc(hidden)]
+pub mod traits {
+    pub use crate::message::{Enumeration, Message};
+}
+
 pub use writer::{Loan, Sleepers, Writer};
+
+#[cfg(all(doctest, feature = "alloc", feature = "derive"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,7 +1,7 @@
 //! Looking on without a role: the newest value, as a copy that is known to be whole.
 
-use crate::layout::Payload;
 use crate::mailbox::NO_SLOT;
+use crate::payload::Payload;
 use crate::sync::{fence, order};
 use crate::view::View;
 use core::sync::atomic::{AtomicU8, AtomicU64};
@@ -54,7 +54,12 @@ impl<T: Payload + ?Sized> View<'_, T> {
     ///
     /// # Errors
     /// [`Overtaken`] where the writer published at least twice during each of 16 copies: it is faster than the copy.
-    pub fn copy_newest(&self, into: &mut [u8]) -> Result<Option<Observed>, Overtaken> {
+    ///
+    /// # Safety
+    /// No writer publishes through the same mapping of this memory meanwhile, as one of this very program would: what it
+    /// writes are no atomic operations, which the language wants here. Writers of other processes are no part of this
+    /// program, nor is one that has a mapping of its own.
+    pub unsafe fn copy_newest(&self, into: &mut [u8]) -> Result<Option<Observed>, Overtaken> {
         let length = into.len().min(self.layout().payload_size());
         self.observe(|start| {
             let mut place = into.iter_mut();

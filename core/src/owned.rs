@@ -2,7 +2,7 @@
 
 use crate::channel::Channel;
 use crate::contract::{Contract, Reading};
-use crate::layout::Payload;
+use crate::payload::Payload;
 use crate::reader::{Latest, Reader, Sample};
 use crate::writer::{Loan, Writer};
 use alloc::boxed::Box;

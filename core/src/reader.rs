@@ -1,7 +1,7 @@
 //! A reader's side.
 
-use crate::layout::Payload;
 use crate::mailbox::{Closed, Mailbox, NO_SLOT, SleepWord, Slot};
+use crate::payload::Payload;
 use crate::slots::SlotRef;
 use crate::view::View;
 use core::cell::Cell;

@@ -1,5 +1,6 @@
 //! Slots: a header that tells which publish it is, then the value; and a slot while it is open.
 
+#[cfg(not(lkas_loom))]
 use crate::layout::SLOT_HEADER;
 #[cfg(target_has_atomic = "64")]
 use crate::sync::{AtomicU64, order};

@@ -1,7 +1,8 @@
 //! The view that finds mailboxes and slots in any memory, and grants access to slots.
 
-use crate::layout::{Layout, Payload};
+use crate::layout::Layout;
 use crate::mailbox::{Mailbox, MailboxState, NO_SLOT, Slot};
+use crate::payload::Payload;
 use crate::slots::{SlotHeader, SlotMut, SlotRef};
 use crate::sync::Padded;
 use core::fmt;

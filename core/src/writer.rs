@@ -1,7 +1,7 @@
 //! The writer's side.
 
-use crate::layout::Payload;
 use crate::mailbox::{NO_SLOT, SleepWord, Slot};
+use crate::payload::Payload;
 use crate::slots::{SlotMut, Stamp};
 #[cfg(target_has_atomic = "64")]
 use crate::sync::fence;

@@ -2,17 +2,15 @@
 //!
 //! Counters go on across restarts: a successor starts from what its predecessor published last.
 
-use lkas_messages::field;
-use lkas_messages::{Field, Message};
-use lkas_shm::{Channel, ChannelName, Contract, CreateError, Options, Writer};
+use lkas_shm::{Channel, ChannelName, Contract, CreateError, Message, Options, Writer};
 use std::time::{Duration, Instant};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// How often a process publishes its vitals.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Counters and figures of one process. What does not apply to a process stays zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Message)]
+#[message(name = "lkas.Vitals")]
 #[repr(C)]
 pub struct Vitals {
     /// Values published on the process's channel.
@@ -28,41 +26,28 @@ pub struct Vitals {
     /// How often the process began a safe stop.
     pub safe_stops: u64,
     /// From a frame's capture to the publish of the control that answers it: median, in milliseconds.
+    #[message(unit = "ms")]
     pub latency_p50_ms: f64,
     /// The same, 99th percentile.
+    #[message(unit = "ms")]
     pub latency_p99_ms: f64,
     /// The same, longest.
+    #[message(unit = "ms")]
     pub latency_max_ms: f64,
     /// Mean distance of the vehicle from the middle of its lane while it drove, in metres.
+    #[message(unit = "m")]
     pub offset_mean_abs_m: f64,
     /// The same, largest.
+    #[message(unit = "m")]
     pub offset_max_abs_m: f64,
     /// That distance now, positive to the right.
+    #[message(unit = "m")]
     pub offset_m: f64,
     /// Speed now.
+    #[message(unit = "km/h")]
     pub speed_kmh: f64,
     /// What a person should know now: a [`Notice`] as its code.
     pub notice: u64,
-}
-
-impl Message for Vitals {
-    const NAME: &'static str = "lkas.Vitals";
-    const FIELDS: &'static [Field] = &[
-        field!(Vitals, published, U64),
-        field!(Vitals, taken, U64),
-        field!(Vitals, missed, U64),
-        field!(Vitals, torn, U64),
-        field!(Vitals, both_lanes, U64),
-        field!(Vitals, safe_stops, U64),
-        field!(Vitals, latency_p50_ms, F64, "ms"),
-        field!(Vitals, latency_p99_ms, F64, "ms"),
-        field!(Vitals, latency_max_ms, F64, "ms"),
-        field!(Vitals, offset_mean_abs_m, F64, "m"),
-        field!(Vitals, offset_max_abs_m, F64, "m"),
-        field!(Vitals, offset_m, F64, "m"),
-        field!(Vitals, speed_kmh, F64, "km/h"),
-        field!(Vitals, notice, U64),
-    ];
 }
 
 /// What the vehicle has to tell a person.

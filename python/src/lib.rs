@@ -12,6 +12,7 @@ mod image_reader;
 mod image_writer;
 mod numbers;
 mod places;
+mod record;
 mod shared;
 mod supervisor;
 mod values;
@@ -35,6 +36,8 @@ mod _native {
     use super::image_reader::ImageReader;
     #[pymodule_export]
     use super::image_writer::{ImageWriter, Loan};
+    #[pymodule_export]
+    use super::record::{RecordReader, RecordWriter};
     #[pymodule_export]
     use super::shared::{after_fork, channels, look, now, unlink};
     #[pymodule_export]

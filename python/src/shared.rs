@@ -4,6 +4,7 @@ use crate::errors::{self, Forked, Released};
 use crate::numbers;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
+use lkas_messages::ImageShape;
 use lkas_shm::{ChannelName, Observer, OpenError, clock};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
@@ -64,7 +65,7 @@ type Shape = (u32, u32, u32);
 pub(crate) fn look(name: &str, namespace: &str) -> PyResult<(String, Option<Shape>)> {
     let observer = Observer::open(&channel_name(namespace, name)?).map_err(errors::open)?;
     let description = observer.description();
-    let shape = description.shape();
+    let shape = ImageShape::from_words(description.shape());
     let shape = shape.map(|shape| (shape.height(), shape.width(), shape.format().channels()));
     Ok((description.type_name().to_owned(), shape))
 }

@@ -1,24 +1,20 @@
 //! The channels: what programs use.
 
+use crate::channel_type::ChannelType;
 use crate::clock;
 use crate::description::Description;
 use crate::error::{CreateError, OpenError, Warning};
-use crate::header::Spec;
 use crate::name::ChannelName;
 use crate::options::{OpenOptions, Options};
 use crate::roles;
 use crate::segment::Segment;
-use crate::wait::{self, Slept};
+use crate::wait::{self, SLICE, Slept};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut, RangeInclusive};
 use core::time::Duration;
-use lkas_core::{Latest, Payload, Promise, Reading, Sample, SleepWord};
-use lkas_messages::Message;
-
-/// The longest that a reader sleeps without looking, so that a wake-up that nobody sent (its sender died) costs no more.
-const SLICE: Duration = Duration::from_millis(100);
+use lkas_core::{Latest, LiveWords, Message, Payload, Plain, Promise, Reading, Sample, SleepWord};
 
 /// How often a wait looks before it sleeps or reads the clock: some microseconds, less than falling asleep and waking cost.
 const SPINS: u32 = 100;
@@ -29,9 +25,9 @@ const PATIENT_WAITS: u32 = 16;
 
 /// Channels of a fixed-size message in shared memory. See the crate's documentation for an example.
 #[derive(Debug)]
-pub struct Channel<T>(PhantomData<T>);
+pub struct Channel<T: Message + Plain>(PhantomData<T>);
 
-impl<T: Message + Payload> Channel<T> {
+impl<T: Message + Plain> Channel<T> {
     /// Creates the channel and becomes its writer, or takes it over from a writer that is gone: then the sequence goes
     /// on, and attached readers notice nothing but a gap in time.
     ///
@@ -39,7 +35,7 @@ impl<T: Message + Payload> Channel<T> {
     /// Another writer is alive, there is not enough space, the name is used by something else, or the system refuses:
     /// see [`CreateError`].
     pub fn create(name: &ChannelName, options: Options) -> Result<Writer<T>, CreateError> {
-        Writer::create(name, Spec::of::<T>(size_of::<T>(), [0; 4]), options)
+        Writer::create(name, ChannelType::of::<T>(), options)
     }
 
     /// Opens the channel as a reader. `options` may just be how long to wait for its writer to create it.
@@ -48,15 +44,23 @@ impl<T: Message + Payload> Channel<T> {
     /// There is no such channel, it carries another type, or all reader places are taken: see [`OpenError`].
     pub fn open(name: &ChannelName, options: impl Into<OpenOptions>) -> Result<Reader<T>, OpenError> {
         let size = size_of::<T>();
-        Reader::open(name, Some((Spec::of::<T>(size, [0; 4]), size..=size)), &options.into())
+        Reader::open(name, Some((ChannelType::of::<T>(), size..=size)), &options.into())
     }
 }
 
-/// Channels of any type, as bytes, for tools.
+/// Channels of a type that is only known when the program runs, as bytes.
 #[derive(Debug)]
 pub struct AnyChannel(());
 
 impl AnyChannel {
+    /// Creates the channel for values of the type `of` and becomes its writer; see [`Channel::create`].
+    ///
+    /// # Errors
+    /// As [`Channel::create`].
+    pub fn create(name: &ChannelName, of: ChannelType, options: Options) -> Result<Writer<[u8]>, CreateError> {
+        Writer::create(name, of, options)
+    }
+
     /// Opens the channel as a reader of plain bytes; see [`Channel::open`]. What they mean, the description says.
     ///
     /// # Errors
@@ -78,7 +82,7 @@ pub struct Writer<T: Payload + ?Sized> {
     writer: ManuallyDrop<lkas_core::Writer<'static, T>>,
     segment: Segment,
     name: ChannelName,
-    spec: Spec,
+    channel_type: ChannelType,
     options: Options,
 }
 
@@ -93,10 +97,10 @@ pub enum NameCheck {
 }
 
 impl<T: Payload + ?Sized> Writer<T> {
-    pub(crate) fn create(name: &ChannelName, spec: Spec, options: Options) -> Result<Self, CreateError> {
-        let segment = Segment::create(name, &spec, &options)?;
+    pub(crate) fn create(name: &ChannelName, channel_type: ChannelType, options: Options) -> Result<Self, CreateError> {
+        let segment = Segment::create(name, &channel_type, &options)?;
         let writer = ManuallyDrop::new(roles::writer(&segment));
-        Ok(Self { writer, segment, name: name.clone(), spec, options })
+        Ok(Self { writer, segment, name: name.clone(), channel_type, options })
     }
 
     /// The channel's name.
@@ -105,9 +109,10 @@ impl<T: Payload + ?Sized> Writer<T> {
         &self.name
     }
 
-    /// The shape words of the channel's header.
-    pub(crate) fn shape_words(&self) -> [u32; 4] {
-        self.segment.shape
+    /// What the channel carries.
+    #[must_use]
+    pub fn channel_type(&self) -> &ChannelType {
+        &self.channel_type
     }
 
     /// Whether this process was forked since the writer was made, so that it can't be used.
@@ -137,7 +142,7 @@ impl<T: Payload + ?Sized> Writer<T> {
         if self.segment.is_linked() {
             return Ok(NameCheck::Kept);
         }
-        let mut new = match Self::create(&self.name, self.spec, self.options.grace(Duration::ZERO)) {
+        let mut new = match Self::create(&self.name, self.channel_type.clone(), self.options.grace(Duration::ZERO)) {
             Ok(new) => new,
             Err(taken @ CreateError::HasWriter { .. }) => {
                 self.retire();
@@ -147,9 +152,12 @@ impl<T: Payload + ?Sized> Writer<T> {
         };
         let sequence = self.writer.sequence();
         if sequence > 0 {
-            let mut value = vec![0; self.spec.payload_size];
-            // There is no other writer, so that the copy can't be overtaken.
-            if let Ok(Some(newest)) = self.segment.mapping.view_to_look().copy_newest(&mut value) {
+            let mut value = vec![0; self.channel_type.payload_size];
+            let view = self.segment.mapping.view_to_look();
+            // SAFETY: the only writer is borrowed here, so that nobody publishes meanwhile.
+            let copied = unsafe { view.copy_newest(&mut value) };
+            // Nor is anybody there to overtake the copy.
+            if let Ok(Some(newest)) = copied {
                 new.writer.continue_after(newest.sequence.saturating_sub(1));
                 new.publish_bytes(&value, newest.time);
             }
@@ -324,7 +332,7 @@ pub enum Wait {
 impl<T: Payload + ?Sized> Reader<T> {
     pub(crate) fn open(
         name: &ChannelName,
-        wanted: Option<(Spec, RangeInclusive<usize>)>,
+        wanted: Option<(ChannelType, RangeInclusive<usize>)>,
         options: &OpenOptions,
     ) -> Result<Self, OpenError> {
         let (segment, place) = Segment::open(name, wanted, options)?;
@@ -408,10 +416,15 @@ impl<T: Payload + ?Sized> Reader<T> {
         self.segment.is_forked()
     }
 
-    /// What a [`Reader`] sees, but for the channel's own ends.
-    pub(crate) fn sleep_word(&self) -> SleepWord<'static> {
+    /// The words that a sleeper in this reader's place looks at.
+    ///
+    /// # Safety
+    /// They are not used after the reader is dropped.
+    pub(crate) unsafe fn words(&self) -> (SleepWord<'static>, &'static LiveWords) {
         self.segment.check_fork();
-        self.reader.sleep_word()
+        let live = core::ptr::from_ref(self.segment.mapping.live());
+        // SAFETY: the caller's.
+        (self.reader.sleep_word(), unsafe { &*live })
     }
 
     /// Whether there is something new to take.
@@ -421,9 +434,16 @@ impl<T: Payload + ?Sized> Reader<T> {
         self.reader.has_fresh()
     }
 
-    /// What the channel carries, as its segment says.
-    pub(crate) fn shape_words(&self) -> ([u32; 4], u64) {
-        (self.segment.shape, self.segment.payload_size)
+    /// Four words whose meaning is the type's, as the segment has them.
+    #[must_use]
+    pub fn shape_words(&self) -> [u32; 4] {
+        self.segment.shape
+    }
+
+    /// Bytes of a value.
+    #[must_use]
+    pub fn payload_size(&self) -> usize {
+        self.segment.mapping.layout().payload_size()
     }
 
     /// Options that the system refused; the channel works without them.
@@ -492,11 +512,7 @@ impl<T: Payload + ?Sized> Reader<T> {
             if left.is_zero() {
                 return Wait::TimedOut;
             }
-            let announced = match self.told {
-                None => self.reader.announce_sleep(),
-                Some(_) => self.reader.announce_sleep_for_successor(),
-            };
-            if let Some((word, value)) = announced {
+            if let Some((word, value)) = self.announce() {
                 let slice = left.min(SLICE).as_nanos() as u64;
                 match wait::sleep(word, value, slice) {
                     Slept::Interrupted => return Wait::Interrupted,
@@ -505,6 +521,14 @@ impl<T: Payload + ?Sized> Reader<T> {
                 }
             }
             left = timeout.saturating_sub(Duration::from_nanos(clock::now().saturating_sub(start)));
+        }
+    }
+
+    /// Announces sleep, also where the writer has left and a wait has told of it. `None`: look again first.
+    pub(crate) fn announce(&mut self) -> Option<(SleepWord<'static>, u32)> {
+        match self.told {
+            None => self.reader.announce_sleep(),
+            Some(_) => self.reader.announce_sleep_for_successor(),
         }
     }
 

@@ -3,8 +3,54 @@
 use crate::limits::Limit;
 use crate::name::ChannelName;
 use core::fmt;
-use lkas_core::LayoutError;
+use lkas_core::{LayoutError, MAX_DESCRIPTION, MAX_TYPE_NAME};
 use rustix::io::Errno;
+
+/// A type that is only known at run time can't be that of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TypeError {
+    /// The type's name is empty, too long, or has a space, a comma or a control character in it.
+    Name {
+        /// The name given.
+        found: String,
+    },
+    /// A field can't be described, or is not inside of the value.
+    Field {
+        /// The line that would describe it.
+        line: String,
+    },
+    /// The description of all fields is too long.
+    TooLong {
+        /// Its bytes.
+        found: usize,
+    },
+}
+
+impl fmt::Display for TypeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name { found } => write!(
+                f,
+                "\"{}\" is no name of a type; expected 1 to {MAX_TYPE_NAME} bytes without spaces and commas",
+                found.escape_debug()
+            ),
+            Self::Field { line } => write!(
+                f,
+                "the field \"{}\" can't be described; expected a name without spaces and commas, and a place inside of the \
+                 value",
+                line.escape_debug()
+            ),
+            Self::TooLong { found } => write!(
+                f,
+                "the description of the fields has {found} bytes, expected at most {MAX_DESCRIPTION}; use shorter names, or \
+                 arrays of numbers"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for TypeError {}
 
 /// A segment's header is not what this reader or writer expects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +96,7 @@ pub enum HeaderError {
         /// The name of the type found.
         found: String,
         /// The name of the type expected; the same name means that the type's fields, or its check values, differ.
-        expected: &'static str,
+        expected: String,
     },
     /// The channel's shape, payload size or number of readers is another.
     Shape {

@@ -8,7 +8,7 @@ use crate::name::ChannelName;
 use crate::options::OpenOptions;
 use core::fmt;
 use core::time::Duration;
-use lkas_core::{Payload, Sample};
+use lkas_core::{Payload, Sample, SleepWord};
 
 /// How often to look whether the channel still has its name.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -141,6 +141,16 @@ impl<T: Payload + ?Sized> Feed<T> {
             Wait::Fresh => Ok(reader.take()),
             Wait::Closed | Wait::TimedOut | Wait::Interrupted => Ok(None),
         }
+    }
+
+    /// Whether the channel that is read now has ended in a way that was not asked for before.
+    pub(crate) fn has_news_of_its_end(&mut self) -> bool {
+        self.reader.as_mut().is_some_and(Reader::has_news_of_its_end)
+    }
+
+    /// Announces sleep on the channel that is read now. `None` where there is none, or where to look again first.
+    pub(crate) fn announce_sleep(&mut self) -> Option<(SleepWord<'static>, u32)> {
+        self.reader.as_mut()?.announce()
     }
 
     /// How many values were published and replaced before they were taken, on all channels that were read one after the

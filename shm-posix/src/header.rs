@@ -3,12 +3,11 @@
 //! All numbers are little-endian. The header is written before the segment gets its name and never changes, but for the
 //! [`LiveWords`] that tell who writes, what it promises, and whether the segment was replaced.
 
-use crate::description::{self, text};
+use crate::channel_type::ChannelType;
 use crate::error::HeaderError;
+use crate::fields::{DescribedField, text};
 use core::ops::RangeInclusive;
-use lkas_core::{Layout, LiveWords, Payload};
-use lkas_messages::{Field, ImageShape, Message, fingerprint};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use lkas_core::{Layout, LiveWords, MAX_DESCRIPTION, MAX_TYPE_NAME};
 
 /// The first bytes of every segment.
 pub const MAGIC: [u8; 8] = *b"LKASCHAN";
@@ -18,14 +17,16 @@ const VERSION: u32 = 2;
 pub(crate) const LIVE: usize = core::mem::offset_of!(Header, live);
 /// Bytes of the header and of a page.
 pub(crate) const PAGE: usize = 4096;
-const TYPE_NAME: usize = 64;
+const TYPE_NAME: usize = MAX_TYPE_NAME + 1;
 const FIELDS: usize = PAGE - 256;
+const _: () = assert!(FIELDS == MAX_DESCRIPTION);
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("segments are little-endian");
 
 /// The header as it lies in memory.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+// Plain, so that any page can be looked at as one.
+#[derive(Clone, Copy, lkas_derive::ShmMessage)]
 #[repr(C)]
 pub(crate) struct Header {
     magic: [u8; 8],
@@ -43,7 +44,7 @@ pub(crate) struct Header {
     live: [u64; 4],
     reserved: [u8; 72],
     type_name: [u8; TYPE_NAME],
-    /// See [`description`].
+    /// See [`fields`](crate::fields).
     fields: [u8; FIELDS],
 }
 
@@ -56,30 +57,6 @@ const _: () = {
     assert!(core::mem::offset_of!(Header, fields) == 256);
 };
 
-/// What a channel is to carry.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Spec {
-    pub(crate) type_name: &'static str,
-    pub(crate) fields: &'static [Field],
-    pub(crate) fingerprint: u64,
-    pub(crate) payload_size: usize,
-    pub(crate) payload_align: usize,
-    pub(crate) shape: [u32; 4],
-}
-
-impl Spec {
-    pub(crate) const fn of<T: Message + Payload + ?Sized>(payload_size: usize, shape: [u32; 4]) -> Self {
-        Self {
-            type_name: T::NAME,
-            fields: T::FIELDS,
-            fingerprint: fingerprint::<T>(),
-            payload_size,
-            payload_align: T::ALIGN,
-            shape,
-        }
-    }
-}
-
 /// Bytes before the slots: header and mailboxes, in whole pages.
 pub(crate) const fn control_size(layout: &Layout) -> usize {
     (PAGE + layout.mailbox_bytes()).next_multiple_of(PAGE)
@@ -91,29 +68,27 @@ pub(crate) const fn total_size(layout: &Layout) -> usize {
 }
 
 impl Header {
-    pub(crate) fn new(spec: &Spec, layout: &Layout) -> Self {
+    pub(crate) fn new(of: &ChannelType, layout: &Layout) -> Self {
         let mut header = Self {
             magic: MAGIC,
             version: VERSION,
             readers: layout.readers() as u32,
             total_size: total_size(layout) as u64,
             slots_offset: control_size(layout) as u64,
-            payload_size: spec.payload_size as u64,
-            payload_align: spec.payload_align as u64,
+            payload_size: of.payload_size as u64,
+            payload_align: of.payload_align as u64,
             payload_offset: layout.payload_offset() as u64,
             stride: layout.stride() as u64,
-            fingerprint: spec.fingerprint,
-            shape: spec.shape,
+            fingerprint: of.fingerprint,
+            shape: of.shape,
             live: [0; 4],
             reserved: [0; 72],
             type_name: [0; TYPE_NAME],
             fields: [0; FIELDS],
         };
-        // A name that does not fit is cut off: it is for people, the fingerprint is what is compared.
-        let name = spec.type_name.as_bytes();
-        let name = &name[..name.len().min(TYPE_NAME - 1)];
-        header.type_name[..name.len()].copy_from_slice(name);
-        description::write(spec.fields, &mut header.fields);
+        // A `ChannelType` is only made where both fit.
+        header.type_name[..of.name.len()].copy_from_slice(of.name.as_bytes());
+        header.fields[..of.fields.len()].copy_from_slice(of.fields.as_bytes());
         header
     }
 
@@ -152,13 +127,11 @@ impl Header {
         Ok(layout)
     }
 
-    /// Whether the channel carries `spec`'s type in payloads of one of `sizes`, whatever its shape.
-    pub(crate) fn check_type(&self, spec: &Spec, sizes: &RangeInclusive<usize>) -> Result<(), HeaderError> {
-        if self.fingerprint != spec.fingerprint {
-            return Err(HeaderError::Type { found: self.type_name(), expected: spec.type_name });
-        }
+    /// Whether the channel carries the type `of` in payloads of one of `sizes`, whatever its shape.
+    pub(crate) fn check_type(&self, of: &ChannelType, sizes: &RangeInclusive<usize>) -> Result<(), HeaderError> {
+        self.check_fingerprint(of)?;
         // A stranger may know the fingerprint: values are only looked at where all of one lies, and aligned.
-        if self.payload_align != spec.payload_align as u64 {
+        if self.payload_align != of.payload_align as u64 {
             return Err(HeaderError::Damaged { field: "payload_align", found: self.payload_align });
         }
         match usize::try_from(self.payload_size) {
@@ -167,13 +140,18 @@ impl Header {
         }
     }
 
-    /// Whether the channel is exactly as `spec` and `layout` want it.
-    pub(crate) fn check(&self, spec: &Spec, layout: &Layout) -> Result<(), HeaderError> {
-        let wanted = Self::new(spec, layout);
-        let numbers = |header: &Self| (header.shape, header.payload_size, header.payload_align, header.readers);
-        if self.fingerprint != spec.fingerprint {
-            return Err(HeaderError::Type { found: self.type_name(), expected: spec.type_name });
+    fn check_fingerprint(&self, of: &ChannelType) -> Result<(), HeaderError> {
+        if self.fingerprint == of.fingerprint {
+            return Ok(());
         }
+        Err(HeaderError::Type { found: self.type_name(), expected: of.name.clone() })
+    }
+
+    /// Whether the channel is exactly as `of` and `layout` want it.
+    pub(crate) fn check(&self, of: &ChannelType, layout: &Layout) -> Result<(), HeaderError> {
+        let wanted = Self::new(of, layout);
+        let numbers = |header: &Self| (header.shape, header.payload_size, header.payload_align, header.readers);
+        self.check_fingerprint(of)?;
         if numbers(self) == numbers(&wanted) {
             return Ok(());
         }
@@ -190,34 +168,60 @@ impl Header {
         &self.fields
     }
 
-    /// The shape words: for images width, height, channels and pixel format.
+    /// The shape words, whose meaning is the type's.
     pub(crate) fn shape(&self) -> [u32; 4] {
         self.shape
     }
 
-    /// The bytes of one payload.
-    pub(crate) fn payload_size(&self) -> u64 {
-        self.payload_size
+    /// What the channel carries, as far as a layout that was checked allows to say.
+    pub(crate) fn channel_type(&self, layout: &Layout, fields: &[DescribedField]) -> ChannelType {
+        ChannelType {
+            name: self.type_name(),
+            fields: fields.iter().map(ToString::to_string).collect(),
+            fingerprint: self.fingerprint,
+            payload_size: layout.payload_size(),
+            payload_align: self.payload_align as usize,
+            shape: self.shape,
+        }
     }
 
     fn describe(&self) -> String {
-        let what = match ImageShape::from_words(self.shape) {
-            Some(shape) => shape.to_string(),
-            None => format!("{} bytes", self.payload_size),
+        let shape = match self.shape {
+            [0, 0, 0, 0] => String::new(),
+            [a, b, c, d] => format!(" (shape {a} {b} {c} {d})"),
         };
-        format!("{what} for {} readers", self.readers)
+        format!("{} bytes{shape} for {} readers", self.payload_size, self.readers)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lkas_messages::{Control, Detection};
+    use lkas_core::Message;
 
-    fn control() -> (Spec, Layout, Header) {
-        let spec = Spec::of::<Control>(size_of::<Control>(), [0; 4]);
+    #[derive(Message)]
+    #[message(name = "test.Control")]
+    #[repr(C)]
+    struct Control {
+        frame_id: u64,
+        #[message(unit = "m", present = 1)]
+        offset: f32,
+        present: u32,
+        others: [u64; 6],
+    }
+
+    #[derive(Message)]
+    #[message(name = "test.Detection")]
+    #[repr(C)]
+    struct Detection {
+        all: [u64; 9],
+    }
+
+    fn control() -> (ChannelType, Layout, Header) {
+        let spec = ChannelType::of::<Control>();
         let layout = Layout::new(3, spec.payload_size, spec.payload_align).unwrap();
-        (spec, layout, Header::new(&spec, &layout))
+        let header = Header::new(&spec, &layout);
+        (spec, layout, header)
     }
 
     #[test]
@@ -225,10 +229,10 @@ mod tests {
         let (spec, layout, header) = control();
         assert_eq!(header.layout(header.total_size), Ok(layout));
         assert_eq!(header.check(&spec, &layout), Ok(()));
-        assert_eq!(header.type_name(), "lkas.Control");
+        assert_eq!(header.type_name(), "test.Control");
         let fields = text(&header.fields);
-        assert!(fields.starts_with("frame_id u64 0 - -"), "{fields}");
-        assert!(fields.contains("lateral_offset_m f32 44 m 1"), "{fields}");
+        assert!(fields.starts_with("frame_id u64 0 - - -"), "{fields}");
+        assert!(fields.contains("offset f32 8 m 12:1 -"), "{fields}");
     }
 
     #[test]
@@ -257,19 +261,19 @@ mod tests {
     #[test]
     fn another_type_is_named() {
         let (_, _, header) = control();
-        let detection = Spec::of::<Detection>(size_of::<Detection>(), [0; 4]);
+        let detection = ChannelType::of::<Detection>();
         let error = header.check_type(&detection, &(72..=72)).unwrap_err();
-        assert_eq!(error.to_string(), "it carries lkas.Control, expected lkas.Detection; check the names");
+        assert_eq!(error.to_string(), "it carries test.Control, expected test.Detection; check the names");
     }
 
     /// A type's fingerprint is also one of how its check values are made.
     #[test]
     fn the_same_type_of_another_release_is_refused() {
         let (spec, layout, header) = control();
-        let other = Spec { fingerprint: spec.fingerprint ^ 1, ..spec };
+        let other = ChannelType { fingerprint: spec.fingerprint ^ 1, ..spec.clone() };
         let error = header.check_type(&other, &(64..=64)).unwrap_err();
-        assert_eq!(error, HeaderError::Type { found: "lkas.Control".to_owned(), expected: "lkas.Control" });
-        let text = "it carries lkas.Control with other fields or check values than expected; \
+        assert_eq!(error, HeaderError::Type { found: "test.Control".to_owned(), expected: "test.Control".to_owned() });
+        let text = "it carries test.Control with other fields or check values than expected; \
                     use the same release on both sides";
         assert_eq!(error.to_string(), text);
         assert_eq!(header.check(&other, &layout), Err(error));
@@ -281,14 +285,14 @@ mod tests {
         assert_eq!(header.check_type(&spec, &(64..=64)), Ok(()));
         for size in [0, 8, 63, 65] {
             let layout = Layout::new(3, size, spec.payload_align).unwrap();
-            let small = Header::new(&Spec { payload_size: size, ..spec }, &layout);
+            let small = Header::new(&ChannelType { payload_size: size, ..spec.clone() }, &layout);
             assert_eq!(small.layout(small.total_size), Ok(layout), "consistent in itself");
             let damaged = HeaderError::Damaged { field: "payload_size", found: size as u64 };
             assert_eq!(small.check_type(&spec, &(64..=64)), Err(damaged));
             assert!(small.check(&spec, &control().1).is_err());
         }
         let layout = Layout::new(3, 64, 1).unwrap();
-        let unaligned = Header::new(&Spec { payload_align: 1, ..spec }, &layout);
+        let unaligned = Header::new(&ChannelType { payload_align: 1, ..spec.clone() }, &layout);
         let damaged = HeaderError::Damaged { field: "payload_align", found: 1 };
         assert_eq!(unaligned.check_type(&spec, &(64..=64)), Err(damaged));
         assert!(unaligned.check(&spec, &control().1).is_err());

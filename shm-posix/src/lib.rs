@@ -48,6 +48,10 @@
 //! live segment kills who uses it: keep its permissions tight.
 #![deny(unsafe_code)]
 
+// So that what the derive macros write works in this crate, too.
+extern crate self as lkas_shm;
+
+mod channel_type;
 #[allow(unsafe_code)] // the end of a writer that a fork must not run
 mod channels;
 #[allow(unsafe_code)] // locks that rustix does not have
@@ -57,6 +61,7 @@ mod deadline;
 mod description;
 mod error;
 mod feed;
+mod fields;
 #[allow(unsafe_code)] // handlers of a fork
 mod fork;
 mod header;
@@ -64,31 +69,60 @@ mod limits;
 #[allow(unsafe_code)] // mapped memory
 mod mapping;
 mod name;
+#[allow(unsafe_code)] // copies what others write meanwhile
 mod observer;
 mod options;
+#[allow(unsafe_code)] // words that the watcher looks at
+mod poll;
 #[allow(unsafe_code)] // roles, for which locks vouch
 mod roles;
 #[allow(unsafe_code)] // ends the role of a segment that it removes
 mod segment;
+#[cfg(feature = "vehicle")]
 mod supervisor;
+#[cfg(feature = "stream")]
+#[allow(unsafe_code)] // words that the watcher looks at
+mod updates;
+#[cfg(feature = "vehicle")]
 mod vehicle;
 #[allow(unsafe_code)] // words to sleep on
 mod wait;
+mod waitset;
+#[allow(unsafe_code)] // words of readers that are in use
+mod watcher;
 
+pub use channel_type::ChannelType;
 pub use channels::{AnyChannel, Channel, Loan, NameCheck, Reader, Wait, Writer};
 pub use deadline::{Deadline, DeadlineReader, Gone, Received};
-pub use description::{DescribedField, Description, Number};
-pub use error::{CreateError, HeaderError, OpenError, UnlinkError, Warning};
+pub use description::Description;
+pub use error::{CreateError, HeaderError, OpenError, TypeError, UnlinkError, Warning};
 pub use feed::Feed;
+pub use fields::{DescribedField, FieldKind, FieldValue};
 pub use header::MAGIC;
 pub use limits::Limit;
+// Also for what the derive macros write.
+pub use lkas_core;
+pub use lkas_core::traits::{Enumeration, Message};
 pub use lkas_core::{
-    Contract, ContractError, Latest, Observed, Overtaken, Promise, Reading, Sample, Verdict, WriterIdentity,
+    Bool, Code, Contract, ContractError, Latest, MAX_READERS, Observed, Overtaken, Payload, Plain, Promise, Reading,
+    Sample, Scalar, Verdict, WriterIdentity,
 };
+pub use lkas_derive::{ShmEnumeration as Enumeration, ShmMessage as Message};
+#[cfg(feature = "vehicle")]
 pub use lkas_safety::{LastControl, Reason, SafetyEvent, SafetyEvents, SafetyMonitor, SafetyOptions};
 pub use name::{ChannelName, ChannelNameError, MAX_NAME};
 pub use observer::{Observation, Observer, ReaderPlace, channels};
 pub use options::{Memory, OpenOptions, Options};
+pub use poll::PollReader;
 pub use segment::{unlink, unlink_foreign};
+#[cfg(feature = "vehicle")]
 pub use supervisor::{ControlSupervisor, ReceivedControl};
+#[cfg(feature = "stream")]
+pub use updates::Updates;
+#[cfg(feature = "vehicle")]
 pub use vehicle::{ControlChannel, DetectionChannel, ImageChannel, PixelsError};
+pub use waitset::{WaitSet, Waitable};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,11 +6,10 @@ use crate::header::{Header, LIVE, PAGE, control_size, total_size};
 use crate::options::Memory;
 use crate::wait;
 use core::ptr::NonNull;
-use lkas_core::{Layout, LiveWords, Payload, View, Writer};
+use lkas_core::{Layout, LiveWords, Payload, Plain, View, Writer};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, munmap};
-use zerocopy::{FromZeros, IntoBytes};
 
 /// A mapped segment. Other processes change its bytes at any time; only the protocol says who may look where.
 #[derive(Debug)]
@@ -173,15 +172,15 @@ fn unmap(start: NonNull<u8>, size: usize) {
 
 /// Reads the header through the file, so that a file that is too short is an error and not a fault.
 pub(crate) fn read_header(fd: BorrowedFd<'_>) -> Result<Option<Header>, Errno> {
-    let mut header = Header::new_zeroed();
+    let mut page = [0; PAGE];
     let mut done = 0;
     while done < PAGE {
-        match rustix::io::pread(fd, &mut header.as_mut_bytes()[done..], done as u64) {
+        match rustix::io::pread(fd, &mut page[done..], done as u64) {
             Ok(0) => return Ok(None),
             Ok(count) => done += count,
             Err(Errno::INTR) => {}
             Err(why) => return Err(why),
         }
     }
-    Ok(Some(header))
+    Ok(Header::from_bytes(&page))
 }

@@ -149,7 +149,9 @@ impl Observer {
     /// In a forked process.
     pub fn copy(&self, into: &mut Vec<u8>) -> Result<Option<Observed>, Overtaken> {
         into.resize(self.description.layout().payload_size(), 0);
-        self.mapping.view_to_look().copy_newest(into)
+        let view = self.mapping.view_to_look();
+        // SAFETY: this mapping can't be written to. A writer of this process has one of its own.
+        unsafe { view.copy_newest(into) }
     }
 
     /// Whether the channel was replaced or removed, or somebody removed its name. One system call.

@@ -1,23 +1,23 @@
 //! Segments: created whole, opened checked, removed only when nobody uses them.
 
+use crate::channel_type::ChannelType;
 use crate::claim::{self, Role};
 use crate::clock;
 use crate::description::Description;
 use crate::error::{CreateError, HeaderError, OpenError, UnlinkError, Warning};
 use crate::fork::{File, Generation};
-use crate::header::{Header, LIVE, MAGIC, Spec, total_size};
+use crate::header::{Header, LIVE, MAGIC, total_size};
 use crate::limits;
 use crate::mapping::{Mapping, read_header};
 use crate::name::ChannelName;
 use crate::options::{Memory, OpenOptions, Options};
 use core::ops::RangeInclusive;
 use core::time::Duration;
-use lkas_core::{Layout, MAX_READERS};
+use lkas_core::{Layout, MAX_READERS, Plain};
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::Gid;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use zerocopy::IntoBytes;
 
 /// Where POSIX shared memory lies on Linux: what `shm_open("/name")` opens is this folder's `name`.
 pub(crate) const FOLDER: &str = "/dev/shm";
@@ -33,7 +33,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub(crate) struct Segment {
     pub(crate) mapping: Mapping,
     pub(crate) shape: [u32; 4],
-    pub(crate) payload_size: u64,
     pub(crate) warnings: Vec<Warning>,
     born: Generation,
     // Closed last: the role ends when nothing of the segment is mapped any more.
@@ -43,13 +42,12 @@ pub(crate) struct Segment {
 impl Segment {
     /// Creates the channel, or takes it over from a writer that is gone. Over a segment of another shape, that one is
     /// retired, its readers are woken, and a new one takes its name.
-    pub(crate) fn create(name: &ChannelName, spec: &Spec, options: &Options) -> Result<Self, CreateError> {
-        let layout =
-            Layout::new(options.readers, spec.payload_size, spec.payload_align).map_err(CreateError::Layout)?;
+    pub(crate) fn create(name: &ChannelName, of: &ChannelType, options: &Options) -> Result<Self, CreateError> {
+        let layout = Layout::new(options.readers, of.payload_size, of.payload_align).map_err(CreateError::Layout)?;
         check_mode(options.mode)?;
         let mut grace = Patience::new(options.grace);
         loop {
-            match Self::try_create(name, spec, layout, options) {
+            match Self::try_create(name, of, layout, options) {
                 // Somebody else was faster, or the name was removed meanwhile.
                 Ok(None) => (),
                 Ok(Some(segment)) => return Ok(segment),
@@ -65,13 +63,13 @@ impl Segment {
 
     fn try_create(
         name: &ChannelName,
-        spec: &Spec,
+        of: &ChannelType,
         layout: Layout,
         options: &Options,
     ) -> Result<Option<Self>, CreateError> {
         let system = |what| move |why| CreateError::System { name: name.clone(), what, why };
         let file = open_file(name, OFlags::RDWR, options.foreign_owner).map_err(|why| why.create(name))?;
-        let Some(file) = file else { return Self::create_new(name, spec, layout, options) };
+        let Some(file) = file else { return Self::create_new(name, of, layout, options) };
         let (header, found) = match read_checked(&file) {
             Err(Refusal::Header(HeaderError::Version { found: 1, .. })) => {
                 return replace_version(name, &file).map(|()| None);
@@ -90,12 +88,12 @@ impl Segment {
         // One that was retired has lost its readers; whoever was about to remove it died. And readers who compare
         // their time with that of another clock must not go on: they compared the clocks when they came.
         let live = mapping.live();
-        if header.check(spec, &layout).is_ok() && !live.is_retired() && clock::is_shared_with(live.writer()) {
+        if header.check(of, &layout).is_ok() && !live.is_retired() && clock::is_shared_with(live.writer()) {
             set_permissions(&file, options).map_err(|(what, why)| system(what)(why))?;
             live.set_writer(clock::identity());
             live.set_contract(options.contract);
             let warnings = mapping.hold(options.memory);
-            return Ok(Some(Self::with(mapping, spec.shape, header.payload_size(), warnings, file)));
+            return Ok(Some(Self::with(mapping, of.shape, warnings, file)));
         }
         remove(name, &file).map_err(|why| why.replace(name))?;
         // SAFETY: this file holds the lock on the writer's byte, and there is no writer yet.
@@ -103,15 +101,15 @@ impl Segment {
         Ok(None)
     }
 
-    fn with(mapping: Mapping, shape: [u32; 4], payload_size: u64, warnings: Vec<Warning>, file: File) -> Self {
-        Self { born: file.born(), mapping, shape, payload_size, warnings, file }
+    fn with(mapping: Mapping, shape: [u32; 4], warnings: Vec<Warning>, file: File) -> Self {
+        Self { born: file.born(), mapping, shape, warnings, file }
     }
 
     /// A new segment under a new name; `None` if the name is taken by now. The file has no name until all of it is
     /// there, so nobody sees half a segment, and a creator that dies leaves nothing.
     fn create_new(
         name: &ChannelName,
-        spec: &Spec,
+        of: &ChannelType,
         layout: Layout,
         options: &Options,
     ) -> Result<Option<Self>, CreateError> {
@@ -140,14 +138,14 @@ impl Segment {
             unreachable_for_others(name)?;
         }
         let mut mapping = Mapping::new(file.as_fd(), layout, true, options.memory).map_err(system("map segment"))?;
-        mapping.write_header(&Header::new(spec, &layout));
+        mapping.write_header(&Header::new(of, &layout));
         mapping.live().set_writer(clock::identity());
         mapping.live().set_contract(options.contract);
         let warnings = mapping.hold(options.memory);
         // An unnamed file gets its name through the descriptor's entry in /proc, as open(2) describes for O_TMPFILE.
         let unnamed = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
         match rustix::fs::linkat(CWD, unnamed, CWD, path(name), AtFlags::SYMLINK_FOLLOW) {
-            Ok(()) => Ok(Some(Self::with(mapping, spec.shape, spec.payload_size as u64, warnings, file))),
+            Ok(()) => Ok(Some(Self::with(mapping, of.shape, warnings, file))),
             Err(Errno::EXIST) => Ok(None),
             Err(why) => Err(system("name segment")(why)),
         }
@@ -158,7 +156,7 @@ impl Segment {
     /// for a place.
     pub(crate) fn open(
         name: &ChannelName,
-        wanted: Option<(Spec, RangeInclusive<usize>)>,
+        wanted: Option<(ChannelType, RangeInclusive<usize>)>,
         options: &OpenOptions,
     ) -> Result<(Self, usize), OpenError> {
         let mut patience = Patience::new(options.patience);
@@ -185,15 +183,15 @@ impl Segment {
 
     fn try_open(
         name: &ChannelName,
-        wanted: Option<&(Spec, RangeInclusive<usize>)>,
+        wanted: Option<&(ChannelType, RangeInclusive<usize>)>,
         options: &OpenOptions,
     ) -> Result<Option<(Self, usize)>, OpenError> {
         let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
         let file = open_file(name, OFlags::RDWR, options.foreign_owner).map_err(|why| why.open(name))?;
         let file = file.ok_or_else(|| OpenError::NoSuchChannel { name: name.clone() })?;
         let (header, layout) = read_checked(&file).map_err(|why| why.open(name))?;
-        if let Some((spec, sizes)) = wanted {
-            header.check_type(spec, sizes).map_err(|why| OpenError::Unusable { name: name.clone(), why })?;
+        if let Some((of, sizes)) = wanted {
+            header.check_type(of, sizes).map_err(|why| OpenError::Unusable { name: name.clone(), why })?;
         }
         let place = claim_place(&file, layout.readers()).map_err(system("lock segment"))?;
         if !is_linked(&file).map_err(system("look at segment"))? {
@@ -212,7 +210,7 @@ impl Segment {
         }
         let mut warnings = mapping.hold(options.memory);
         warnings.extend(mode_warning(&file));
-        Ok(Some((Self::with(mapping, header.shape(), header.payload_size(), warnings, file), place)))
+        Ok(Some((Self::with(mapping, header.shape(), warnings, file), place)))
     }
 
     /// Panics where this process was forked since the segment was opened.
@@ -520,10 +518,8 @@ mod tests {
     fn what_does_not_fit_is_an_error_with_both_numbers() {
         let name = ChannelName::new(&format!("test-{}", std::process::id()), "space").unwrap();
         // A pebibyte.
-        let payload_size = 1 << 50;
-        let spec =
-            Spec { type_name: "test", fields: &[], fingerprint: 1, payload_size, payload_align: 8, shape: [0; 4] };
-        let error = Segment::create(&name, &spec, &Options::new()).unwrap_err();
+        let of = ChannelType { payload_size: 1 << 50, ..ChannelType::new("test", &[], "", 8, 8).unwrap() };
+        let error = Segment::create(&name, &of, &Options::new()).unwrap_err();
         let CreateError::NoSpace { needs, free, .. } = error else { panic!("{error}") };
         assert!(needs > 6 << 50 && free < 1 << 50, "needs {needs}, free {free}");
         assert!(open_file(&name, OFlags::RDWR, false).unwrap().is_none(), "nothing is left");

@@ -1,8 +1,8 @@
 //! The channels of a lane keeping system.
 
+use crate::channel_type::ChannelType;
 use crate::channels::{Channel, Reader, Writer};
 use crate::error::{CreateError, OpenError};
-use crate::header::Spec;
 use crate::name::ChannelName;
 use crate::options::{OpenOptions, Options};
 use core::fmt;
@@ -24,7 +24,7 @@ impl ImageChannel {
     /// # Errors
     /// As [`Channel::create`].
     pub fn create(name: &ChannelName, shape: ImageShape, options: Options) -> Result<Writer<Image>, CreateError> {
-        Writer::create(name, Spec::of::<Image>(shape.image_bytes(), shape.to_words()), options)
+        Writer::create(name, ChannelType::sized::<Image>(shape.image_bytes(), shape.to_words()), options)
     }
 
     /// Opens the channel as a reader; see [`Channel::open`].
@@ -33,7 +33,7 @@ impl ImageChannel {
     /// As [`Channel::open`].
     pub fn open(name: &ChannelName, options: impl Into<OpenOptions>) -> Result<Reader<Image>, OpenError> {
         let least = size_of::<ImageHeader>();
-        Reader::open(name, Some((Spec::of::<Image>(least, [0; 4]), least..=usize::MAX)), &options.into())
+        Reader::open(name, Some((ChannelType::sized::<Image>(least, [0; 4]), least..=usize::MAX)), &options.into())
     }
 }
 
@@ -42,7 +42,7 @@ impl Writer<Image> {
     #[must_use]
     pub fn shape(&self) -> ImageShape {
         // Chosen at creation by an `ImageShape`, so it is one.
-        ImageShape::from_words(self.shape_words()).unwrap_or_else(|| unreachable!("created from a shape"))
+        ImageShape::from_words(self.channel_type().shape).unwrap_or_else(|| unreachable!("created from a shape"))
     }
 
     /// Publishes a copy of a picture, sealed. `timestamp` is the instant that it shows, in seconds of the
@@ -67,8 +67,7 @@ impl Reader<Image> {
     /// The shape of the channel's pictures; `None` where the header's words describe none.
     #[must_use]
     pub fn shape(&self) -> Option<ImageShape> {
-        let (words, payload_size) = self.shape_words();
-        ImageShape::from_words(words).filter(|shape| shape.image_bytes() as u64 <= payload_size)
+        ImageShape::from_words(self.shape_words()).filter(|shape| shape.image_bytes() <= self.payload_size())
     }
 }
 

@@ -10,9 +10,13 @@
 mod support;
 
 use lkas_messages::{Control, ImageShape, PixelFormat};
-use lkas_shm::{ChannelName, ControlChannel, ImageChannel, OpenError, Options, Reader, Wait, Writer, unlink};
+use lkas_shm::{
+    ChannelName, Contract, ControlChannel, ImageChannel, NameCheck, OpenError, Options, Reader, Verdict, Wait, Writer,
+    unlink,
+};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use support::{LONG, NO_WAIT, control};
 
 /// Whether more than some points are tried.
@@ -39,6 +43,16 @@ const OPTIONS: Options = {
     let memory = lkas_shm::Memory::new().prefault(true).lock(false).huge_pages(false);
     Options::new().readers(3).memory(memory)
 };
+
+const fn contract(period_ms: u64, max_age_ms: u64) -> Contract {
+    match Contract::new(Duration::from_millis(period_ms), Duration::from_millis(max_age_ms)) {
+        Ok(contract) => contract,
+        Err(_) => panic!(),
+    }
+}
+
+const OLD_CONTRACT: Contract = contract(1, 2);
+const NEW_CONTRACT: Contract = contract(2, 4);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -70,6 +84,19 @@ fn child(operation: &str, name: &ChannelName) {
             let writer = ImageChannel::create(name, shape, OPTIONS).unwrap();
             mark();
             drop(writer);
+        }
+        "do-promise" => {
+            mark();
+            let writer = ControlChannel::create(name, OPTIONS.contract(NEW_CONTRACT)).unwrap();
+            mark();
+            drop(writer);
+        }
+        "do-move" => {
+            let mut writer = ControlChannel::create(name, OPTIONS).unwrap();
+            std::fs::remove_file(format!("/dev/shm/{name}")).unwrap();
+            mark();
+            assert_eq!(writer.check_name(), Ok(NameCheck::Moved));
+            mark();
         }
         "do-publish" => {
             let mut writer = ControlChannel::create(name, OPTIONS).unwrap();
@@ -374,6 +401,50 @@ fn replace(name: &ChannelName) {
     );
 }
 
+/// A successor that promises something else: its contract is the old one or the new one, and what is old is never fresh.
+fn promise(name: &ChannelName) {
+    at_every_point(
+        "do-promise",
+        name,
+        |name| {
+            let (writer, readers) = two_readers(name);
+            drop(writer);
+            drop(ControlChannel::create(name, OPTIONS.contract(OLD_CONTRACT)).unwrap());
+            readers
+        },
+        |name, mut readers| {
+            let found = readers.current.contract().expect("never nonsense");
+            assert!(found == Some(OLD_CONTRACT) || found == Some(NEW_CONTRACT), "{found:?}");
+            std::thread::sleep(NEW_CONTRACT.period());
+            let verdict = readers.current.read().verdict();
+            assert_eq!(verdict, Some(Verdict::WriterGone), "nobody is there, and the next is overdue");
+            drop(ControlChannel::create(name, OPTIONS.contract(NEW_CONTRACT)).unwrap());
+            assert_eq!(readers.current.contract(), Ok(Some(NEW_CONTRACT)));
+        },
+    );
+}
+
+/// A writer that lost its name and moves: whoever comes after it has a channel that works, and whoever reads the old segment
+/// gets to know that nothing will come.
+fn move_(name: &ChannelName) {
+    at_every_point(
+        "do-move",
+        name,
+        |name| two_readers(name).1,
+        |name, mut readers| {
+            let mut writer = ControlChannel::create(name, OPTIONS).unwrap();
+            let mut reader = ControlChannel::open(name, NO_WAIT).unwrap();
+            writer.publish(control(writer.sequence() + 1));
+            let newest = reader.take().map(|control| (control.is_whole(), control.frame_id() == control.sequence()));
+            assert_eq!(newest, Some((true, true)));
+            let old = readers.current.latest().map(|control| control.sequence());
+            assert_eq!(old, Some(readers.had));
+            let mut hears_of_it = || readers.current.wait(LONG) == Wait::Closed && readers.current.is_retired();
+            assert!((0..2).any(|_| hears_of_it()), "nobody waits for a segment without name and writer");
+        },
+    );
+}
+
 fn open(name: &ChannelName) {
     at_every_point("do-open", name, two_readers, a_reader_can_come);
 }
@@ -388,12 +459,14 @@ fn sleep(name: &ChannelName) {
 
 fn tests(filter: &str) {
     type Test = fn(&ChannelName);
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 10] = [
         ("create", create),
         ("take_over", take_over),
         ("publish", publish),
         ("close", close),
         ("replace", replace),
+        ("promise", promise),
+        ("move", move_),
         ("open", open),
         ("take", take),
         ("sleep", sleep),

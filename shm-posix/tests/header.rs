@@ -52,6 +52,6 @@ fn a_segment_describes_itself() {
     assert_eq!(description.type_name(), "lkas.Control");
     assert_eq!((description.layout().readers(), description.layout().payload_size()), (4, 64));
     let field = description.fields().iter().find(|field| field.name == "lateral_offset_m").unwrap();
-    assert_eq!((field.unit.as_str(), field.present_bit), ("m", Some(1)));
+    assert_eq!((field.unit.as_str(), field.present), ("m", Some((32, 1))));
     assert_eq!(look_at(&SEGMENT[..4095], SEGMENT.len() as u64), Err(HeaderError::Size { found: 4095, expected: 4096 }));
 }

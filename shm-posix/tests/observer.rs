@@ -3,7 +3,8 @@
 
 use lkas_messages::{Control, ControlFields, Detection, DetectionFields, Lane, Mode};
 use lkas_shm::{
-    AnyChannel, ChannelName, ControlChannel, DetectionChannel, Number, Observer, OpenError, Options, channels, unlink,
+    AnyChannel, ChannelName, ControlChannel, DetectionChannel, FieldValue, Observer, OpenError, Options, channels,
+    unlink,
 };
 use std::time::Duration;
 
@@ -89,9 +90,12 @@ fn any_channel_can_be_read_by_its_description() {
         values.find(|(field, _)| field.name == wanted).unwrap_or_else(|| panic!("no {wanted}")).1
     };
     assert_eq!(sample.sequence(), 1);
-    assert_eq!(value("frame_id"), Some(Number::Unsigned(7)));
-    assert_eq!(value("width"), Some(Number::Unsigned(800)));
-    assert_eq!((value("left.x1"), value("left.confidence")), (Some(Number::Float(100.5)), Some(Number::Float(0.9))));
+    assert_eq!(value("frame_id"), Some(FieldValue::Unsigned(7)));
+    assert_eq!(value("width"), Some(FieldValue::Unsigned(800)));
+    assert_eq!(
+        (value("left.x1"), value("left.confidence")),
+        (Some(FieldValue::Float(100.5)), Some(FieldValue::Float(0.9)))
+    );
     assert_eq!(value("right.x1"), None, "no right lane");
     assert_eq!(description.values(&sample[..4]).filter(|(_, value)| value.is_some()).count(), 0, "cut off");
 }

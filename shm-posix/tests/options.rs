@@ -3,7 +3,7 @@
 
 mod support;
 
-use lkas_shm::{ControlChannel, Memory, OpenOptions, Options, Warning};
+use lkas_shm::{ControlChannel, CreateError, Memory, OpenOptions, Options, Warning, unlink};
 use support::{Name, control};
 
 #[test]
@@ -36,4 +36,51 @@ fn the_group_and_the_mode_are_set() {
     let _writer = ControlChannel::create(name, options).unwrap();
     let file = std::fs::metadata(format!("/dev/shm/{}", name)).unwrap();
     assert_eq!((file.mode() & 0o777, file.gid()), (0o660, group));
+}
+
+#[test]
+fn a_successor_gives_the_segment_the_mode_it_asks_for() {
+    use std::os::unix::fs::MetadataExt;
+    let Name(name) = &Name::new("mode_again");
+    let mode = || std::fs::metadata(format!("/dev/shm/{name}")).unwrap().mode() & 0o777;
+    for wanted in [0o666, 0o600, 0o660] {
+        drop(ControlChannel::create(name, Options::new().mode(wanted)).unwrap());
+        assert_eq!(mode(), wanted);
+    }
+}
+
+/// Whoever may read a segment can put locks on it, and so be in everybody's way.
+#[test]
+fn a_mode_that_lets_somebody_read_and_not_write_is_refused_and_warned_of() {
+    let Name(name) = &Name::new("uneven");
+    for mode in [0o644, 0o640, 0o604, 0o620, 0o400, 0o200, 0o700, 0o1600] {
+        let why = ControlChannel::create(name, Options::new().mode(mode)).map(drop).unwrap_err();
+        assert_eq!(why, CreateError::Mode { mode });
+        assert!(why.to_string().contains(&format!("{mode:o}")) && why.to_string().contains("660"), "{why}");
+    }
+    let _writer = ControlChannel::create(name, Options::new().mode(0o666)).unwrap();
+    let file = std::fs::File::open(format!("/dev/shm/{name}")).unwrap();
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let reader = ControlChannel::open(name, OpenOptions::new()).unwrap();
+    assert!(matches!(reader.warnings(), [Warning::Mode { mode: 0o644 }]), "{:?}", reader.warnings());
+}
+
+/// A segment that was cut off kills who uses it, and can be removed.
+#[test]
+fn a_truncated_segment_can_be_removed() {
+    let Name(name) = &Name::new("cut_off");
+    for size in [8, 100, 4096, 4097] {
+        let writer = ControlChannel::create(name, Options::new()).unwrap();
+        // Nobody touches its memory from here on.
+        core::mem::forget(writer);
+        let file = std::fs::OpenOptions::new().write(true).open(format!("/dev/shm/{name}")).unwrap();
+        file.set_len(size).unwrap();
+        assert!(unlink(name).is_err(), "its writer is alive");
+        std::fs::remove_file(format!("/dev/shm/{name}")).unwrap();
+        drop(ControlChannel::create(name, Options::new()).unwrap());
+        let file = std::fs::OpenOptions::new().write(true).open(format!("/dev/shm/{name}")).unwrap();
+        file.set_len(size).unwrap();
+        assert_eq!(unlink(name), Ok(()));
+        assert!(!std::path::Path::new(&format!("/dev/shm/{name}")).exists());
+    }
 }

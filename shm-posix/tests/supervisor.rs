@@ -5,13 +5,13 @@
 mod support;
 
 use lkas_messages::{Control, ControlFields, Mode};
+use lkas_shm::Plain;
 use lkas_shm::{
     ChannelName, Contract, ControlChannel, ControlSupervisor, Options, Reason, SafetyEvent, SafetyOptions, Writer,
     clock, unlink,
 };
 use std::time::{Duration, Instant};
 use support::{LONG, NO_WAIT, Name};
-use zerocopy::IntoBytes;
 
 const PATIENT: SafetyOptions = SafetyOptions { max_age_s: 20.0, brake: 0.6, resume_after_s: 0.0 };
 const CONTRACT: Contract = match Contract::new(Duration::from_secs(5), Duration::from_secs(15)) {
@@ -176,7 +176,7 @@ fn damaged_controls_are_counted_and_not_executed() {
     let mut controls = driving(name, &mut writer, PATIENT);
     let mut loan = writer.loan();
     *loan = support::control(2);
-    loan.as_mut_bytes()[0] ^= 1;
+    loan.as_bytes_mut()[0] ^= 1;
     loan.publish();
     assert!(!controls.next(LONG).unwrap().unwrap().value.is_whole());
     let (executed, events) = controls.decide(false);

@@ -45,7 +45,17 @@ const CHECKS: &[Check] = &[
     check("tsan", "no data race between real threads", checks::sanitizers::tsan),
     check("fuzz", "no bytes make a decoder panic", checks::fuzz::fuzz),
     check("no-std", "core builds for microcontrollers", checks::targets::no_std),
-    check("firmware", "core runs on a Cortex-M3, in an interrupt and over a serial line", checks::targets::firmware),
+    check(
+        "firmware",
+        "a Cortex-M3 runs core in an interrupt, messages over a serial line, and a safe stop",
+        checks::targets::firmware,
+    ),
+    check("package", "every library builds from its package", checks::packages::package),
+    check("minimal", "the oldest dependencies and the oldest compiler will do", checks::packages::minimal),
+    check("features", "every combination of features builds", checks::packages::features),
+    check("licences", "licences and sources of all dependencies", checks::packages::licences),
+    check("api", "the public items are those listed in docs/api", checks::packages::api),
+    check("examples", "the examples and the README's snippets run", checks::examples::examples),
     check("torture", "channels outlive thousands of killed and suspended processes", checks::torture::torture),
     check(
         "benches",

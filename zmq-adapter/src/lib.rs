@@ -73,3 +73,7 @@ pub use socket::Arrivals;
 pub use wire::{Endpoint, Topic, ViewerMessage};
 /// The ZeroMQ binding's error, which this crate's errors carry.
 pub use zmq::Error as ZmqError;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,8 +5,8 @@
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// How check values are made. It is part of every message's [fingerprint](crate::fingerprint), so that two sides that
-/// make them differently refuse each other: whatever changes a check value changes this too.
+/// How check values are made. They are the [semantics](lkas_core::Message::SEMANTICS) of every message, so that two
+/// sides that make them differently refuse each other: whatever changes a check value changes this too.
 pub(crate) const METHOD: &str = "xxh3-64 in 32 bits";
 
 /// A 32-bit check value over `bytes`: XXH3-64 with its halves folded into one.
@@ -33,9 +33,9 @@ mod tests {
     use crate::{
         Control, ControlFields, Departure, Detection, DetectionFields, Lane, VehicleState, VehicleStateFields,
     };
+    use lkas_core::Plain;
     use std::collections::BTreeSet;
     use std::vec::Vec;
-    use zerocopy::{FromBytes, IntoBytes};
 
     /// Where an interpreter is too slow for all pairs, it gets some.
     const STRIDE: usize = if cfg!(miri) { 61 } else { 1 };
@@ -82,8 +82,8 @@ mod tests {
         };
         for fields in [ControlFields::default(), full] {
             let mut message = Control::try_from(fields).unwrap();
-            one_or_two_flips_are_noticed(message.as_mut_bytes(), |bytes| {
-                !Control::read_from_bytes(bytes).unwrap().is_whole()
+            one_or_two_flips_are_noticed(message.as_bytes_mut(), |bytes| {
+                !Control::from_bytes(bytes).unwrap().is_whole()
             });
         }
         let full = DetectionFields {
@@ -96,8 +96,8 @@ mod tests {
         };
         for fields in [DetectionFields::default(), full] {
             let mut message = Detection::try_from(fields).unwrap();
-            one_or_two_flips_are_noticed(message.as_mut_bytes(), |bytes| {
-                !Detection::read_from_bytes(bytes).unwrap().is_whole()
+            one_or_two_flips_are_noticed(message.as_bytes_mut(), |bytes| {
+                !Detection::from_bytes(bytes).unwrap().is_whole()
             });
         }
         let full = VehicleStateFields {
@@ -108,8 +108,8 @@ mod tests {
         };
         for fields in [VehicleStateFields::default(), full] {
             let mut message = VehicleState::try_from(fields).unwrap();
-            one_or_two_flips_are_noticed(message.as_mut_bytes(), |bytes| {
-                !VehicleState::read_from_bytes(bytes).unwrap().is_whole()
+            one_or_two_flips_are_noticed(message.as_bytes_mut(), |bytes| {
+                !VehicleState::from_bytes(bytes).unwrap().is_whole()
             });
         }
     }

@@ -1,102 +1,71 @@
 //! What the vehicle shall do.
 
-use crate::checksum::checksum;
-use crate::description::{Field, Message};
+use crate::checksum::{METHOD, checksum};
 use crate::error::MessageError;
-use crate::field;
 use crate::numbers::{finite, finite_time, sane};
 use core::fmt;
+use lkas_core::{Code, Enumeration, Message, Plain};
 use serde::{Deserialize, Serialize};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Who steers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Enumeration)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[repr(u32)]
 pub enum Mode {
-    /// A person.
-    Manual,
-    /// A system that also plans the route.
-    Autopilot,
-    /// The lane keeping assist.
-    LaneKeeping,
-    /// Nobody: the vehicle brakes to a stop. Any code that is not known reads as this.
+    /// Nobody: the vehicle brakes to a stop. Any number that is not known reads as this.
     #[default]
-    EmergencyStop,
-}
-
-impl Mode {
-    const fn code(self) -> u32 {
-        match self {
-            Self::EmergencyStop => 0,
-            Self::Manual => 1,
-            Self::Autopilot => 2,
-            Self::LaneKeeping => 3,
-        }
-    }
-
-    const fn from_code(code: u32) -> Self {
-        match code {
-            1 => Self::Manual,
-            2 => Self::Autopilot,
-            3 => Self::LaneKeeping,
-            _ => Self::EmergencyStop,
-        }
-    }
+    EmergencyStop = 0,
+    /// A person.
+    Manual = 1,
+    /// A system that also plans the route.
+    Autopilot = 2,
+    /// The lane keeping assist.
+    LaneKeeping = 3,
 }
 
 /// How the vehicle keeps its lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Enumeration)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[repr(u32)]
 pub enum Departure {
     /// Near the middle.
-    Centred,
+    Centred = 1,
     /// Away from the middle, inside the lane.
-    Drift,
+    Drift = 2,
     /// At a line or beyond it.
-    Departure,
-}
-
-impl Departure {
-    const fn code(self) -> u32 {
-        match self {
-            Self::Centred => 1,
-            Self::Drift => 2,
-            Self::Departure => 3,
-        }
-    }
-
-    const fn from_code(code: u32) -> Option<Self> {
-        match code {
-            1 => Some(Self::Centred),
-            2 => Some(Self::Drift),
-            3 => Some(Self::Departure),
-            _ => None,
-        }
-    }
+    Departure = 3,
 }
 
 /// A command to the vehicle; 64 bytes. Built from [`ControlFields`].
 ///
 /// Reading one from foreign memory is always safe: numbers out of range are clamped, and where a number that moves the
 /// vehicle is not finite or the mode is not known, the command reads as an emergency stop.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Serialize, Deserialize)]
+#[derive(Clone, Copy, Message, Serialize, Deserialize)]
+#[message(name = "lkas.Control", semantics = METHOD)]
 #[serde(try_from = "ControlFields", into = "ControlFields")]
 #[repr(C)]
 pub struct Control {
     frame_id: u64,
+    #[message(unit = "s")]
     timestamp: f64,
     steering: f32,
     throttle: f32,
     brake: f32,
-    mode: u32,
+    mode: Code<Mode>,
     present: u32,
-    departure: u32,
+    /// 0 where it is not known.
+    departure: Code<Departure>,
+    #[message(present = 0)]
     lateral_offset: f32,
+    #[message(unit = "m", present = 1)]
     lateral_offset_m: f32,
+    #[message(unit = "deg", present = 2)]
     heading_angle_deg: f32,
+    #[message(unit = "px", present = 3)]
     lane_width_px: f32,
+    #[message(unit = "ms")]
     processing_time_ms: f32,
     check: u32,
 }
@@ -163,15 +132,15 @@ impl Control {
     /// Who steers. An emergency stop where the code is not known or steering, throttle or brake is not finite.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        if self.is_drivable() { Mode::from_code(self.mode) } else { Mode::EmergencyStop }
+        match self.mode.get() {
+            Ok(mode) if self.is_drivable() => mode,
+            _ => Mode::EmergencyStop,
+        }
     }
 
     /// The mode is known and the numbers that move the vehicle are finite.
     fn is_drivable(&self) -> bool {
-        self.mode <= Mode::LaneKeeping.code()
-            && self.steering.is_finite()
-            && self.throttle.is_finite()
-            && self.brake.is_finite()
+        self.mode.get().is_ok() && self.steering.is_finite() && self.throttle.is_finite() && self.brake.is_finite()
     }
 
     /// -1 (full left) to 1 (full right); 0 where it is not finite.
@@ -223,7 +192,7 @@ impl Control {
     /// How the vehicle keeps its lane.
     #[must_use]
     pub fn departure(&self) -> Option<Departure> {
-        Departure::from_code(self.departure)
+        self.departure.get().ok()
     }
 
     /// The frame from which this was decided.
@@ -279,9 +248,9 @@ impl TryFrom<ControlFields> for Control {
             steering: finite("steering", fields.steering)?.clamp(-1.0, 1.0),
             throttle: if fields.mode == Mode::EmergencyStop { 0.0 } else { throttle },
             brake: finite("brake", fields.brake)?.clamp(0.0, 1.0),
-            mode: fields.mode.code(),
+            mode: fields.mode.into(),
             present,
-            departure: fields.departure.map_or(0, Departure::code),
+            departure: fields.departure.map_or(Code::from_number(0), Code::from),
             lateral_offset,
             lateral_offset_m,
             heading_angle_deg,
@@ -317,26 +286,6 @@ impl fmt::Debug for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ControlFields::from(*self).fmt(f)
     }
-}
-
-impl Message for Control {
-    const NAME: &'static str = "lkas.Control";
-    const FIELDS: &'static [Field] = &[
-        field!(Control, frame_id, U64),
-        field!(Control, timestamp, F64, "s"),
-        field!(Control, steering, F32),
-        field!(Control, throttle, F32),
-        field!(Control, brake, F32),
-        field!(Control, mode, U32),
-        field!(Control, present, U32),
-        field!(Control, departure, U32),
-        field!(Control, lateral_offset, F32, "", Some(LATERAL_OFFSET)),
-        field!(Control, lateral_offset_m, F32, "m", Some(LATERAL_OFFSET_M)),
-        field!(Control, heading_angle_deg, F32, "deg", Some(HEADING_ANGLE)),
-        field!(Control, lane_width_px, F32, "px", Some(LANE_WIDTH)),
-        field!(Control, processing_time_ms, F32, "ms"),
-        field!(Control, check, U32),
-    ];
 }
 
 #[cfg(test)]
@@ -382,13 +331,13 @@ mod tests {
     #[test]
     fn foreign_bytes_never_drive() {
         for byte in [0x00, 0x7f, 0xff] {
-            let control = Control::read_from_bytes(&[byte; size_of::<Control>()]).unwrap();
+            let control = Control::from_bytes(&[byte; size_of::<Control>()]).unwrap();
             assert_eq!(control.mode(), Mode::EmergencyStop, "{byte:#x}");
             assert_eq!(control.throttle(), 0.0, "{byte:#x}");
             assert!(!control.is_whole(), "{byte:#x}");
         }
         let mut control = Control::try_from(driving()).unwrap();
-        control.mode = 77;
+        control.mode = Code::from_number(77);
         assert_eq!((control.mode(), control.throttle(), control.brake()), (Mode::EmergencyStop, 0.0, 1.0));
         let mut control = Control::try_from(driving()).unwrap();
         control.steering = f32::NAN;

@@ -1,30 +1,31 @@
 //! Where the lane lines are in one camera frame.
 
-use crate::checksum::checksum;
-use crate::description::{Field, Message};
+use crate::checksum::{METHOD, checksum};
 use crate::error::MessageError;
-use crate::field;
 use crate::numbers::{finite, finite_time, sane};
 use core::fmt;
+use lkas_core::{Message, Plain};
 use serde::{Deserialize, Serialize};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Coordinates beyond this many pixels are clamped: far outside of any picture.
 const MAX_COORDINATE: f32 = 1.0e6;
 
 /// One lane line as a straight segment in the picture; x to the right and y downwards, in pixels from the top left.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Message, Serialize, Deserialize)]
+#[message(name = "lkas.Lane")]
 #[repr(C)]
 pub struct Lane {
     /// Horizontal position of the lower end, in pixels.
+    #[message(unit = "px")]
     pub x1: f32,
     /// Vertical position of the lower end, in pixels.
+    #[message(unit = "px")]
     pub y1: f32,
     /// Horizontal position of the upper end, in pixels.
+    #[message(unit = "px")]
     pub x2: f32,
     /// Vertical position of the upper end, in pixels.
+    #[message(unit = "px")]
     pub y2: f32,
     /// How sure the detection is, 0 to 1.
     pub confidence: f32,
@@ -52,17 +53,24 @@ impl Lane {
 }
 
 /// The lane lines found in one frame; 72 bytes. Built from [`DetectionFields`].
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Serialize, Deserialize)]
+#[derive(Clone, Copy, Message, Serialize, Deserialize)]
+#[message(name = "lkas.Detection", semantics = METHOD)]
 #[serde(try_from = "DetectionFields", into = "DetectionFields")]
 #[repr(C)]
 pub struct Detection {
     frame_id: u64,
+    #[message(unit = "s")]
     timestamp: f64,
+    #[message(unit = "ms")]
     processing_time_ms: f32,
     present: u32,
+    #[message(present = 0)]
     left: Lane,
+    #[message(present = 1)]
     right: Lane,
+    #[message(unit = "px")]
     width: u16,
+    #[message(unit = "px")]
     height: u16,
     check: u32,
 }
@@ -190,29 +198,6 @@ impl fmt::Debug for Detection {
     }
 }
 
-impl Message for Detection {
-    const NAME: &'static str = "lkas.Detection";
-    const FIELDS: &'static [Field] = &[
-        field!(Detection, frame_id, U64),
-        field!(Detection, timestamp, F64, "s"),
-        field!(Detection, processing_time_ms, F32, "ms"),
-        field!(Detection, present, U32),
-        field!(Detection, left.x1, F32, "px", Some(LEFT)),
-        field!(Detection, left.y1, F32, "px", Some(LEFT)),
-        field!(Detection, left.x2, F32, "px", Some(LEFT)),
-        field!(Detection, left.y2, F32, "px", Some(LEFT)),
-        field!(Detection, left.confidence, F32, "", Some(LEFT)),
-        field!(Detection, right.x1, F32, "px", Some(RIGHT)),
-        field!(Detection, right.y1, F32, "px", Some(RIGHT)),
-        field!(Detection, right.x2, F32, "px", Some(RIGHT)),
-        field!(Detection, right.y2, F32, "px", Some(RIGHT)),
-        field!(Detection, right.confidence, F32, "", Some(RIGHT)),
-        field!(Detection, width, U16, "px"),
-        field!(Detection, height, U16, "px"),
-        field!(Detection, check, U32),
-    ];
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,7 +230,7 @@ mod tests {
 
     #[test]
     fn foreign_bytes_read_as_safe_values() {
-        let detection = Detection::read_from_bytes(&[0xff; size_of::<Detection>()]).unwrap();
+        let detection = Detection::from_bytes(&[0xff; size_of::<Detection>()]).unwrap();
         assert_eq!((detection.left(), detection.right()), (None, None), "all ones is NaN");
         assert_eq!((detection.timestamp(), detection.processing_time_ms()), (0.0, 0.0));
         assert!(!detection.is_whole());

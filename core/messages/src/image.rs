@@ -1,27 +1,25 @@
 //! A camera picture: a fixed header, then the pixels.
 
-use crate::checksum::checksum_of_both;
-use crate::description::{Field, Message};
+use crate::checksum::{METHOD, checksum_of_both};
 use crate::error::MessageError;
-use crate::field;
 use core::fmt;
-use lkas_core::Payload;
+use lkas_core::{Code, Enumeration, Field, Message, Payload, Plain};
 use serde::{Deserialize, Serialize};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The largest width and height of an image, in pixels.
 pub const MAX_IMAGE_SIDE: u32 = 16_384;
 
 /// What the bytes of a pixel mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Enumeration)]
 #[non_exhaustive]
+#[repr(u32)]
 pub enum PixelFormat {
     /// Three bytes: red, green, blue.
-    Rgb8,
+    Rgb8 = 1,
     /// Three bytes: blue, green, red.
-    Bgr8,
+    Bgr8 = 2,
     /// One byte: brightness.
-    Gray8,
+    Gray8 = 3,
 }
 
 impl PixelFormat {
@@ -31,14 +29,6 @@ impl PixelFormat {
         match self {
             Self::Rgb8 | Self::Bgr8 => 3,
             Self::Gray8 => 1,
-        }
-    }
-
-    const fn code(self) -> u32 {
-        match self {
-            Self::Rgb8 => 1,
-            Self::Bgr8 => 2,
-            Self::Gray8 => 3,
         }
     }
 
@@ -105,7 +95,7 @@ impl ImageShape {
     /// The shape as four words for a segment's header: width, height, channels, format.
     #[must_use]
     pub const fn to_words(self) -> [u32; 4] {
-        [self.width, self.height, self.format.channels(), self.format.code()]
+        [self.width, self.height, self.format.channels(), self.format as u32]
     }
 
     /// The shape that four words of a segment's header describe; `None` where they describe none.
@@ -129,15 +119,19 @@ impl fmt::Display for ImageShape {
 }
 
 /// The fixed part of an [`Image`]; 64 bytes.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, Message)]
+#[message(name = "lkas.ImageHeader")]
 #[repr(C)]
 pub struct ImageHeader {
     frame_id: u64,
+    #[message(unit = "s")]
     timestamp: f64,
+    #[message(unit = "px")]
     width: u32,
+    #[message(unit = "px")]
     height: u32,
     channels: u32,
-    format: u32,
+    format: Code<PixelFormat>,
     check: u32,
     reserved: [u32; 7],
 }
@@ -147,7 +141,6 @@ const _: () = assert!(size_of::<ImageHeader>() == 64 && align_of::<ImageHeader>(
 /// A picture in a channel's slot: [`ImageHeader`], then the pixels, row by row from the top left, without gaps.
 ///
 /// The pixels start 64 bytes behind the header's first byte. Fill them in place, then call [`seal`](Self::seal).
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Image {
     header: ImageHeader,
@@ -155,8 +148,8 @@ pub struct Image {
     words: [u64],
 }
 
-// SAFETY: zerocopy's traits promise that any bit pattern is valid, that there is no padding and no interior mutability;
-// its tail is as long as the size allows, rounded down to whole words.
+// SAFETY: a plain header of whole words, then words: any bit pattern is valid, and there is no padding. The tail is as long
+// as the size allows, rounded down to whole words; without room for any, the value is the header alone.
 unsafe impl Payload for Image {
     /// So that the pixels, 64 bytes further on, start a cache line.
     const ALIGN: usize = 64;
@@ -168,14 +161,58 @@ unsafe impl Payload for Image {
     }
 }
 
+fn bytes(words: &[u64]) -> &[u8] {
+    // SAFETY: words are bytes, as many as there are.
+    unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+}
+
+fn bytes_mut(words: &mut [u64]) -> &mut [u8] {
+    // SAFETY: as above, and any bytes are words.
+    unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
+}
+
 impl Image {
+    /// An image in `words`, with whatever is in them; `None` where they are less than its header.
+    #[must_use]
+    pub fn from_words(words: &[u64]) -> Option<&Self> {
+        let start = Self::at(words.as_ptr().cast_mut().cast(), size_of_val(words));
+        // SAFETY: borrowed as long as the result, aligned as words are, and as large as they are.
+        (size_of_val(words) >= size_of::<ImageHeader>()).then(|| unsafe { &*start })
+    }
+
+    /// As [`from_words`](Self::from_words), to be filled.
+    #[must_use]
+    pub fn from_words_mut(words: &mut [u64]) -> Option<&mut Self> {
+        let size = size_of_val(words);
+        let start = Self::at(words.as_mut_ptr().cast(), size);
+        // SAFETY: as above, and nobody else has them.
+        (size >= size_of::<ImageHeader>()).then(|| unsafe { &mut *start })
+    }
+
+    /// All of the image as words: its header, then the pixels and whatever is behind them.
+    #[must_use]
+    pub fn as_words(&self) -> &[u64] {
+        let start = core::ptr::from_ref(self).cast::<u64>();
+        // SAFETY: header and tail are whole words without padding.
+        unsafe { core::slice::from_raw_parts(start, size_of_val(self) / size_of::<u64>()) }
+    }
+
+    /// As [`as_words`](Self::as_words); any words are an image.
+    #[must_use]
+    pub fn as_words_mut(&mut self) -> &mut [u64] {
+        let start = core::ptr::from_mut(self).cast::<u64>();
+        // SAFETY: as above.
+        unsafe { core::slice::from_raw_parts_mut(start, size_of_val(self) / size_of::<u64>()) }
+    }
+
     /// Sets shape, frame id and capture time, and returns the pixels to be filled. Their content is that of an earlier
     /// frame. `None` where the image's memory is too small for `shape`.
     ///
     /// `timestamp` is the instant that the picture shows, in seconds.
     pub fn start(&mut self, shape: ImageShape, frame_id: u64, timestamp: f64) -> Option<&mut [u8]> {
-        let pixels = self.words.as_mut_bytes().get_mut(..shape.pixel_bytes())?;
-        let [width, height, channels, format] = shape.to_words();
+        let pixels = bytes_mut(&mut self.words).get_mut(..shape.pixel_bytes())?;
+        let [width, height, channels, _] = shape.to_words();
+        let format = shape.format().into();
         self.header = ImageHeader { frame_id, timestamp, width, height, channels, format, check: 0, reserved: [0; 7] };
         Some(pixels)
     }
@@ -212,7 +249,7 @@ impl Image {
     #[must_use]
     pub fn shape(&self) -> Option<ImageShape> {
         let header = &self.header;
-        ImageShape::from_words([header.width, header.height, header.channels, header.format])
+        ImageShape::from_words([header.width, header.height, header.channels, header.format.number()])
             .filter(|shape| shape.pixel_bytes() <= size_of_val(&self.words))
     }
 
@@ -220,7 +257,7 @@ impl Image {
     #[must_use]
     pub fn view(&self) -> Option<ImageView<'_>> {
         let shape = self.shape()?;
-        let pixels = self.words.as_bytes().get(..shape.pixel_bytes())?;
+        let pixels = bytes(&self.words).get(..shape.pixel_bytes())?;
         Some(ImageView { shape, pixels })
     }
 }
@@ -233,15 +270,9 @@ impl fmt::Debug for Image {
 
 impl Message for Image {
     const NAME: &'static str = "lkas.Image";
-    const FIELDS: &'static [Field] = &[
-        field!(ImageHeader, frame_id, U64),
-        field!(ImageHeader, timestamp, F64, "s"),
-        field!(ImageHeader, width, U32, "px"),
-        field!(ImageHeader, height, U32, "px"),
-        field!(ImageHeader, channels, U32),
-        field!(ImageHeader, format, U32),
-        field!(ImageHeader, check, U32),
-    ];
+    // Of the header alone: what the pixels are follows from it.
+    const FIELDS: &'static [Field] = ImageHeader::FIELDS;
+    const SEMANTICS: &'static str = METHOD;
 }
 
 /// A borrowed picture: `pixels` has exactly `shape.pixel_bytes()` bytes.
@@ -288,9 +319,12 @@ mod tests {
         Err(_) => panic!(),
     };
 
+    fn image(memory: &mut [u64]) -> &mut Image {
+        Image::from_words_mut(memory).unwrap()
+    }
+
     fn with_image(test: impl FnOnce(&mut Image)) {
-        let mut memory = vec![0u64; SHAPE.image_bytes() / 8];
-        test(Image::mut_from_bytes(memory.as_mut_bytes()).unwrap());
+        test(image(&mut vec![0u64; SHAPE.image_bytes() / 8]));
     }
 
     #[test]
@@ -302,9 +336,9 @@ mod tests {
             assert!(image.is_whole());
             assert_eq!((image.frame_id(), image.timestamp()), (7, 1.5));
             assert_eq!(image.view().unwrap().pixels(), [9; 45]);
-            image.words.as_mut_bytes()[44] = 8;
+            bytes_mut(&mut image.words)[44] = 8;
             assert!(!image.is_whole());
-            image.words.as_mut_bytes()[44] = 9;
+            bytes_mut(&mut image.words)[44] = 9;
             image.header.frame_id = 8;
             assert!(!image.is_whole());
         });
@@ -320,7 +354,7 @@ mod tests {
         let (width, height) = if cfg!(miri) { (16, 8) } else { (64, 48) };
         let shape = ImageShape::new(width, height, PixelFormat::Rgb8).unwrap();
         let mut memory = vec![0; shape.image_bytes() / 8];
-        let image = Image::mut_from_bytes(memory.as_mut_bytes()).unwrap();
+        let image = image(&mut memory);
         image.start(shape, frame_id, 1.5).unwrap().fill(pixel);
         image.seal();
         memory
@@ -330,22 +364,22 @@ mod tests {
     fn flipped_bits_anywhere_in_a_picture_are_noticed() {
         for pixel in [0, 0x5a] {
             let mut memory = larger_picture(7, pixel);
-            let image = Image::mut_from_bytes(memory.as_mut_bytes()).unwrap();
-            assert!(image.is_whole());
+            let size = size_of_val(&*memory);
+            let mut is_whole = |at: usize, bit: u8| {
+                bytes_mut(&mut memory)[at] ^= bit;
+                image(&mut memory).is_whole()
+            };
+            assert!(is_whole(0, 0));
             // Each with the topmost bit of its words, which many a multiplication does not spread, and with another.
-            let size = size_of_val(image);
             for (at, bit) in (0..size).step_by(STRIDE).flat_map(|at| [(at, 0x80), (at, 1 << (at % 7))]) {
-                image.as_mut_bytes()[at] ^= bit;
-                assert!(!image.is_whole(), "byte {at}, bit {bit:#x}");
+                assert!(!is_whole(at, bit), "byte {at}, bit {bit:#x}");
                 let others = DISTANCES.iter().map(|distance| at + distance).chain([(at * 31 + 17) % size]);
                 for other in others.filter(|other| *other < size && *other != at) {
-                    image.as_mut_bytes()[other] ^= bit;
-                    assert!(!image.is_whole(), "bytes {at} and {other}, bit {bit:#x}");
-                    image.as_mut_bytes()[other] ^= bit;
+                    assert!(!is_whole(other, bit), "bytes {at} and {other}, bit {bit:#x}");
+                    assert!(!is_whole(other, bit), "byte {at} again");
                 }
-                image.as_mut_bytes()[at] ^= bit;
+                assert!(is_whole(at, bit), "byte {at} as it was");
             }
-            assert!(image.is_whole());
         }
     }
 
@@ -354,8 +388,8 @@ mod tests {
         let (old, new) = (larger_picture(1, 10), larger_picture(2, 11));
         for seam in (1..old.len()).step_by(STRIDE) {
             for (first, second) in [(&old, &new), (&new, &old)] {
-                let torn = [&first[..seam], &second[seam..]].concat();
-                assert!(!Image::ref_from_bytes(torn.as_bytes()).unwrap().is_whole(), "{seam}");
+                let mut torn = [&first[..seam], &second[seam..]].concat();
+                assert!(!image(&mut torn).is_whole(), "{seam}");
             }
         }
     }

@@ -50,7 +50,6 @@ extern crate std;
 mod checksum;
 pub mod codec;
 mod control;
-mod description;
 mod detection;
 mod error;
 #[allow(unsafe_code)] // a payload whose size is only known at run time
@@ -61,8 +60,11 @@ mod vehicle;
 
 pub use checksum::checksum;
 pub use control::{Control, ControlFields, Departure, Mode};
-pub use description::{Field, Kind, Message, fingerprint};
 pub use detection::{Detection, DetectionFields, Lane};
 pub use error::{CodecError, MessageError, NameError};
 pub use image::{Image, ImageHeader, ImageShape, ImageView, MAX_IMAGE_SIDE, PixelFormat};
 pub use vehicle::{VehicleState, VehicleStateFields};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

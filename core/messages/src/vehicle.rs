@@ -1,27 +1,33 @@
 //! What the vehicle does.
 
-use crate::checksum::checksum;
-use crate::description::{Field, Message};
+use crate::checksum::{METHOD, checksum};
 use crate::error::MessageError;
-use crate::field;
 use crate::numbers::{finite, sane};
 use core::fmt;
+use lkas_core::{Bool, Message, Plain};
 use serde::{Deserialize, Serialize};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The state of the vehicle; 52 bytes. Built from [`VehicleStateFields`].
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Serialize, Deserialize)]
+#[derive(Clone, Copy, Message, Serialize, Deserialize)]
+#[message(name = "lkas.VehicleState", semantics = METHOD)]
 #[serde(try_from = "VehicleStateFields", into = "VehicleStateFields")]
 #[repr(C)]
 pub struct VehicleState {
     steering: f32,
     throttle: f32,
     brake: f32,
+    #[message(unit = "km/h")]
     speed_kmh: f32,
+    /// x, y, z.
+    #[message(unit = "m", present = 0)]
     position: [f32; 3],
+    /// Pitch, yaw, roll.
+    #[message(unit = "deg", present = 1)]
     rotation: [f32; 3],
     present: u32,
-    paused: u32,
+    #[message(present = 2)]
+    paused: Bool,
+    reserved: [u8; 3],
     check: u32,
 }
 
@@ -95,7 +101,7 @@ impl VehicleState {
     /// Whether the simulation stands still on request.
     #[must_use]
     pub fn paused(&self) -> Option<bool> {
-        self.has(PAUSED).then_some(self.paused != 0)
+        self.has(PAUSED).then_some(self.paused != Bool::from(false))
     }
 
     fn has(&self, bit: u8) -> bool {
@@ -134,7 +140,8 @@ impl TryFrom<VehicleStateFields> for VehicleState {
             position: fields.position.unwrap_or_default(),
             rotation: fields.rotation.unwrap_or_default(),
             present,
-            paused: u32::from(fields.paused == Some(true)),
+            paused: (fields.paused == Some(true)).into(),
+            reserved: [0; 3],
             check: 0,
         };
         state.check = state.check_value();
@@ -162,21 +169,6 @@ impl fmt::Debug for VehicleState {
     }
 }
 
-impl Message for VehicleState {
-    const NAME: &'static str = "lkas.VehicleState";
-    const FIELDS: &'static [Field] = &[
-        field!(VehicleState, steering, F32),
-        field!(VehicleState, throttle, F32),
-        field!(VehicleState, brake, F32),
-        field!(VehicleState, speed_kmh, F32, "km/h"),
-        Field { name: "position.x", ..field!(VehicleState, position, F32, "m", Some(POSITION)) },
-        Field { name: "rotation.pitch", ..field!(VehicleState, rotation, F32, "deg", Some(ROTATION)) },
-        field!(VehicleState, present, U32),
-        field!(VehicleState, paused, U32, "", Some(PAUSED)),
-        field!(VehicleState, check, U32),
-    ];
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,7 +188,7 @@ mod tests {
         assert_eq!(VehicleState::try_from(fields).unwrap().steering(), 1.0);
         let fields = VehicleStateFields { position: Some([0.0, f32::NAN, 0.0]), ..Default::default() };
         assert!(VehicleState::try_from(fields).is_err());
-        let foreign = VehicleState::read_from_bytes(&[0xff; size_of::<VehicleState>()]).unwrap();
+        let foreign = VehicleState::from_bytes(&[0xff; size_of::<VehicleState>()]).unwrap();
         assert_eq!((foreign.speed_kmh(), foreign.position(), foreign.paused()), (0.0, None, Some(true)));
         assert!(!foreign.is_whole());
     }

@@ -49,3 +49,7 @@ mod monitor;
 
 pub use event::{Reason, SafetyEvent, SafetyEvents};
 pub use monitor::{LastControl, SafetyMonitor, SafetyOptions};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

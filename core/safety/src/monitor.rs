@@ -1,9 +1,8 @@
 //! What a vehicle executes, whatever arrives or does not arrive.
 
 use crate::event::{Reason, SafetyEvent, SafetyEvents};
-use lkas_core::Promise;
+use lkas_core::{Plain, Promise};
 use lkas_messages::{Control, ControlFields, Mode};
-use zerocopy::IntoBytes;
 
 /// The time constant with which the held steering returns to straight during a safe stop, in seconds.
 ///
@@ -247,7 +246,6 @@ mod tests {
     use std::format;
     use std::string::ToString;
     use std::vec::Vec;
-    use zerocopy::FromBytes;
 
     const DT: f64 = 0.01;
 
@@ -264,7 +262,7 @@ mod tests {
         let mut bytes = [0; size_of::<Control>()];
         bytes.copy_from_slice(control(Mode::LaneKeeping, 0.2, 0.0).as_bytes());
         bytes[0] ^= seed;
-        Some(LastControl { control: Control::read_from_bytes(&bytes).unwrap(), age_s: 0.0, contract: Ok(None) })
+        Some(LastControl { control: Control::from_bytes(&bytes).unwrap(), age_s: 0.0, contract: Ok(None) })
     }
 
     /// A monitor with its own clock.
@@ -558,7 +556,7 @@ mod tests {
                 let mode = if stop { Mode::EmergencyStop } else { Mode::LaneKeeping };
                 let contract = Ok(with_contract.then_some(CONTRACT));
                 let mut given = LastControl { control: control(mode, steering, 0.0), age_s, contract };
-                given.control.as_mut_bytes()[0] ^= u8::from(!whole);
+                given.control.as_bytes_mut()[0] ^= u8::from(!whole);
                 rig.now_s += dt;
                 let gone = gone.then_some(Reason::WriterDied);
                 let (executed, _) = rig.monitor.decide(dt, rig.now_s, there.then_some(given), standing, || gone);

@@ -5,6 +5,7 @@ use crate::Failure;
 use crate::options::SystemOptions;
 use crate::stop::Stop;
 use clap::Args;
+use lkas_messages::ImageShape;
 use lkas_shm::{ChannelName, Observation, Observer};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -131,7 +132,7 @@ impl Row {
         Self {
             channel: name.to_string(),
             r#type: description.type_name().to_owned(),
-            shape: description.shape().map_or_else(bytes, |shape| shape.to_string()),
+            shape: ImageShape::from_words(description.shape()).map_or_else(bytes, |shape| shape.to_string()),
             state: state(now),
             writer_pid: now.has_writer.then_some(now.writer.process),
             readers: now.readers.iter().filter(|reader| reader.taken).count(),

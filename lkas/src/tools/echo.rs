@@ -6,7 +6,7 @@ use crate::options::SystemOptions;
 use crate::stop::Stop;
 use crate::{Failure, say};
 use clap::Args;
-use lkas_shm::{AnyChannel, ChannelName, Description, Number, OpenError, OpenOptions, Reader, clock};
+use lkas_shm::{AnyChannel, ChannelName, Description, FieldValue, OpenError, OpenOptions, Reader, clock};
 use serde_json::{Map, Value};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -85,18 +85,22 @@ fn lines(description: &Description, value: &lkas_shm::Sample<'_, [u8]>) -> Strin
     text
 }
 
+/// JSON has no NaN and no infinities: they are null, as is what has no value.
+fn json_value(value: FieldValue) -> Value {
+    match value {
+        FieldValue::Unsigned(number) => number.into(),
+        FieldValue::Signed(number) => number.into(),
+        FieldValue::Float(number) => number.into(),
+        FieldValue::Bool(value) => value.into(),
+        FieldValue::List(values) => values.into_iter().map(json_value).collect(),
+        other => other.to_string().into(),
+    }
+}
+
 fn json(description: &Description, value: &lkas_shm::Sample<'_, [u8]>) -> String {
     let fields: Map<String, Value> = description
         .values(value)
-        .map(|(field, number)| {
-            let number = match number {
-                Some(Number::Unsigned(number)) => Value::from(number),
-                // JSON has no NaN and no infinities: they are null, as is what has no value.
-                Some(Number::Float(number)) => Value::from(number),
-                None => Value::Null,
-            };
-            (field.name.clone(), number)
-        })
+        .map(|(field, value)| (field.name.clone(), value.map_or(Value::Null, json_value)))
         .collect();
     serde_json::json!({
         "type": description.type_name(),

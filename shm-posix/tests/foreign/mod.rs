@@ -12,7 +12,7 @@ pub(crate) fn look_at(bytes: &[u8], size: u64) -> Result<Description, HeaderErro
     let parts = 4096 + layout.mailbox_bytes() as u64 + layout.slot_bytes() as u64;
     assert!(parts <= size, "{parts} bytes of parts in a segment of {size}");
     for field in description.fields() {
-        assert!(field.offset + field.kind.size() <= layout.payload_size(), "{field:?}");
+        assert!(field.offset + field.size() <= layout.payload_size(), "{field:?}");
     }
     let printed = format!("{} {:?}", description.type_name(), description.shape());
     assert!(!printed.chars().any(char::is_control), "nothing that a terminal obeys: {printed:?}");

@@ -38,7 +38,7 @@ impl Drop for Clean<'_> {
 
 type Test = fn(&ChannelName) -> Outcome;
 
-const TESTS: [(&str, Test); 14] = [
+const TESTS: [(&str, Test); 15] = [
     ("random_bytes_under_controls", corruption::controls),
     ("random_bytes_under_pictures", corruption::pictures),
     ("waits_on_a_strangers_word_end_in_time", corruption::waits),
@@ -50,6 +50,7 @@ const TESTS: [(&str, Test); 14] = [
     ("no_permission", worlds::no_permission),
     ("full_memory", worlds::full_memory),
     ("a_segment_with_holes_in_full_memory", worlds::holes),
+    ("a_limit_on_the_size_of_files", worlds::file_size_limit),
     ("read_only_memory", worlds::read_only),
     ("another_clock", worlds::another_clock),
     ("a_successor_with_another_clock", worlds::a_successor_with_another_clock),

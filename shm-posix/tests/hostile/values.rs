@@ -3,9 +3,9 @@
 
 use lkas_core::Payload;
 use lkas_messages::{Control, ControlFields, Image, ImageShape, Mode, PixelFormat};
+use lkas_shm::Plain;
 use lkas_shm::{ChannelName, ControlChannel, CreateError, ImageChannel, OpenError, Options, Reader, Writer};
 use std::time::Duration;
-use zerocopy::{FromBytes, IntoBytes};
 
 /// More places than readers, so that the test's own reader has one too.
 pub(crate) const READERS: usize = 5;
@@ -67,7 +67,7 @@ impl Values for Controls {
     fn is_whole(value: &Control) -> bool {
         // Every accessor copes with every bit pattern.
         let _ = (value.mode(), value.steering(), value.throttle(), value.timestamp(), value.is_whole());
-        let copy = Control::read_from_bytes(value.as_bytes()).expect("as many bytes");
+        let copy = Control::from_bytes(value.as_bytes()).expect("as many bytes");
         if copy.is_whole() {
             let wanted = control(copy.frame_id());
             assert_eq!(copy.as_bytes(), wanted.as_bytes(), "damaged, and taken for whole");
@@ -94,17 +94,16 @@ impl Values for Pictures {
     fn fill(value: &mut Image, number: u64) {
         // Made elsewhere: what is damaged in the slot between filling and sealing would be sealed.
         let mut made = vec![0_u64; size_of_val(value) / size_of::<u64>()];
-        let picture = Image::mut_from_bytes(made.as_mut_bytes()).expect("whole words");
+        let picture = Image::from_words_mut(&mut made).expect("a header");
         picture.start(shape(), number, 0.25).expect("the slot is as large as the shape").fill(number as u8);
         picture.seal();
-        value.as_mut_bytes().copy_from_slice(picture.as_bytes());
+        value.as_words_mut().copy_from_slice(picture.as_words());
     }
 
     fn is_whole(value: &Image) -> bool {
         let _ = (value.shape(), value.timestamp(), value.is_whole());
-        let mut copy = vec![0_u64; size_of_val(value) / size_of::<u64>()];
-        copy.as_mut_bytes().copy_from_slice(value.as_bytes());
-        let copy = Image::ref_from_bytes(copy.as_bytes()).expect("whole words");
+        let copy = value.as_words().to_vec();
+        let copy = Image::from_words(&copy).expect("a header");
         if copy.is_whole() {
             let picture = copy.view().expect("whole pictures have a shape");
             let number = copy.frame_id();

@@ -7,8 +7,8 @@ use crate::support::{LONG, NO_WAIT, control};
 use crate::tally::refused;
 use lkas_messages::{ImageShape, PixelFormat};
 use lkas_shm::{
-    AnyChannel, ChannelName, ControlChannel, CreateError, HeaderError, ImageChannel, Memory, Observer, OpenError,
-    OpenOptions, Options, Reading, UnlinkError, Wait, clock, unlink, unlink_foreign,
+    AnyChannel, ChannelName, ControlChannel, CreateError, HeaderError, ImageChannel, Limit, Memory, Observer,
+    OpenError, OpenOptions, Options, Reading, UnlinkError, Wait, clock, unlink, unlink_foreign,
 };
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -278,6 +278,23 @@ fn in_full_memory_with_holes(name: &ChannelName) -> Outcome {
     let create = CreateError::Unusable { name: name.clone(), why };
     assert_eq!(ControlChannel::create(name, Options::default()).map(drop), Err(create));
     refused(&open, &["only 4096 of its", &format!("{expected} bytes"), "remove it", "start its writer again"]);
+    Ok(())
+}
+
+/// Beyond RLIMIT_FSIZE the system kills a process instead of telling it.
+pub(crate) fn file_size_limit(name: &ChannelName) -> Outcome {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let allows = 20_000;
+    let limit = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, rustix::process::Rlimit { current: Some(allows), ..limit }).unwrap();
+    works(name);
+    let shape = ImageShape::new(800, 600, PixelFormat::Rgb8).unwrap();
+    let other: ChannelName = format!("{name}.other").parse().unwrap();
+    let why = ImageChannel::create(&other, shape, Options::default()).map(drop).unwrap_err();
+    let CreateError::Limit { needs, limit: Limit::FileSize, allows: found, .. } = why else { panic!("{why}") };
+    assert!(needs > 6 * 1_440_000 && found == allows, "{why}");
+    refused(&why, &["ulimit -f", &needs.to_string(), "20000"]);
+    assert!(!std::path::Path::new(&path(&other)).exists());
     Ok(())
 }
 

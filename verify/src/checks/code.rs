@@ -1,5 +1,6 @@
 //! What compiler and formatter say.
 
+use crate::checks::refusals;
 use crate::tools::{cargo, root, run};
 use crate::{How, Outcome};
 
@@ -29,20 +30,7 @@ pub(crate) fn lints(_: &How) -> Outcome {
 
 /// Doc tests with the nightly compiler, which also compares why an example that must not compile does not.
 pub(crate) fn promises(_: &How) -> Outcome {
-    let mut command = cargo(Some("+nightly"), "promises", &["test", "--doc", "-p", "lkas-core"]);
-    run(command.env_remove("RUSTFLAGS"), "rustup toolchain install nightly")
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::tools::{code, root};
-
-    /// Small enough to be read at one sitting: that is part of what makes it trustworthy.
-    #[test]
-    fn core_stays_below_a_thousand_lines() {
-        let files = std::fs::read_dir(root().join("core/src")).unwrap().map(|file| file.unwrap().path());
-        let sources = files.filter(|path| path.is_file()).map(|path| code(&std::fs::read_to_string(path).unwrap()));
-        let total: usize = sources.map(|text| text.lines().filter(|line| !line.trim().is_empty()).count()).sum();
-        assert!((500..1000).contains(&total), "{total} lines without tests and comments");
-    }
+    let mut command = cargo(Some("+nightly"), "promises", &["test", "--doc", "-p", "lkas-core", "--features", "alloc"]);
+    run(command.env_remove("RUSTFLAGS"), "rustup toolchain install nightly")?;
+    refusals::refusals()
 }

@@ -1,11 +1,14 @@
 //! The checks, one file for each kind.
 
 pub(crate) mod code;
+pub(crate) mod examples;
 pub(crate) mod fuzz;
 pub(crate) mod models;
 pub(crate) mod mutations;
+pub(crate) mod packages;
 pub(crate) mod python;
 pub(crate) mod random;
+pub(crate) mod refusals;
 pub(crate) mod sanitizers;
 pub(crate) mod system;
 pub(crate) mod targets;

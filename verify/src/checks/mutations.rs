@@ -62,8 +62,8 @@ const MUTATIONS: &[Mutation] = &[
     mutation(
         "the slot is shown before its header is written",
         "writer.rs",
-        "        self.slot.finish(SlotHeader { sequence, time });\n        self.writer.put_everywhere()",
-        "        let sleepers = self.writer.put_everywhere();\n        self.slot.finish(SlotHeader { sequence, time });\n        sleepers",
+        "        self.slot.finish(Stamp { sequence, time });\n        self.writer.put_everywhere()",
+        "        let sleepers = self.writer.put_everywhere();\n        self.slot.finish(Stamp { sequence, time });\n        sleepers",
         &["publish_and_take::no_torn_value_two_readers"],
     ),
     mutation(
@@ -90,8 +90,8 @@ const MUTATIONS: &[Mutation] = &[
     mutation(
         "sleep is announced over something new",
         "mailbox.rs",
-        "if word.is_fresh() || word.is_closed() {\n            return None;",
-        "if word.is_closed() {\n            return None;",
+        "if word.is_fresh() || word.is_closed() && closed == Closed::EndsWaiting {\n            return None;",
+        "if word.is_closed() && closed == Closed::EndsWaiting {\n            return None;",
         &["sleep::no_wake_up_is_lost"],
     ),
     mutation(
@@ -129,8 +129,8 @@ const MUTATIONS: &[Mutation] = &[
     mutation(
         "a successor goes on from the oldest value",
         "writer.rs",
-        "slot.header.sequence > sequence",
-        "slot.header.sequence < sequence",
+        "slot.stamp.sequence > sequence",
+        "slot.stamp.sequence < sequence",
         &["death::no_value_is_lost_at_take_over"],
     ),
     mutation(

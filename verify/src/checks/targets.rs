@@ -18,7 +18,7 @@ const CODE_LIMIT: u64 = 1024;
 
 pub(crate) fn no_std(_: &How) -> Outcome {
     let build = |target: &str, more: &[&str]| {
-        let packages = ["build", "-p", "lkas-core", "-p", "lkas-messages", "--target", target];
+        let packages = ["build", "-p", "lkas-core", "-p", "lkas-messages", "-p", "lkas-safety", "--target", target];
         let mut command = cargo(None, "no-std", &packages);
         command.args(more);
         command
@@ -49,6 +49,13 @@ pub(crate) fn firmware(_: &How) -> Outcome {
     print!("{printed}");
     if !printed.contains(" wrong 0\n") {
         return Err("the interrupt's commands did not arrive as they were published".into());
+    }
+    let printed = emulate(&programs.join("stop"))?;
+    print!("{printed}");
+    if !printed.contains("safe stop: the last control is") || !printed.contains(" stood true resumed true wrong 0\n") {
+        return Err(
+            "the vehicle did not stop by itself when controls stopped coming, and drive on when they came back".into(),
+        );
     }
     serial(&programs)?;
     emulate(&programs.join("size"))?;

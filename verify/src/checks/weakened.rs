@@ -15,6 +15,13 @@ const CAUGHT_BY: &[(&str, &str, &str)] = &[
     ("take exchange", "Acquire", "publish_and_take::slots_are_not_reused_early"),
     ("take exchange", "Release", "publish_and_take::no_torn_value_one_reader"),
     ("look", "Relaxed", "death::a_succeeding_writer_goes_on"),
+    ("set sequence", "Relaxed", "observer::an_observer_sees_one_publish"),
+    ("observe sequence", "Relaxed", "observer::an_observer_sees_one_publish"),
+    ("observe mailbox", "Relaxed", "observer::an_observer_sees_one_publish"),
+    ("publish fence", "Relaxed", "observer::an_observer_sees_one_publish"),
+    ("observe fence", "Relaxed", "observer::an_observer_sees_one_publish"),
+    ("retire", "Relaxed", "live::whoever_finds_it_retired_finds_the_successor"),
+    ("is retired", "Relaxed", "live::whoever_finds_it_retired_finds_the_successor"),
 ];
 
 /// What each ordering can be weakened to, one step at a time.
@@ -27,9 +34,10 @@ fn weaker(order: &str) -> Result<&'static [&'static str], String> {
     }
 }
 
-/// Every `order!("what", Ordering)` of a source, comments and tests left out.
+/// Every `order!("what", Ordering)` and `fence!("what", Ordering)` of a source, comments and tests left out.
 fn orders(source: &str) -> Vec<(String, String)> {
     code(source)
+        .replace("fence!(\"", "order!(\"")
         .split("order!(\"")
         .skip(1)
         .filter_map(|rest| {
@@ -40,11 +48,16 @@ fn orders(source: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// How many orderings the atomic operations of a source take.
+/// How many orderings the atomic operations and fences of a source take.
 fn orderings_needed(source: &str) -> usize {
     let code = code(source);
     let count = |call: &str| code.matches(call).count();
-    count(".load(") + count(".store(") + count(".swap(") + count(".fetch_") + 2 * count(".compare_exchange")
+    count(".load(")
+        + count(".store(")
+        + count(".swap(")
+        + count(".fetch_")
+        + count("fence!(")
+        + 2 * count(".compare_exchange")
 }
 
 pub(crate) fn weakened(_: &How) -> Outcome {
@@ -109,7 +122,10 @@ fn operations() -> Result<Vec<(String, String)>, String> {
         }
         operations.extend(named);
     }
-    let names: std::collections::HashSet<_> = operations.iter().map(|(what, _)| what).collect();
+    // What stands twice is one operation in two forms: with loom and without.
+    operations.sort();
+    operations.dedup();
+    let names: BTreeSet<_> = operations.iter().map(|(what, _)| what).collect();
     if operations.is_empty() || names.len() != operations.len() {
         return Err("operations must have names, each its own".into());
     }

@@ -2,12 +2,12 @@
 //!
 //! Shared by the property tests and the fuzz target.
 
+use lkas_core::Plain;
 use lkas_messages::codec;
 use lkas_messages::names::Name;
 use lkas_messages::{
-    Control, ControlFields, Detection, DetectionFields, Image, Lane, Message, Mode, VehicleState, VehicleStateFields,
+    Control, ControlFields, Detection, DetectionFields, Image, Lane, Mode, VehicleState, VehicleStateFields,
 };
-use zerocopy::{FromBytes, IntoBytes};
 
 /// Looks at `bytes` in every way that foreign bytes are looked at.
 pub(crate) fn look_at(bytes: &[u8]) {
@@ -31,8 +31,8 @@ pub(crate) fn look_at(bytes: &[u8]) {
 }
 
 /// The start of `bytes` as a message, wherever they lie in memory.
-fn read<M: FromBytes + Message>(bytes: &[u8]) -> Option<M> {
-    M::read_from_prefix(bytes).ok().map(|(message, _)| message)
+fn read<M: Plain>(bytes: &[u8]) -> Option<M> {
+    bytes.get(..size_of::<M>()).and_then(M::from_bytes)
 }
 
 fn finite(numbers: &[f32]) {
@@ -77,8 +77,10 @@ fn state_is_safe(state: &VehicleState) {
 /// As a slot's payload that a stranger wrote.
 fn look_at_image(bytes: &[u8]) {
     let mut memory = vec![0_u64; bytes.len().div_ceil(8).max(8)];
-    memory.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
-    let image = Image::ref_from_bytes(memory.as_bytes()).expect("at least a header, and whole words");
+    for (word, bytes) in memory.iter_mut().zip(bytes.chunks(8)) {
+        word.as_bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+    }
+    let image = Image::from_words(&memory).expect("at least a header");
     assert!(image.timestamp().is_finite());
     if let Some(view) = image.view() {
         assert_eq!(view.pixels().len(), view.shape().pixel_bytes());

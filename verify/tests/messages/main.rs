@@ -4,12 +4,12 @@
 
 mod foreign;
 
+use lkas_core::Plain;
 use lkas_messages::codec;
 use lkas_messages::{Control, ControlFields, Departure, Detection, DetectionFields, ImageShape, Lane, Mode};
 use lkas_messages::{VehicleState, VehicleStateFields};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use zerocopy::IntoBytes;
 
 /// Failures are kept beside this file.
 fn persisted() -> ProptestConfig {
@@ -123,19 +123,17 @@ proptest! {
 
     #[test]
     fn a_state_that_can_be_read_survives(bytes in vec(any::<u8>(), size_of::<VehicleState>())) {
-        use zerocopy::FromBytes;
-        let fields = VehicleStateFields::from(VehicleState::read_from_bytes(&bytes).unwrap());
+        let fields = VehicleStateFields::from(VehicleState::from_bytes(&bytes).unwrap());
         survives::<_, VehicleStateFields>(VehicleState::try_from(fields).unwrap())?;
     }
 
     /// One byte changed: never silently another message of the same check value.
     #[test]
     fn damage_is_noticed(fields in control(), at in 0..size_of::<Control>(), bits in 1..=u8::MAX) {
-        use zerocopy::FromBytes;
         if let Ok(control) = Control::try_from(fields) {
             let mut bytes = control.as_bytes().to_vec();
             bytes[at] ^= bits;
-            prop_assert!(!Control::read_from_bytes(&bytes).unwrap().is_whole());
+            prop_assert!(!Control::from_bytes(&bytes).unwrap().is_whole());
         }
     }
 }

@@ -318,3 +318,55 @@ fn a_succeeding_writer_goes_on() {
         writing.join().unwrap();
     });
 }
+
+/// Writer and reader both stop, each at a step of its own, and both are succeeded: nothing is lost, and the successors go
+/// on. The reader may be asleep when it dies.
+fn both_die(writer_step: u32, reader_step: u32) {
+    let shared = Shared::<1>::new();
+    publish(&mut shared.writer());
+    let reading = {
+        let shared = shared.clone();
+        thread::spawn(move || {
+            let mut taken = 0;
+            fault::die_before_step(reader_step, || {
+                let mut reader = shared.reader(0);
+                for _ in 0..2 {
+                    check(reader.take(), &mut taken);
+                    let _ = reader.announce_sleep();
+                }
+            });
+            let mut successor = shared.reader(0);
+            let mut last = 0;
+            check(successor.take(), &mut last);
+            taken.max(last)
+        })
+    };
+    let mut published = 1;
+    fault::die_before_step(writer_step, || {
+        let mut writer = shared.writer();
+        for _ in 0..2 {
+            publish(&mut writer);
+            published = writer.sequence();
+        }
+    });
+    let mut heir = shared.writer();
+    assert!(heir.sequence() >= published, "a publish that had returned was lost");
+    let woken = publish(&mut heir);
+    assert!(!woken.is_empty(), "whoever is asleep is woken by the first publish");
+    let newest = heir.sequence();
+    let seen = reading.join().unwrap();
+    assert!(seen <= newest, "a reader had seen {seen}, and the newest is {newest}");
+    let mut reader = shared.reader(0);
+    let sample = reader.latest().unwrap();
+    assert_eq!((sample.sequence(), sample[0], sample[1]), (newest, newest, newest));
+}
+
+#[test]
+fn a_writer_and_a_reader_may_die_together() {
+    for writer_step in 0..=writer_steps(1) {
+        for reader_step in 0..=READER_STEPS {
+            let name = format!("a_writer_and_a_reader_may_die_together, steps {writer_step} and {reader_step}");
+            explore(&name, 3, move || both_die(writer_step, reader_step));
+        }
+    }
+}

@@ -6,6 +6,8 @@
 #![allow(missing_docs)]
 
 mod death;
+mod live;
+mod observer;
 mod publish_and_take;
 mod sleep;
 mod support;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// A futex as the kernel has it: comparing and falling asleep are one step.
 #[derive(Default)]
-struct Futex {
+pub(crate) struct Futex {
     sleeping: Mutex<()>,
     woken: Condvar,
 }
@@ -24,7 +24,7 @@ impl Futex {
         }
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         drop(self.sleeping.lock().unwrap());
         self.woken.notify_all();
     }
@@ -35,6 +35,15 @@ fn publish_and_wake(writer: &mut Writer<'_, Pair>, futex: &Futex) {
     if !publish(writer).is_empty() {
         futex.wake();
     }
+}
+
+/// Waits as an adapter does as long as `goes_on` holds for the newest value.
+pub(crate) fn wait_while(
+    reader: &mut Reader<'_, Pair>,
+    futex: &Futex,
+    goes_on: impl Fn(&Reader<'_, Pair>, u64) -> bool,
+) {
+    wait_until(reader, futex, |reader, value| !goes_on(reader, value));
 }
 
 /// Waits as an adapter does until `done` holds for the newest value.
@@ -163,4 +172,38 @@ fn a_succeeding_writer_wakes_whom_a_close_left_asleep() {
             whoever_was_left_asleep_is_woken::<2>(step, true)
         });
     }
+}
+
+/// Somebody sleeps in the reader's place while the reader takes: the next publish wakes them, and the writer needs no more
+/// attempts than otherwise.
+#[test]
+fn whoever_sleeps_in_the_readers_place_is_woken() {
+    explore("whoever_sleeps_in_the_readers_place_is_woken", 3, || {
+        let shared = Shared::<1>::new();
+        let futex = Arc::new(Futex::default());
+        let helping = {
+            let (shared, futex) = (shared.clone(), futex.clone());
+            thread::spawn(move || {
+                let word = shared.reader(0).sleep_word();
+                while !word.is_fresh() {
+                    if let Some(value) = word.announce() {
+                        futex.wait(word, value);
+                    }
+                }
+            })
+        };
+        let reading = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let mut last = 0;
+                check(shared.reader(0).take(), &mut last);
+            })
+        };
+        let mut writer = shared.writer();
+        publish_and_wake(&mut writer, &futex);
+        reading.join().unwrap();
+        // Whatever was taken before, this one stays.
+        publish_and_wake(&mut writer, &futex);
+        helping.join().unwrap();
+    });
 }

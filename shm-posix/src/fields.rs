@@ -1,0 +1,304 @@
+//! The description of a value's fields: a line of text for each, which `lkas-core` writes when a program is compiled.
+//!
+//! The grammar of a line is in the design document.
+
+use crate::error::HeaderError;
+use core::fmt;
+use lkas_core::Scalar;
+
+/// One field of a channel's type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedField {
+    /// The field's name, with those of the fields that it lies in: `wheels[2].rate`.
+    pub name: String,
+    /// How its bytes are to be read.
+    pub kind: FieldKind,
+    /// How many values it has, one after the other; `None` where it is a single one and no array.
+    pub count: Option<usize>,
+    /// Its first byte, from the start of the payload.
+    pub offset: usize,
+    /// Its unit, empty where it has none.
+    pub unit: String,
+    /// The byte of the payload, and the bit in it (0 to 7), that say whether there is a value; `None` if there always is
+    /// one.
+    pub present: Option<(usize, u8)>,
+}
+
+/// How a field's bytes are to be read. Numbers are little-endian.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FieldKind {
+    /// A number.
+    Number(Scalar),
+    /// A byte that is 0 for false and 1 for true.
+    Bool,
+    /// A number that stands for a name.
+    Code(Scalar, Vec<(i128, String)>),
+}
+
+/// A field's value.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum FieldValue {
+    /// An unsigned integer; also a number that stands for no name or truth value, where one should.
+    Unsigned(u64),
+    /// A signed integer, likewise.
+    Signed(i64),
+    /// A floating-point number, which may be NaN or infinite.
+    Float(f64),
+    /// A truth value.
+    Bool(bool),
+    /// A name that a number stands for.
+    Name(String),
+    /// The values of an array.
+    List(Vec<Self>),
+}
+
+impl fmt::Display for FieldValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsigned(number) => number.fmt(f),
+            Self::Signed(number) => number.fmt(f),
+            Self::Float(number) => number.fmt(f),
+            Self::Bool(value) => value.fmt(f),
+            Self::Name(name) => f.write_str(name),
+            Self::List(values) => {
+                f.write_str("[")?;
+                for (index, value) in values.iter().enumerate() {
+                    f.write_str(if index > 0 { ", " } else { "" })?;
+                    value.fmt(f)?;
+                }
+                f.write_str("]")
+            }
+        }
+    }
+}
+
+impl FieldKind {
+    fn scalar(&self) -> Scalar {
+        match self {
+            Self::Number(scalar) | Self::Code(scalar, _) => *scalar,
+            Self::Bool => Scalar::U8,
+        }
+    }
+
+    /// The value that `bytes` begin with.
+    fn read(&self, bytes: &[u8]) -> Option<FieldValue> {
+        let value = number(self.scalar(), bytes)?;
+        let whole = match &value {
+            FieldValue::Unsigned(number) => i128::from(*number),
+            FieldValue::Signed(number) => i128::from(*number),
+            _ => return Some(value),
+        };
+        let meant = match self {
+            Self::Number(_) => None,
+            Self::Bool => match whole {
+                0 => Some(FieldValue::Bool(false)),
+                1 => Some(FieldValue::Bool(true)),
+                _ => None,
+            },
+            Self::Code(_, names) => {
+                names.iter().find(|name| name.0 == whole).map(|name| FieldValue::Name(name.1.clone()))
+            }
+        };
+        Some(meant.unwrap_or(value))
+    }
+}
+
+fn number(scalar: Scalar, bytes: &[u8]) -> Option<FieldValue> {
+    use FieldValue::{Float, Signed, Unsigned};
+    Some(match scalar {
+        Scalar::U8 => Unsigned(u8::from_le_bytes(*bytes.first_chunk()?).into()),
+        Scalar::U16 => Unsigned(u16::from_le_bytes(*bytes.first_chunk()?).into()),
+        Scalar::U32 => Unsigned(u32::from_le_bytes(*bytes.first_chunk()?).into()),
+        Scalar::U64 => Unsigned(u64::from_le_bytes(*bytes.first_chunk()?)),
+        Scalar::I8 => Signed(i8::from_le_bytes(*bytes.first_chunk()?).into()),
+        Scalar::I16 => Signed(i16::from_le_bytes(*bytes.first_chunk()?).into()),
+        Scalar::I32 => Signed(i32::from_le_bytes(*bytes.first_chunk()?).into()),
+        Scalar::I64 => Signed(i64::from_le_bytes(*bytes.first_chunk()?)),
+        // In decimal as short as in single precision.
+        Scalar::F32 => Float(f32::from_le_bytes(*bytes.first_chunk()?).to_string().parse().ok()?),
+        Scalar::F64 => Float(f64::from_le_bytes(*bytes.first_chunk()?)),
+    })
+}
+
+impl DescribedField {
+    /// The field's value in `payload`; `None` where a bit says that there is none, or where `payload` is too short.
+    #[must_use]
+    pub fn read(&self, payload: &[u8]) -> Option<FieldValue> {
+        if let Some((byte, bit)) = self.present
+            && payload.get(byte)? & 1 << bit == 0
+        {
+            return None;
+        }
+        let bytes = payload.get(self.offset..)?;
+        let Some(count) = self.count else { return self.kind.read(bytes) };
+        let size = self.kind.scalar().size();
+        let values = bytes.get(..size * count)?.chunks_exact(size).map(|bytes| self.kind.read(bytes));
+        values.collect::<Option<_>>().map(FieldValue::List)
+    }
+
+    /// Bytes of all of its values.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.kind.scalar().size() * self.count.unwrap_or(1)
+    }
+
+    fn parse(line: &str, size: usize) -> Option<Self> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let &[name, kind, offset, unit, present, names] = words.as_slice() else { return None };
+        let (kind, count) = match kind.strip_suffix(']') {
+            None => (kind, None),
+            Some(array) => {
+                let (kind, count) = array.split_once('[')?;
+                (kind, Some(count.parse().ok()?))
+            }
+        };
+        let scalar = Scalar::ALL.into_iter().find(|scalar| scalar.name() == kind);
+        let kind = match (scalar, names) {
+            (None, "-") if kind == "bool" => FieldKind::Bool,
+            (Some(scalar), "-") => FieldKind::Number(scalar),
+            (Some(scalar), names) if !matches!(scalar, Scalar::F32 | Scalar::F64) => {
+                let parse = |entry: &str| {
+                    let (number, name) = entry.split_once('=')?;
+                    Some((number.parse().ok()?, name.to_owned()))
+                };
+                FieldKind::Code(scalar, names.split(',').map(parse).collect::<Option<_>>()?)
+            }
+            _ => return None,
+        };
+        let offset: usize = offset.parse().ok()?;
+        let end = kind.scalar().size().checked_mul(count.unwrap_or(1))?.checked_add(offset)?;
+        let present = match present {
+            "-" => None,
+            place => {
+                let (byte, bit) = place.split_once(':')?;
+                Some((byte.parse().ok().filter(|byte| *byte < size)?, bit.parse().ok().filter(|bit| *bit < 8)?))
+            }
+        };
+        let unit = if unit == "-" { "" } else { unit };
+        let field = Self { name: name.to_owned(), kind, count, offset, unit: unit.to_owned(), present };
+        (end <= size && !name.is_empty()).then_some(field)
+    }
+}
+
+/// The field's line in a description, with its end.
+impl fmt::Display for DescribedField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            FieldKind::Bool => "bool",
+            kind => kind.scalar().name(),
+        };
+        write!(f, "{} {kind}", self.name)?;
+        if let Some(count) = self.count {
+            write!(f, "[{count}]")?;
+        }
+        write!(f, " {} {} ", self.offset, if self.unit.is_empty() { "-" } else { &self.unit })?;
+        match self.present {
+            Some((byte, bit)) => write!(f, "{byte}:{bit} ")?,
+            None => f.write_str("- ")?,
+        }
+        match &self.kind {
+            FieldKind::Code(_, names) => {
+                for (index, (number, name)) in names.iter().enumerate() {
+                    write!(f, "{}{number}={name}", if index > 0 { "," } else { "" })?;
+                }
+                writeln!(f)
+            }
+            _ => writeln!(f, "-"),
+        }
+    }
+}
+
+pub(crate) fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control() || letter == ',')
+}
+
+/// Reads the lines; an error where one is malformed or its field is not inside of a payload of `size` bytes.
+pub(crate) fn read(bytes: &[u8], size: usize) -> Result<Vec<DescribedField>, HeaderError> {
+    let lines = until_zero(bytes).split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let line = text(line);
+            DescribedField::parse(&line, size).ok_or(HeaderError::Field { line })
+        })
+        .collect()
+}
+
+/// Foreign bytes up to the first zero, as text to print: line ends and what can't be printed are escaped.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(until_zero(bytes)).escape_debug().collect()
+}
+
+fn until_zero(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(text: &str) -> Result<Vec<DescribedField>, HeaderError> {
+        read(text.as_bytes(), 64)
+    }
+
+    const LINES: &str = "a f32 0 - - -\n\
+        mode i16 4 - - -1=off,0=on\n\
+        grid u8[3] 6 px 63:7 -\n\
+        on bool 9 - - -\n\
+        gears[1].speed f64 10 km/h - -\n";
+
+    #[test]
+    fn what_is_read_is_written() {
+        let fields = described(LINES).unwrap();
+        assert_eq!(fields.iter().map(ToString::to_string).collect::<String>(), LINES);
+        assert_eq!(
+            (fields[1].kind.clone(), fields[2].present),
+            (FieldKind::Code(Scalar::I16, vec![(-1, "off".into()), (0, "on".into())]), Some((63, 7)))
+        );
+    }
+
+    #[test]
+    fn values_are_shown_as_what_they_mean() {
+        let fields = described(LINES).unwrap();
+        let mut payload = [0; 64];
+        payload[..4].copy_from_slice(&0.1_f32.to_le_bytes());
+        payload[4..10].copy_from_slice(&[0xff, 0xff, 7, 8, 9, 1]);
+        let shown = |payload: &[u8]| {
+            let values = fields.iter().map(|field| field.read(payload));
+            values.map(|value| value.map_or("-".to_owned(), |value| value.to_string())).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&payload), ["0.1", "off", "-", "true", "0"]);
+        payload[63] = 0x80;
+        payload[4..10].copy_from_slice(&[0xfe, 0xff, 7, 8, 9, 2]);
+        assert_eq!(shown(&payload), ["0.1", "-2", "[7, 8, 9]", "2", "0"], "what means nothing is a number");
+        assert_eq!(shown(&payload[..8]), ["0.1", "-2", "-", "-", "-"], "too short");
+    }
+
+    #[test]
+    fn malformed_lines_and_fields_beyond_the_payload_are_errors() {
+        assert_eq!(described("").unwrap(), []);
+        for line in [
+            "a f32 61 - - -",
+            "a f32 0 - -",
+            "a f33 0 - - -",
+            " f32 0 - - -",
+            "a f32 18446744073709551615 - - -",
+            "a f32 0 - 64:0 -",
+            "a f32 0 - 0:8 -",
+            "a f32 0 - 0 -",
+            "a f32 0 - - 0=off",
+            "a u8 0 - - off",
+            "a u8[65] 0 - - -",
+            "a u8[18446744073709551615] 8 - - -",
+            "a u8] 0 - - -",
+            "a bool 0 - - 0=off",
+        ] {
+            assert_eq!(described(line), Err(HeaderError::Field { line: line.to_owned() }));
+        }
+        assert!(
+            described("\x1b[2J f32 0 - - -").unwrap()[0].name.starts_with("\\u{1b}"),
+            "nothing that a terminal obeys"
+        );
+    }
+}

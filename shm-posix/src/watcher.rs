@@ -1,0 +1,208 @@
+//! One thread of a process that sleeps in the place of many readers, and tells whoever asked that something is there.
+
+use crate::fork::Generation;
+use crate::wait::{self, SLICE, Words};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+#[cfg(feature = "stream")]
+use core::task::Waker;
+use lkas_core::{LiveWords, SleepWord};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Whom to tell.
+#[derive(Clone, Debug)]
+pub(crate) enum Tell {
+    /// An eventfd(2), which becomes readable.
+    Event(Arc<OwnedFd>),
+    /// A task.
+    #[cfg(feature = "stream")]
+    Task(Waker),
+}
+
+impl Tell {
+    fn now(&self) {
+        match self {
+            // It fails only where it is readable already.
+            Self::Event(event) => drop(rustix::io::write(event, &1_u64.to_ne_bytes())),
+            #[cfg(feature = "stream")]
+            Self::Task(waker) => waker.wake_by_ref(),
+        }
+    }
+}
+
+/// A reader that is watched.
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    word: SleepWord<'static>,
+    live: &'static LiveWords,
+    /// Whom to tell at the next value; `None` where nobody asked since the last one.
+    tell: Option<Tell>,
+    /// Whether it was told that the writer has left, and that the channel was replaced or removed.
+    told: [bool; 2],
+}
+
+/// The thread's list. There is one in each process that needs it.
+#[derive(Debug, Default)]
+struct Watcher {
+    entries: Mutex<(u64, Vec<Entry>)>,
+    /// Changes with the list, so that the thread looks at it anew.
+    changes: AtomicU32,
+}
+
+/// A reader's place in the list, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    watcher: &'static Watcher,
+    number: u64,
+    born: Generation,
+}
+
+impl Watched {
+    /// Puts a reader on the list, and starts the thread where there is none yet.
+    ///
+    /// # Safety
+    /// The words' memory stays where it is until the result is dropped.
+    pub(crate) unsafe fn new((word, live): (SleepWord<'static>, &'static LiveWords)) -> io::Result<Self> {
+        let watcher = Watcher::of_this_process()?;
+        let mut list = watcher.lock();
+        list.0 += 1;
+        let number = list.0;
+        list.1.push(Entry { number, word, live, tell: None, told: [false; 2] });
+        Ok(Self { watcher, number, born: Generation::now() })
+    }
+
+    /// Panics where this process was forked since.
+    pub(crate) fn check_fork(&self) {
+        self.born.check();
+    }
+
+    /// Asks to be told once: at the next value, at once where something new is there, or when the writer leaves.
+    pub(crate) fn ask(&self, tell: Tell) {
+        self.born.check();
+        let mut list = self.watcher.lock();
+        if let Some(entry) = list.1.iter_mut().find(|entry| entry.number == self.number) {
+            entry.tell = Some(tell);
+            drop(list);
+            self.watcher.note_change();
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // The list of another process: its thread is not here.
+        if !self.born.is_over() {
+            self.watcher.lock().1.retain(|entry| entry.number != self.number);
+            self.watcher.note_change();
+        }
+    }
+}
+
+impl Watcher {
+    /// This process's watcher. A forked child makes one of its own: its parent's thread is not there, and its lock may be
+    /// held for ever.
+    fn of_this_process() -> io::Result<&'static Self> {
+        static WATCHER: AtomicPtr<(Generation, Watcher)> = AtomicPtr::new(ptr::null_mut());
+        loop {
+            // ORDERING: Acquire pairs with the Release below: what it points to is complete.
+            let found = WATCHER.load(Ordering::Acquire);
+            // SAFETY: null, or leaked by the lines below, and never freed or changed.
+            if let Some((born, watcher)) = unsafe { found.as_ref() }
+                && !born.is_over()
+            {
+                return Ok(watcher);
+            }
+            let new: &'static (Generation, Self) = Box::leak(Box::new((Generation::now(), Self::default())));
+            let pointer = ptr::from_ref(new).cast_mut();
+            // ORDERING: Release pairs with the Acquire above.
+            if WATCHER.compare_exchange(found, pointer, Ordering::Release, Ordering::Relaxed).is_err() {
+                // Another thread was faster. What was made is lost, once for each thread that comes first.
+                continue;
+            }
+            let started = std::thread::Builder::new().name("lkas-watcher".to_owned()).spawn(|| new.1.run());
+            if let Err(why) = started {
+                // The next one tries again.
+                WATCHER.store(ptr::null_mut(), Ordering::Release);
+                return Err(why);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u64, Vec<Entry>)> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_change(&self) {
+        // ORDERING: Relaxed. The list's lock orders the list; this only ends a sleep.
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        wait::wake_private(&self.changes);
+    }
+
+    fn run(&self) -> ! {
+        block_signals();
+        let mut words = Words::default();
+        loop {
+            words.clear();
+            // ORDERING: Relaxed. Read before the list: a change that comes later makes the sleep below end at once.
+            words.push_private(&self.changes, self.changes.load(Ordering::Relaxed));
+            let mut told = false;
+            // While the list is locked nobody leaves it, so that the words are there.
+            for entry in &mut self.lock().1 {
+                told |= entry.look(&mut words);
+            }
+            // Outside of the lock: the words are only addresses now, and where memory is gone the sleep ends.
+            if !told {
+                let _ = words.sleep(SLICE);
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// Tells whoever asked where there is a reason, and otherwise adds the word to those to sleep on. Whether it told.
+    fn look(&mut self, words: &mut Words) -> bool {
+        if self.tell.is_none() {
+            return false;
+        }
+        let end = [self.word.is_closed(), self.live.is_retired()];
+        let ended = end != self.told && end != [false; 2];
+        self.told = end;
+        if !ended && let Some(value) = self.word.announce() {
+            words.push(self.word, value);
+            return false;
+        }
+        if !ended && !self.word.is_fresh() {
+            // The word changed while sleep was announced.
+            return true;
+        }
+        if let Some(tell) = self.tell.take() {
+            tell.now();
+        }
+        true
+    }
+}
+
+/// Signals are for the threads of the program, whose system calls they shall interrupt.
+fn block_signals() {
+    let mut all = core::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: fills the set.
+    let _ = unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: the set is filled; it changes this thread alone.
+    let _ = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), ptr::null_mut()) };
+}
+
+/// A new eventfd(2), not readable.
+pub(crate) fn event() -> Result<Arc<OwnedFd>, Errno> {
+    use rustix::event::{EventfdFlags, eventfd};
+    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(Arc::new)
+}
+
+/// Makes it not readable.
+pub(crate) fn clear(event: &OwnedFd) {
+    // It fails only where it is not readable anyway.
+    let _ = rustix::io::read(event, &mut [0; 8]);
+}

@@ -1,0 +1,159 @@
+//! Names that vanish under channels in use, and names that several processes create, open and remove at once.
+#![allow(missing_docs)]
+
+mod support;
+
+use lkas_messages::Control;
+use lkas_shm::{
+    ChannelName, Contract, ControlChannel, CreateError, Feed, NameCheck, OpenError, OpenOptions, Options, Reader,
+    UnlinkError, Verdict, Wait, Writer, unlink,
+};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use support::{LONG, NO_WAIT, Name, control};
+
+fn path(name: &ChannelName) -> String {
+    format!("/dev/shm/{name}")
+}
+
+/// As somebody who cleans up a machine does it: nothing in the segment says so.
+fn remove(name: &ChannelName) {
+    std::fs::remove_file(path(name)).unwrap();
+}
+
+fn frame_id(reader: &mut Reader<Control>) -> Option<u64> {
+    reader.take().map(|control| control.frame_id())
+}
+
+#[test]
+fn a_writer_whose_name_is_gone_moves_and_readers_follow() {
+    let Name(name) = &Name::new("moves");
+    let contract = Contract::new(Duration::from_secs(30), Duration::from_secs(60)).unwrap();
+    let mut writer = ControlChannel::create(name, Options::new().readers(3).mode(0o660).contract(contract)).unwrap();
+    let mut reader = ControlChannel::open(name, NO_WAIT).unwrap();
+    let mut feed = Feed::new(name.clone(), ControlChannel::open);
+    for number in 1..=7 {
+        writer.publish(control(number));
+    }
+    assert_eq!(feed.next(NO_WAIT).unwrap().map(|control| control.frame_id()), Some(7));
+    assert_eq!(writer.check_name(), Ok(NameCheck::Kept));
+    for round in 0..3 {
+        remove(name);
+        assert!(matches!(ControlChannel::open(name, NO_WAIT), Err(OpenError::NoSuchChannel { .. })));
+        assert_eq!(writer.check_name(), Ok(NameCheck::Moved));
+        assert_eq!(writer.check_name(), Ok(NameCheck::Kept));
+        assert_eq!(writer.sequence(), 7 + round);
+
+        // Whoever comes now finds the newest value, of its own age, and the same promise.
+        let mut newcomer = ControlChannel::open(name, NO_WAIT).unwrap();
+        let newest = newcomer.take().map(|control| (control.sequence(), control.frame_id()));
+        assert_eq!(newest, Some((7 + round, 7 + round)));
+        assert_eq!(newcomer.contract(), Ok(Some(contract)));
+        assert_eq!(newcomer.read().verdict(), Some(Verdict::Fresh));
+        let file = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path(name)).unwrap());
+        assert_eq!(file & 0o777, 0o660);
+
+        // Whoever read the old one is told, and a feed goes over by itself.
+        assert_eq!(frame_id(&mut reader), if round == 0 { Some(7) } else { None });
+        assert_eq!(reader.wait(LONG), Wait::Closed);
+        assert!(reader.is_retired());
+        writer.publish(control(8 + round));
+        let found = loop {
+            if let Some(control) = feed.next(LONG).unwrap() {
+                break (control.sequence(), control.frame_id());
+            }
+        };
+        assert!(found >= (7 + round, 7 + round), "sequence numbers never go back: {found:?}");
+        drop(reader);
+        reader = ControlChannel::open(name, NO_WAIT).unwrap();
+        assert_eq!(frame_id(&mut reader), Some(8 + round));
+    }
+}
+
+#[test]
+fn a_channel_without_a_value_moves_too() {
+    let Name(name) = &Name::new("moves_empty");
+    let mut writer = ControlChannel::create(name, Options::new()).unwrap();
+    remove(name);
+    assert_eq!(writer.check_name(), Ok(NameCheck::Moved));
+    let mut reader = ControlChannel::open(name, NO_WAIT).unwrap();
+    assert!(reader.take().is_none());
+    writer.publish(control(1));
+    assert_eq!(reader.take().map(|control| control.sequence()), Some(1));
+}
+
+#[test]
+fn where_another_writer_has_the_name_this_one_is_retired() {
+    let Name(name) = &Name::new("taken_name");
+    let mut writer = ControlChannel::create(name, Options::new()).unwrap();
+    let mut reader = ControlChannel::open(name, NO_WAIT).unwrap();
+    writer.publish(control(1));
+    remove(name);
+    let mut other = ControlChannel::create(name, Options::new()).unwrap();
+    let why = writer.check_name().unwrap_err();
+    assert!(matches!(why, CreateError::HasWriter { .. }), "{why}");
+    assert_eq!(frame_id(&mut reader), Some(1));
+    assert_eq!(reader.wait(LONG), Wait::Closed);
+    assert!(reader.is_retired(), "its readers go over to the other");
+    let why = writer.check_name().unwrap_err();
+    assert_eq!(why, CreateError::Retired { name: name.clone() });
+    assert!(why.to_string().contains("create"), "it says what to do: {why}");
+    writer.publish(control(2));
+    other.publish(control(3));
+    assert_eq!(frame_id(&mut ControlChannel::open(name, NO_WAIT).unwrap()), Some(3));
+}
+
+#[test]
+fn a_reader_of_a_segment_without_name_and_writer_takes_it_for_retired() {
+    let Name(name) = &Name::new("orphan");
+    let writer = ControlChannel::create(name, Options::new()).unwrap();
+    let mut reader = ControlChannel::open(name, NO_WAIT).unwrap();
+    remove(name);
+    assert_eq!(reader.wait(Duration::from_millis(250)), Wait::TimedOut, "its writer is there, and may move");
+    assert!(!reader.is_retired());
+    drop(writer);
+    assert_eq!(reader.wait(LONG), Wait::Closed, "it left");
+    assert_eq!(reader.wait(LONG), Wait::Closed, "and the name is gone");
+    assert!(reader.is_retired());
+}
+
+/// One creates, one opens, one removes, without a pause. Nobody is ever told that a role is taken which nobody has.
+#[test]
+fn creating_opening_and_removing_race_without_a_false_refusal() {
+    let Name(name) = &Name::new("race");
+    const ROUNDS: u64 = 3_000;
+    let (done, created, opened, removed) =
+        (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let options = Options::new().grace(LONG);
+            while opened.load(Ordering::Relaxed) < ROUNDS || created.load(Ordering::Relaxed) < ROUNDS {
+                let mut writer: Writer<Control> =
+                    ControlChannel::create(name, options).unwrap_or_else(|why| panic!("{why}"));
+                writer.publish(control(writer.sequence() + 1));
+                created.fetch_add(1, Ordering::Relaxed);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        scope.spawn(|| {
+            let options = OpenOptions::new().grace(LONG);
+            while !done.load(Ordering::Relaxed) {
+                match ControlChannel::open(name, options) {
+                    Ok(_) => drop(opened.fetch_add(1, Ordering::Relaxed)),
+                    Err(OpenError::NoSuchChannel { .. }) => {}
+                    Err(why) => panic!("{why}"),
+                }
+            }
+        });
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                match unlink(name) {
+                    Ok(()) => drop(removed.fetch_add(1, Ordering::Relaxed)),
+                    Err(UnlinkError::InUse { .. }) => {}
+                    Err(why) => panic!("{why}"),
+                }
+            }
+        });
+    });
+    assert!(removed.into_inner() > 0, "something was removed meanwhile");
+}

@@ -17,6 +17,10 @@ clock, as `now()` gives them.
 from __future__ import annotations
 
 import os as _os
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+if _TYPE_CHECKING:
+    from ._channel import Channel, ChannelReader, ChannelWriter
 
 from ._errors import (
     ChannelError,
@@ -54,13 +58,27 @@ from ._native import (
     unlink,
 )
 
+
+
+def __getattr__(name: str) -> object:
+    # Needs numpy, which controls and detections do not.
+    if name in ("Channel", "ChannelReader", "ChannelWriter"):
+        from . import _channel
+
+        return getattr(_channel, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 # Handles of a forked child belong to its parent, and say so from here on.
 _os.register_at_fork(after_in_child=_after_fork)
 
 __all__ = [
     "ActionClient",
     "Broker",
+    "Channel",
     "ChannelError",
+    "ChannelReader",
+    "ChannelWriter",
     "Control",
     "ControlReader",
     "ControlSupervisor",

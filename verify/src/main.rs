@@ -62,6 +62,11 @@ const CHECKS: &[Check] = &[
         "what channels cost against rivals and limits, in benches/README.md; in short among all checks",
         checks::system::benches,
     ),
+    check(
+        "python",
+        "the package for Python builds, installs, is typed, and lives up to its word beside programs in Rust",
+        checks::python::python,
+    ),
     check("demo", "the system drives for 20 s: nothing torn, in its lane; prints the figures", checks::system::demo),
 ];
 

@@ -1,0 +1,1 @@
+"""The names of the original document of a lane keeping assist system, over `lkas_channels`."""

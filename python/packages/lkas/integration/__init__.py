@@ -1,0 +1,1 @@
+"""Communication between the parts of a lane keeping assist system: `shared_memory` and `zmq`."""

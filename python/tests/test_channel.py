@@ -1,0 +1,120 @@
+"""Channels of one's own structured types."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+
+import numpy as np
+import pytest
+from conftest import GENEROUS, wait_until
+from test_system import programs
+
+from lkas_channels import Channel, ControlWriter, NoChannel, Released, Stale, WrongType
+
+WHEEL = np.dtype([("rate", "<f4"), ("blocked", "?")], align=True)
+CAR = np.dtype(
+    [("stamp", "<f8"), ("gear", "i1"), ("axes", "<f4", (3,)), ("wheels", WHEEL, (2,)), ("grid", "<u2", (2, 2))], align=True
+)
+UNITS = {"stamp": "s", "wheels[0].rate": "rad/s", "wheels[1].rate": "rad/s"}
+
+
+def value(number: int) -> tuple:
+    return (1.5, -2, (1, 2, 3), [(number, True), (number + 1, False)], [[1, 2], [3, 4]])
+
+
+def test_values_pass(name):
+    channel = Channel(name, CAR, units=UNITS)
+    with pytest.raises(NoChannel):
+        channel.open()
+    with channel.create(readers=3, period=0.1, max_age=0.2) as writer, channel.open() as reader:
+        assert reader.take() is None and reader.latest(max_age=0) is None
+        writer.write(value(10))
+        assert reader.wait(GENEROUS)
+        found = reader.take()
+        assert found == np.array(value(10), CAR) and found["wheels"]["rate"].tolist() == [10, 11]
+        assert found["grid"].tolist() == [[1, 2], [3, 4]] and found["gear"] == -2
+        assert reader.take() is None and reader.latest() == found
+        writer.write(found)
+        for number in range(3):
+            writer.write(dict(zip(CAR.names, value(number), strict=True)))
+        assert reader.take()["wheels"][0]["rate"] == 2 and reader.missed == 3 and reader.sequence == writer.sequence == 5
+        with pytest.raises(Stale):
+            reader.latest(max_age=0)
+        with pytest.raises(Stale, match="nothing new"):
+            list(reader.values(timeout=0.01))
+        with pytest.raises(ValueError, match="expected \\['axes'"):
+            writer.write({"stamp": 1})
+        assert found["wheels"]["rate"].tolist() == [10, 11], "a copy"
+
+        async def first():
+            async for record in reader:
+                return record["stamp"]
+
+        writer.write(value(1))
+        assert asyncio.run(asyncio.wait_for(first(), GENEROUS)) == 1.5
+    for use in (reader.take, lambda: writer.write(value(1))):
+        with pytest.raises(Released):
+            use()
+
+
+def test_a_reader_without_a_type_takes_that_of_the_channel(name):
+    with Channel(name, CAR, type_name="Car").create() as writer, Channel(name).open() as reader:
+        writer.write(value(7))
+        record = reader.take()
+        assert reader.type_name == "Car" and record["wheels[1].rate"] == 8 and record["wheels[0].blocked"]
+        assert record["grid"].tolist() == [1, 2, 3, 4] and reader.dtype.itemsize == CAR.itemsize
+    with ControlWriter(name + ".c") as controls, Channel(name + ".c").open() as reader:
+        assert "steering" in reader.dtype.names and reader.type_name == "lkas.Control"
+        del controls
+
+
+def test_types_are_checked(name):
+    with Channel(name, [("x", "<f4"), ("y", "<f4")]).create():
+        for other in ([("x", "<f4"), ("z", "<f4")], [("x", "<i4"), ("y", "<f4")], [("x", "<f4")]):
+            with pytest.raises(WrongType):
+                Channel(name, other).open()
+        with pytest.raises(WrongType):
+            Channel(name, [("x", "<f4"), ("y", "<f4")], type_name="other").open()
+    for bad in ("f4", [("x", "O")], [("x", "S3")], [("x", ">f4")], [("x", "<c8")], [("x", "<f2")]):
+        with pytest.raises(TypeError):
+            Channel(name, bad)
+    with pytest.raises(ValueError, match="units of fields"):
+        Channel(name, [("x", "<f4")], units={"y": "m"})
+    with pytest.raises(TypeError, match="needs one"):
+        Channel(name).create()
+
+
+def test_a_reader_follows_its_channel(name):
+    channel = Channel(name, [("x", "<f4")])
+    with channel.create(readers=2) as writer:
+        writer.write((1,))
+        reader = channel.open()
+        assert reader.take()["x"] == 1
+    with channel.create(readers=3) as writer:
+        writer.write((2,))
+        wait_until(lambda: reader.latest()["x"] == 2, "the new channel's value")
+    with Channel(name, [("x", "<f8")]).create(readers=2):
+        def refuses():
+            try:
+                reader.take()
+            except WrongType:
+                return True
+        wait_until(refuses, "the other type's refusal")
+    reader.close()
+
+
+@pytest.mark.skipif(programs() is None, reason="LEFT OUT: the programs are not built; cargo build --release")
+def test_lkas_echo_prints_them(name):
+    with Channel(name, CAR, units=UNITS).create() as writer:
+        writer.write(value(3))
+        command = [programs() / "lkas", "echo", name, "--json", "--count", "1"]
+        printed = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert printed.returncode == 0, printed.stderr
+        fields = json.loads(printed.stdout)["fields"]
+        assert fields["wheels[1].rate"] == 4.0 and fields["wheels[0].blocked"] is True and fields["axes"] == [1, 2, 3]
+        text = subprocess.run(
+            [programs() / "lkas", "echo", name, "--count", "1"], capture_output=True, text=True, timeout=60
+        ).stdout
+        assert "rad/s" in text and name in text

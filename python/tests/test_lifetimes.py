@@ -1,0 +1,455 @@
+"""Each row of the table of lifetimes: what keeps a frame as it is, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import subprocess
+import sys
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from conftest import GENEROUS, SHAPE, picture, wait_until
+
+from lkas_channels import ImageReader, ImageWriter, NoPlace, Released, unlink
+
+
+@pytest.fixture
+def pair(name):
+    with ImageWriter(name, SHAPE, readers=2) as writer, ImageReader(name) as reader:
+        yield writer, reader
+
+
+def storm(writer, count=40):
+    """So many frames that every slot is written to again that may be."""
+    for number in range(count):
+        writer.write(picture(100 + number), 1000 + number)
+
+
+def test_a_frame_is_what_was_written(pair):
+    writer, reader = pair
+    image = np.random.default_rng(1).integers(0, 256, SHAPE, dtype=np.uint8)
+    assert reader.take() is None and reader.latest() is None
+    writer.write(image, 7, timestamp=12.5)
+    with reader.take() as frame:
+        assert (frame.frame_id, frame.timestamp, frame.sequence) == (7, 12.5, 1)
+        assert frame.shape == SHAPE == reader.shape == frame.image.shape
+        assert frame.image.dtype == np.uint8 and not frame.image.flags.writeable
+        assert (frame.image == image).all() and frame.is_whole() and frame.age >= 0
+        assert (np.asarray(frame) == image).all() and bytes(memoryview(frame)) == image.tobytes()
+        copy = frame.copy()
+        copy[0] = 0  # one's own
+    assert reader.take() is None, "each at most once"
+    assert reader.latest().frame_id == 7
+
+
+def test_leaving_a_frame_never_raises_and_closes_it(pair):
+    writer, reader = pair
+    writer.write(picture(1), 1)
+    with reader.take() as frame:
+        kept = frame.image
+    assert frame.closed
+    for use in (lambda: frame.image, frame.copy, frame.is_whole, lambda: np.asarray(frame), lambda: memoryview(frame)):
+        with pytest.raises(Released):
+            use()
+    storm(writer)
+    assert (kept == 1).all(), "a view that is left keeps the slot"
+    frame.close()
+
+
+def test_a_frame_without_views_is_free_once_closed(pair):
+    writer, reader = pair
+    frames = []
+    for number in range(10):
+        writer.write(picture(number), number)
+        frames.append(reader.take())
+        frames[-1].close()
+    assert reader.pinned == 0
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda image: image[3:5],
+        lambda image: image[::2, ::3, 1],
+        lambda image: image.reshape(-1)[7:],
+        lambda image: image.T,
+        lambda image: memoryview(image)[1:2],
+        lambda image: np.lib.stride_tricks.sliding_window_view(image, (2, 2, 1)),
+    ],
+    ids=["rows", "strided", "flat", "transposed", "memoryview", "windows"],
+)
+def test_slice_kept(pair, cut):
+    writer, reader = pair
+    writer.write(picture(1), 1)
+    kept = cut(reader.take().image)
+    before = np.array(kept)
+    storm(writer)
+    gc.collect()
+    assert (np.array(kept) == before).all()
+    assert reader.pinned == 1
+    del kept
+    assert reader.pinned == 0
+
+
+def test_all_places_pinned_is_an_error_and_no_recycled_frame(pair):
+    writer, reader = pair
+    kept = []
+    for number in (1, 2):
+        writer.write(picture(number), number)
+        kept.append(reader.take().image)
+    assert reader.take() is None, "nothing new is no error"
+    writer.write(picture(3), 3)
+    for use in (reader.take, reader.latest):
+        with pytest.raises(BufferError, match="all 2 frames"):
+            use()
+    storm(writer)
+    assert (kept[0] == 1).all() and (kept[1] == 2).all()
+    del kept[0]
+    assert reader.take().frame_id == 1039
+
+
+def test_more_places_keep_more_frames(name):
+    with ImageWriter(name, SHAPE) as writer, ImageReader(name, places=5) as reader:
+        kept = []
+        for number in range(5):
+            writer.write(picture(number), number)
+            kept.append(reader.take().image)
+        storm(writer)
+        assert [int(image[0, 0, 0]) for image in kept] == [0, 1, 2, 3, 4]
+        with pytest.raises(NoPlace, match="all 8 reader places"):
+            ImageReader(name, places=4)
+        assert ImageReader(name, places=3).take() is not None, "places that were not got are given back"
+
+
+def test_reader_dropped(name):
+    writer = ImageWriter(name, SHAPE, readers=2)
+    reader = ImageReader(name)
+    gone = weakref.ref(reader)
+    writer.write(picture(1), 1)
+    kept = reader.take().image
+    del reader
+    gc.collect()
+    assert gone() is None
+    storm(writer)
+    assert (kept == 1).all(), "arrays outlive their reader"
+    with pytest.raises(NoPlace):
+        ImageReader(name)  # one place is pinned
+    del kept
+    ImageReader(name).close()
+    writer.close()
+
+
+def test_reader_closed(pair):
+    writer, reader = pair
+    writer.write(picture(1), 1)
+    kept = reader.take().image
+    reader.close()
+    reader.close()
+    storm(writer)
+    assert (kept == 1).all()
+    for use in (reader.take, reader.latest, lambda: reader.wait(0), lambda: reader.missed):
+        with pytest.raises(Released):
+            use()
+    assert list(reader.frames()) == []
+
+
+def test_writer_dropped(name):
+    writer = ImageWriter(name, SHAPE)
+    reader = ImageReader(name)
+    writer.write(picture(1), 1)
+    kept = reader.take().image
+    assert reader.writer_alive
+    del writer
+    assert not reader.writer_alive
+    assert (kept == 1).all() and (reader.latest().image == 1).all()
+    with ImageWriter(name, SHAPE) as successor:
+        storm(successor)
+        assert (kept == 1).all()
+        assert reader.take().sequence == 41, "the sequence goes on"
+
+
+def test_del(pair):
+    writer, reader = pair
+    writer.write(picture(1), 1)
+    frame = reader.take()
+    image = frame.image
+    del frame
+    assert reader.pinned == 1
+    del image
+    assert reader.pinned == 0
+
+
+def test_exception(pair):
+    writer, reader = pair
+    writer.write(picture(1), 1)
+    kept = None
+    with pytest.raises(RuntimeError, match="detector"):
+        with reader.take() as frame:
+            kept = frame.image[1:]
+            raise RuntimeError("the detector failed")
+    storm(writer)
+    assert (kept == 1).all() and frame.closed
+
+
+def test_the_last_turns_frame_lives_while_the_next_is_taken(pair):
+    writer, reader = pair
+    writer.write(picture(1), 1)
+    seen = []
+    for frame in reader.frames(timeout=GENEROUS):
+        seen.append((frame.frame_id, int(frame.image[0, 0, 0])))
+        if frame.frame_id == 20:
+            break
+        writer.write(picture(frame.frame_id + 1), frame.frame_id + 1)
+    assert seen == [(number, number) for number in range(1, 21)]
+
+
+def test_generator_left_early(pair):
+    writer, reader = pair
+    for number in range(1, 30):
+        writer.write(picture(number), number)
+        for frame in reader.frames(timeout=GENEROUS):
+            assert frame.frame_id == number
+            break
+    del frame
+    gc.collect()
+    assert reader.pinned == 0
+    frames = reader.frames()
+    writer.write(picture(30), 30)
+    kept = next(frames).image
+    frames.close()
+    storm(writer)
+    assert (kept == 30).all()
+
+
+def test_thread(pair):
+    """A frame that is taken in one thread and dropped in another; the reader is used by both."""
+    writer, reader = pair
+    writer.write(picture(1), 1)
+    handed = [reader.take().image]
+    found = []
+
+    def use():
+        image = handed.pop()
+        found.append(bool((image == 1).all()))
+        del image
+        wait_until(reader.take, "a frame in the thread")
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    while thread.is_alive():
+        storm(writer, 3)
+        thread.join(0.001)
+    assert found == [True]
+    assert reader.pinned == 0
+
+
+def test_threads_that_take_from_one_reader_see_whole_frames(name):
+    with ImageWriter(name, SHAPE, readers=8) as writer, ImageReader(name, places=6) as reader:
+        stop = threading.Event()
+        wrong, taken = [], []
+
+        def read():
+            while not stop.is_set():
+                frame = reader.take()
+                if frame is not None:
+                    image = frame.image
+                    if (image != frame.frame_id % 256).any() or not frame.is_whole():
+                        wrong.append(frame.frame_id)
+                    taken.append(frame.frame_id)
+
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        numbers = itertools.count(1)
+
+        def write_until_enough():
+            number = next(numbers)
+            writer.write(picture(number), number)
+            return len(taken) > 200
+
+        try:
+            wait_until(write_until_enough, "frames in threads")
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert not wrong
+        assert len(set(taken)) == len(taken), "each at most once"
+
+
+def test_waiting_ends_when_another_thread_closes_the_reader(pair):
+    _writer, reader = pair
+    found = []
+    started = threading.Event()
+
+    def wait():
+        started.set()
+        found.append(reader.wait())
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    started.wait()
+    reader.close()
+    thread.join(GENEROUS)
+    assert not thread.is_alive()
+    # Or it was closed before the wait began.
+    assert found in ([False], [])
+
+
+def test_other_threads_run_while_one_waits(pair):
+    _writer, reader = pair
+    turns = []
+    stop = threading.Event()
+
+    def count():
+        while not stop.is_set():
+            turns.append(1)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    wait_until(lambda: turns, "the first turn")
+    before = len(turns)
+    assert reader.wait(0.2) is False
+    stop.set()
+    thread.join()
+    assert len(turns) > before
+
+
+def test_asyncio(pair):
+    writer, reader = pair
+
+    async def main():
+        seen = []
+        writer.write(picture(1), 1)
+        async for frame in reader:
+            seen.append(int(frame.image[0, 0, 0]))
+            if len(seen) == 10:
+                break
+            writer.write(picture(len(seen) + 1), len(seen) + 1)
+        return seen
+
+    assert asyncio.run(asyncio.wait_for(main(), GENEROUS)) == list(range(1, 11))
+
+
+def test_asyncio_task_cancelled(pair):
+    writer, reader = pair
+
+    async def main():
+        seen = []
+
+        async def watch():
+            async for frame in reader:
+                seen.append(frame.image)
+
+        task = asyncio.create_task(watch())
+        writer.write(picture(1), 1)
+        while not seen:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return seen
+
+    seen = asyncio.run(asyncio.wait_for(main(), GENEROUS))
+    storm(writer)
+    assert (seen[0] == 1).all()
+    assert reader.take().frame_id == 1039, "nothing was taken on behalf of the task that is gone"
+    del seen
+    gc.collect()
+    assert reader.pinned == 0
+
+
+@pytest.mark.parametrize("ending", ["", "raise SystemExit(0)", "import sys; sys.exit()", "import os; os._exit(0)"])
+def test_interpreter_exit_with_a_view_alive(name, ending):
+    lines = f"""
+import sys
+import numpy as np
+from lkas_channels import ImageReader, ImageWriter
+writer = ImageWriter(sys.argv[1], (48, 64, 3))
+reader = ImageReader(sys.argv[1])
+writer.write(np.ones((48, 64, 3), np.uint8), 1)
+frame = reader.take()
+image = frame.image
+rows = image[3:]
+frames = reader.frames()
+loan = writer.loan(2)
+{ending}
+"""
+    done = subprocess.run([sys.executable, "-c", lines, name], capture_output=True, text=True, timeout=GENEROUS)
+    assert (done.returncode, done.stderr) == (0, "")
+    unlink(name)
+
+
+def test_loan(pair):
+    writer, reader = pair
+    with writer.loan(5) as loan:
+        loan.image[:] = 9
+        kept = loan.image
+    frame = reader.take()
+    assert (frame.frame_id, int(frame.image[0, 0, 0])) == (5, 9)
+    kept[:] = 1  # one's own memory: no frame changes
+    assert (frame.image == 9).all()
+    with pytest.raises(Released):
+        loan.image
+    with writer.loan(6) as loan:
+        loan.image[:] = 2
+        assert loan.image is not kept
+    assert (kept == 1).all()
+    with pytest.raises(RuntimeError):
+        with writer.loan(7) as loan:
+            raise RuntimeError("no picture")
+    assert reader.latest().frame_id == 6, "a loan that fails publishes nothing"
+
+
+def test_shapes_and_types_are_checked(pair):
+    writer, _reader = pair
+    with pytest.raises(ValueError, match=r"shape \[48, 64\], expected \(48, 64, 3\)"):
+        writer.write(np.zeros((48, 64), np.uint8), 1)
+    with pytest.raises(TypeError, match="float64.*uint8"):
+        writer.write(np.zeros(SHAPE), 1)
+    with pytest.raises(ValueError, match="finite"):
+        writer.write(picture(1), 1, timestamp=float("nan"))
+    writer.write(np.full((48, 128, 3), 3, np.uint8)[:, ::2], 1)  # not contiguous
+
+
+def test_gray_and_bgr(name):
+    with ImageWriter(name, (4, 6, 1)) as writer, ImageReader(name) as reader:
+        writer.write(np.full((4, 6), 5, np.uint8), 1)
+        frame = reader.take()
+        assert frame.format == "gray8" and (frame.image == 5).all() and frame.image.shape == (4, 6, 1)
+    del frame
+    with ImageWriter(name, (4, 6, 3), format="bgr8") as writer:
+        assert writer.format == "bgr8"
+
+
+def test_a_reader_follows_its_channel(name):
+    reader = None
+    kept = []
+    for shape in ((4, 6, 3), (8, 6, 3), (8, 6, 1)):
+        with ImageWriter(name, shape) as writer:
+            writer.write(picture(1, shape), 1)
+            reader = reader or ImageReader(name, places=3)
+            wait_until(lambda: reader.shape == shape or reader.take(), "the new channel")
+            frame = reader.latest()
+            assert frame.shape == shape
+            kept.append(frame.image)
+    assert [image.shape for image in kept] == [(4, 6, 3), (8, 6, 3), (8, 6, 1)]
+    assert all((image == 1).all() for image in kept)
+
+
+def test_a_reader_finds_a_channel_whose_name_was_removed(name):
+    import os
+
+    writer = ImageWriter(name, SHAPE)
+    reader = ImageReader(name)
+    writer.write(picture(1), 1)
+    assert reader.take().frame_id == 1
+    os.unlink(f"/dev/shm/{name}")
+    with pytest.warns(RuntimeWarning, match="removed the channel"):
+        wait_until(lambda: writer.write(picture(2), 2) or os.path.exists(f"/dev/shm/{name}"), "the name")
+    writer.write(picture(3), 3)
+    wait_until(lambda: (frame := reader.latest()) and frame.frame_id == 3, "the frame under the new name")

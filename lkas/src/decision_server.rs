@@ -1,7 +1,7 @@
 //! The decision server: takes detections, decides how to steer, publishes controls.
 
 use crate::Failure;
-use crate::decision::{DecisionParameters, LaneKeeper};
+use crate::decision::{Circumstances, DecisionParameters, LaneKeeper};
 use crate::feed::Feed;
 use crate::options::{SERVERS, SystemOptions};
 use crate::say;
@@ -59,7 +59,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
                     stopping = false;
                 }
                 let dt = before.map_or(0.0, |(_, before)| (fields.timestamp - before.timestamp) as f32);
-                let mut control = keeper.decide(&fields, dt);
+                let mut control = keeper.decide(&fields, &Circumstances::after(dt));
                 control.frame_id = fields.frame_id;
                 control.timestamp = fields.timestamp;
                 control.processing_time_ms = start.elapsed().as_secs_f32() * 1000.0;

@@ -56,7 +56,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
 fn detect(image: &Image, detector: &mut LaneDetector) -> Option<DetectionFields> {
     let start = Instant::now();
     let view = image.view().filter(|_| image.is_whole())?;
-    let Lanes { left, right } = detector.detect(&view);
+    let Lanes { left, right, .. } = detector.detect(&view);
     Some(DetectionFields {
         left,
         right,

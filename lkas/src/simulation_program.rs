@@ -3,15 +3,13 @@
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::say;
-use crate::simulation::{CameraOptions, Command, Replay, World, WorldOptions};
+use crate::simulation::{CameraOptions, Command, Replay, SAFETY, World, WorldOptions};
 use crate::stop::Stop;
 use crate::vitals::{Notice, VitalSigns};
 use clap::Args;
 use hdrhistogram::Histogram;
 use lkas_messages::{Control, Image, ImageShape};
-use lkas_shm::{
-    Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, SafetyOptions, Writer, clock,
-};
+use lkas_shm::{Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, Writer, clock};
 use lkas_zmq::{ActionClient, VehicleStatusClient};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -81,7 +79,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
             source,
             shown: vec![0; shape.pixel_bytes()],
         },
-        controls: ControlSupervisor::new(system.control_channel()?, SafetyOptions::default()),
+        controls: ControlSupervisor::new(system.control_channel()?, SAFETY),
         vitals: VitalSigns::create(&system.vitals_channel("simulation")?)?,
         latency_us: Histogram::new_with_bounds(1, 60_000_000, 3)?,
         perceived: Perceived::default(),

@@ -363,4 +363,45 @@ mod tests {
         assert_eq!(count(lane(103.0, 500.0), None), (0, 0, 1, 1), "wrong at the top");
         assert_eq!(count(lane(100.0, 400.0), lane(800.0, 500.0)), (1, 0, 1, 1), "a line where there is none");
     }
+
+    /// The real frames are not part of the repository; their labels are.
+    fn of_folder(name: &str, stills: bool) -> Option<Evaluation> {
+        let manifest = env!("CARGO_MANIFEST_DIR");
+        let road = std::env::var("LKAS_ROAD").unwrap_or_else(|_| format!("{manifest}/../../shared/road"));
+        let folder = Path::new(&road).join(name);
+        let text = std::fs::read_to_string(format!("{manifest}/labels/{name}.txt")).unwrap();
+        let labels = labels(&text).unwrap();
+        if !folder.is_dir() {
+            println!("skipped: there is no {}", folder.display());
+            return None;
+        }
+        let found = evaluate(&folder, &labels, Mounting::default(), stills, None).unwrap();
+        println!("{name}: {found}");
+        Some(found)
+    }
+
+    #[test]
+    fn on_a_free_motorway_both_lines_are_found_where_they_are() {
+        for (name, stills) in [("solid-white-right", false), ("stills", true)] {
+            let Some(found) = of_folder(name, stills) else { continue };
+            assert_eq!(found.both, found.frames, "{name}");
+            assert_eq!((found.right, found.sure_wrong), (found.labelled, 0), "{name}");
+            assert!(found.error_px[0] < 3.0 && found.error_px[1] < 4.0, "{name}: {:?}", found.error_px);
+        }
+    }
+
+    #[test]
+    fn in_a_jam_no_sure_line_is_wrong() {
+        if let Some(found) = of_folder("jam", false) {
+            assert_eq!(found.sure_wrong, 0);
+        }
+    }
+
+    #[test]
+    fn without_a_lane_no_line_is_sure() {
+        if let Some(found) = of_folder("no-lane", true) {
+            assert!(found.most_confident_wrong < f64::from(SURE) && found.sure == 0, "{found}");
+            assert_eq!(found.both_sure, 0);
+        }
+    }
 }

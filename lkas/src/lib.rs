@@ -25,6 +25,7 @@ pub mod options;
 pub mod report;
 pub mod scenario;
 pub mod servers;
+pub mod signals;
 pub mod simulation;
 pub mod simulation_program;
 pub mod stop;

@@ -52,6 +52,11 @@ const CHECKS: &[Check] = &[
         "what channels cost against rivals and limits, in benches/README.md; in short among all checks",
         checks::system::benches,
     ),
+    check(
+        "scenarios",
+        "in every scenario the vehicle stays in its lane, or stops; prints a line for each",
+        checks::system::scenarios,
+    ),
     check("demo", "the system drives for 20 s: nothing torn, in its lane; prints the figures", checks::system::demo),
 ];
 

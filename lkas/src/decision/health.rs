@@ -4,6 +4,9 @@ use super::motion::{Motion, Predictor};
 use super::{HOLD_M, HOLD_S, Place, SURE, VEHICLE_WIDTH_M};
 use core::fmt;
 
+/// For so long one line may be unsure before the vehicle slows down, in seconds: that of a broken line is now and then.
+const UNSURE_S: f32 = 1.0;
+
 /// For so long both lines must be sure before the first start, and after a stop, in seconds.
 const FIRST_EVIDENCE_S: f32 = 0.3;
 const EVIDENCE_S: f32 = 1.0;
@@ -111,6 +114,7 @@ pub(super) struct Monitor {
     /// Perceived minus steered motion.
     parted_m: f32,
     departing_s: f32,
+    unsure_s: f32,
     old_s: f32,
     jumped: bool,
     /// The picture has not changed since it did not change while the vehicle moved.
@@ -127,6 +131,7 @@ impl Default for Monitor {
             width_m: None,
             parted_m: 0.0,
             departing_s: 0.0,
+            unsure_s: 0.0,
             old_s: 0.0,
             jumped: false,
             frozen: false,
@@ -183,6 +188,7 @@ impl Monitor {
             return verdict;
         }
         self.blind_s = if verdict == Verdict::Use { 0.0 } else { self.blind_s + dt };
+        self.unsure_s = if doubt == Some(Reason::Unsure) { self.unsure_s + dt } else { 0.0 };
         self.health = match (verdict, doubt, late) {
             (_, _, Some(true)) => Health::Stopped(Reason::Slow),
             (Verdict::Use, ..) if self.departing_s > DEPARTING_S => Health::Stopped(Reason::Departing),
@@ -191,9 +197,11 @@ impl Monitor {
                 let hold_s = (HOLD_M / predictor.speed().max(0.1)).clamp(HOLD_S[0], HOLD_S[1]);
                 if self.blind_s > hold_s { Health::Stopped(reason) } else { Health::Lost(reason) }
             }
-            (Verdict::Use, Some(reason), _) => Health::Degraded(reason),
-            (Verdict::Use, None, Some(false)) => Health::Degraded(Reason::Slow),
-            (Verdict::Use, None, None) => Health::Good,
+            (Verdict::Use, Some(reason), _) if reason != Reason::Unsure || self.unsure_s > UNSURE_S => {
+                Health::Degraded(reason)
+            }
+            (Verdict::Use, _, Some(false)) => Health::Degraded(Reason::Slow),
+            (Verdict::Use, ..) => Health::Good,
         };
         if matches!(self.health, Health::Stopped(_)) {
             self.evidence_s = 0.0;

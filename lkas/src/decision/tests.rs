@@ -95,6 +95,9 @@ fn departure_has_steps_with_hysteresis() {
 fn one_line_is_driven_on_slowly() {
     for one in [DetectionFields { right: None, ..lanes(0.1) }, DetectionFields { left: None, ..lanes(0.1) }] {
         let mut keeper = started(DecisionParameters::default());
+        for _ in 0..frames(1.0) {
+            next(&mut keeper, &one);
+        }
         for _ in 0..30 {
             let control = next(&mut keeper, &one);
             assert_eq!(keeper.health(), Health::Degraded(Reason::Unsure));

@@ -196,7 +196,7 @@ impl<'a> Drive<'a> {
             state ^= state >> 7;
             state ^= state << 17;
             for (value, random) in values.iter_mut().zip(state.to_le_bytes()) {
-                let noise = (i32::from(random) - 128) * scale >> 16;
+                let noise = ((i32::from(random) - 128) * scale) >> 16;
                 *value = (i32::from(*value) + noise).clamp(0, 255) as u8;
             }
         }

@@ -21,6 +21,9 @@ mod report;
 mod sweep;
 mod truth;
 
+#[cfg(test)]
+mod tests;
+
 pub use drive::{Drive, run};
 pub use file::{Expected, Scenario, ScenarioError};
 pub use program::{ScenarioOptions, program};

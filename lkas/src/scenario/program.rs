@@ -1,10 +1,10 @@
 //! `lkas scenario`.
 
 use super::sweep::{Axis, sweep};
-use super::{Report, Scenario, run};
+use super::{Drive, Report, Scenario};
 use crate::Failure;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
@@ -23,6 +23,9 @@ pub struct ScenarioOptions {
     /// Use a camera of 320x240 pixels, whatever the files say
     #[arg(long)]
     pub fast: bool,
+    /// Write the frame from the middle of each drive into this folder
+    #[arg(long, value_name = "DIR")]
+    pub draw: Option<PathBuf>,
     /// Drive one file once for each pair of values of two parameters, or of `delay`, and print the map: NAME=FROM..TO
     #[arg(long, num_args = 2, value_names = ["NAME=FROM..TO", "NAME=FROM..TO"])]
     pub sweep: Option<Vec<Axis>>,
@@ -60,7 +63,7 @@ pub fn program(options: &ScenarioOptions) -> Result<bool, Failure> {
             println!("{report}");
         }
     };
-    let reports = run_all(&scenarios, options.seed, print)?;
+    let reports = run_all(&scenarios, options.seed, options.draw.as_deref(), print)?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&reports)?);
     } else {
@@ -94,12 +97,20 @@ fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// Runs scenarios on all processors and hands each report to `done`, in the order of the scenarios.
-fn run_all(scenarios: &[Scenario], seed: u64, mut done: impl FnMut(&Report)) -> Result<Vec<Report>, Failure> {
+fn run_all(
+    scenarios: &[Scenario],
+    seed: u64,
+    draw: Option<&Path>,
+    mut done: impl FnMut(&Report),
+) -> Result<Vec<Report>, Failure> {
+    if let Some(folder) = draw {
+        std::fs::create_dir_all(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    }
     let mut reports: Vec<Option<Result<Report, Failure>>> = scenarios.iter().map(|_| None).collect();
     let mut finished = Vec::new();
     in_parallel(
         scenarios.len(),
-        |index| run(&scenarios[index], seed),
+        |index| drive(&scenarios[index], seed, draw),
         |index, report| {
             reports[index] = Some(report);
             while let Some(Some(Ok(report))) = reports.get(finished.len()) {
@@ -109,6 +120,23 @@ fn run_all(scenarios: &[Scenario], seed: u64, mut done: impl FnMut(&Report)) -> 
         },
     );
     reports.into_iter().flatten().collect()
+}
+
+/// Drives a scenario, and writes the frame from its middle as `draw` asks.
+fn drive(scenario: &Scenario, seed: u64, draw: Option<&Path>) -> Result<Report, Failure> {
+    let mut drive = Drive::new(scenario, seed)?;
+    let middle = (0.5 * scenario.duration_s * scenario.fps) as u64;
+    let mut frame = 0;
+    while drive.frame() {
+        frame += 1;
+        if let Some(folder) = draw.filter(|_| frame == middle) {
+            let shape = drive.world().shape();
+            let path = folder.join(&scenario.name).with_extension("png");
+            image::save_buffer(&path, drive.pixels(), shape.width(), shape.height(), image::ColorType::Rgb8)
+                .map_err(|why| format!("{}: {why}", path.display()))?;
+        }
+    }
+    Ok(drive.finish())
 }
 
 /// Does `work` for each index on all processors; `done` gets the results in the order in which they come.
@@ -134,13 +162,4 @@ pub(super) fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Syn
             done(index, result);
         }
     });
-}
-
-/// The scenarios of a folder.
-///
-/// # Errors
-/// The folder can't be read, or a file in it is no scenario.
-#[cfg(test)]
-pub(super) fn folder(path: &std::path::Path) -> Result<Vec<Scenario>, Failure> {
-    files(&[path.to_owned()])?.iter().map(|path| Ok(Scenario::read(path)?)).collect()
 }

@@ -101,8 +101,8 @@ fn draw_one(pinhole: &Pinhole, car: &Car, pose: Pose, moment: &Moment, pixels: &
     if car.truck {
         wall(&mut fill, -half, half, 0.9, height, body, 0.8);
     } else {
-        wall(&mut fill, -0.38 * length, 0.22 * length, height * 0.62, height, body, 0.8);
-        wall(&mut fill, -0.33 * length, 0.18 * length, height * 0.66, height * 0.93, glass, 1.0);
+        wall(&mut fill, -half, 0.22 * length, height * 0.62, height, body, 0.8);
+        wall(&mut fill, -0.42 * length, 0.18 * length, height * 0.66, height * 0.93, glass, 1.0);
     }
     for wheel in [-0.32, 0.32] {
         wall(&mut fill, wheel * length - 0.32, wheel * length + 0.32, 0.0, 0.62, dark, 1.0);

@@ -1,7 +1,10 @@
 //! The command lines of the three programs.
 
+use crate::calibrate::{self, CalibrateOptions};
 use crate::demo::{self, DemoOptions};
+use crate::evaluate::{self, EvaluateOptions};
 use crate::options::{SystemOptions, remove_channels};
+use crate::scenario::{self, ScenarioOptions};
 use crate::servers::{self, ServerOptions};
 use crate::simulation_program::{self, SimulationOptions};
 use crate::stop::{self, Stop};
@@ -35,6 +38,12 @@ enum Command {
     Simulation(SimulationOptions),
     /// The viewer alone: a web page
     Viewer(ViewerArguments),
+    /// Drive scenarios in lockstep, as fast as it goes, and say whether the vehicle stays in its lane or stops
+    Scenario(ScenarioOptions),
+    /// What the detection finds in recorded frames, against labels
+    Evaluate(EvaluateOptions),
+    /// How a camera is mounted, from the frames of a straight drive
+    Calibrate(CalibrateOptions),
     /// Every channel: what it carries, who writes and reads, how fast, how old
     Channels(TableOptions),
     /// The same, live
@@ -111,6 +120,9 @@ pub fn lkas() -> ExitCode {
         Some(Command::Demo(options)) => program("demo", &line.system, |system, stop| demo::run(system, &options, stop)),
         Some(Command::Simulation(options)) => simulation_program(&line.system, &options),
         Some(Command::Viewer(options)) => viewer_program(&line.system, &options),
+        Some(Command::Scenario(options)) => tool(|_| scenario::program(&options)),
+        Some(Command::Evaluate(options)) => tool(|_| evaluate::program(&options)),
+        Some(Command::Calibrate(options)) => tool(|_| calibrate::program(&options)),
         Some(Command::Channels(options)) => tool(|stop| tools::channels(&line.system, options, stop).map(|()| true)),
         Some(Command::Top(every)) => tool(|stop| tools::top(&line.system, every, stop).map(|()| true)),
         Some(Command::Hz { name }) => tool(|stop| tools::hz(&line.system, &name, stop).map(|()| true)),

@@ -111,6 +111,10 @@ fn plans(system: &SystemOptions, options: &DemoOptions) -> Result<Vec<Plan>, Fai
         let folder = folder.to_str().ok_or("the folder to be replayed has a name that is not UTF-8")?;
         simulation.push(format!("--replay={folder}"));
     }
+    if let Some(file) = &options.simulation.scenario {
+        let file = file.to_str().ok_or("the scenario has a name that is not UTF-8")?;
+        simulation.push(format!("--scenario={file}"));
+    }
     plans.extend(servers::plans(system, true));
     // After those that steer it, so that it ends before them: at the end of a run nobody has to stop for their lack.
     plans.push(server("simulation", servers::PAUSE, system, &simulation));

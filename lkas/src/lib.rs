@@ -12,16 +12,20 @@
 #![forbid(unsafe_code)]
 
 pub mod broker_server;
+pub mod calibrate;
 pub mod cli;
 pub mod decision;
 pub mod decision_server;
 pub mod demo;
 pub mod detection;
 pub mod detection_server;
+pub mod evaluate;
 pub mod feed;
 pub mod options;
 pub mod report;
+pub mod scenario;
 pub mod servers;
+pub mod signals;
 pub mod simulation;
 pub mod simulation_program;
 pub mod stop;

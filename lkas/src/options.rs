@@ -1,5 +1,6 @@
 //! What the programs have in common on their command lines.
 
+use crate::signals::{LANE, MOTION, TRUTH};
 use clap::Args;
 use core::time::Duration;
 use lkas_shm::{ChannelName, ChannelNameError, Contract};
@@ -26,6 +27,9 @@ pub struct SystemOptions {
     /// First of the broker's six ports
     #[arg(long, default_value_t = 5557, global = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65530))]
     pub broker_port: u16,
+    /// How the camera is mounted: a file from `lkas calibrate`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub mounting: Option<std::path::PathBuf>,
     /// End when the process that started this one ends
     #[arg(long, hide = true, global = true)]
     pub supervised: bool,
@@ -78,13 +82,22 @@ impl SystemOptions {
         self.name(&format!("vitals_{process}"))
     }
 
+    /// The channel of one of the system's own [`signals`](crate::signals).
+    ///
+    /// # Errors
+    /// The name is not usable.
+    pub fn signal_channel(&self, signal: &str) -> Result<ChannelName, ChannelNameError> {
+        self.name(signal)
+    }
+
     /// Every channel of the system.
     ///
     /// # Errors
     /// A name is not usable.
     pub fn all_channels(&self) -> Result<Vec<ChannelName>, ChannelNameError> {
         let three = [self.camera_channel(), self.detection_channel(), self.control_channel()];
-        three.into_iter().chain(VITALS.map(|process| self.vitals_channel(process))).collect()
+        let signals = [LANE, MOTION, TRUTH].map(|signal| self.signal_channel(signal));
+        three.into_iter().chain(VITALS.map(|process| self.vitals_channel(process))).chain(signals).collect()
     }
 
     /// Where the broker is.
@@ -105,7 +118,9 @@ impl SystemOptions {
             ("--broker-port", self.broker_port.to_string()),
         ];
         let pairs = pairs.into_iter().map(|(option, value)| format!("{option}={value}"));
-        pairs.chain(["--supervised".into()]).collect()
+        // A path that is not UTF-8 can't be an argument here; the detection says that it does not find it.
+        let mounting = self.mounting.as_ref().map(|path| format!("--mounting={}", path.to_string_lossy()));
+        pairs.chain(mounting).chain(["--supervised".into()]).collect()
     }
 }
 

@@ -3,14 +3,16 @@
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::say;
-use crate::simulation::{CameraOptions, Command, Replay, World, WorldOptions};
+use crate::scenario::{Scenario, Truth};
+use crate::signals::{MOTION, MotionSignal, TRUTH};
+use crate::simulation::{CameraOptions, Command, Replay, SAFETY, World, WorldOptions};
 use crate::stop::Stop;
 use crate::vitals::{Notice, VitalSigns};
 use clap::Args;
 use hdrhistogram::Histogram;
 use lkas_messages::{Control, Image, ImageShape};
 use lkas_shm::{
-    Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, SafetyOptions, Writer, clock,
+    Channel, Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, Writer, clock,
 };
 use lkas_zmq::{ActionClient, VehicleStatusClient};
 use std::path::PathBuf;
@@ -37,6 +39,9 @@ pub struct SimulationOptions {
     /// Show the pictures of a folder (JPEG or PNG, in the order of their names) instead of the rendered road
     #[arg(long, value_name = "DIR")]
     pub replay: Option<PathBuf>,
+    /// Drive in the world of a scenario file: its road, cars, light and camera, not its faults
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub scenario: Option<PathBuf>,
 }
 
 fn frame_rate(text: &str) -> Result<f64, String> {
@@ -57,9 +62,10 @@ enum Source {
 /// # Errors
 /// A channel can't be created or used, or the pictures to be replayed can't be read.
 pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> Result<(), Failure> {
-    let mut world = World::new(WorldOptions {
-        camera: CameraOptions { width: options.width, height: options.height, ..CameraOptions::default() },
-        ..WorldOptions::default()
+    let camera = CameraOptions { width: options.width, height: options.height, ..CameraOptions::default() };
+    let mut world = World::new(match &options.scenario {
+        Some(path) => Scenario::read(path)?.world(1),
+        None => WorldOptions { camera, ..WorldOptions::default() },
     })?;
     let source = match &options.replay {
         Some(folder) => Source::Replayed(Replay::open(folder)?),
@@ -80,11 +86,14 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
             shape,
             source,
             shown: vec![0; shape.pixel_bytes()],
+            truths: Channel::create(&system.signal_channel(TRUTH)?, Options::new())?,
         },
-        controls: ControlSupervisor::new(system.control_channel()?, SafetyOptions::default()),
+        controls: ControlSupervisor::new(system.control_channel()?, SAFETY),
         vitals: VitalSigns::create(&system.vitals_channel("simulation")?)?,
         latency_us: Histogram::new_with_bounds(1, 60_000_000, 3)?,
         perceived: Perceived::default(),
+        motions: Channel::create(&system.signal_channel(MOTION)?, Options::new())?,
+        control_age_s: 0.0,
         link: options.broadcast.then(|| Link::connect(system)).transpose()?,
         notice: Notice::Waiting,
     };
@@ -99,6 +108,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         simulation.receive(left)?;
         simulation.drive(&mut world, stepped.elapsed());
         stepped = Instant::now();
+        simulation.tell(&world);
         if Instant::now() >= next_frame {
             frame_id += 1;
             simulation.camera.show(&mut world, frame_id)?;
@@ -120,6 +130,9 @@ struct Simulation {
     vitals: VitalSigns,
     latency_us: Histogram<u64>,
     perceived: Perceived,
+    motions: Writer<MotionSignal>,
+    /// From a frame to the receipt of the control that answers it, for the last one.
+    control_age_s: f64,
     link: Option<Link>,
     notice: Notice,
 }
@@ -155,6 +168,7 @@ impl Simulation {
         if control.timestamp() > 0.0 && latency >= 0.0 {
             self.latency_us.saturating_record(latency as u64);
         }
+        self.control_age_s = (clock::now_seconds() - control.timestamp()).max(0.0);
         self.perceived.add(&control);
         vitals.missed = self.controls.missed();
         Ok(())
@@ -177,6 +191,17 @@ impl Simulation {
             };
         }
         world.step(Command::from(&control), elapsed.as_secs_f64());
+    }
+
+    /// Tells what the vehicle does. One that is paused stands as long as that.
+    fn tell(&mut self, world: &World) {
+        let vehicle = world.vehicle();
+        self.motions.publish(MotionSignal {
+            timestamp: clock::now_seconds(),
+            speed: if world.is_paused() { 0.0 } else { vehicle.speed() },
+            steering: vehicle.steering(),
+            control_age_s: self.control_age_s,
+        });
     }
 
     fn report(&mut self, world: &World) {
@@ -215,6 +240,7 @@ struct Camera {
     source: Source,
     /// The picture of a replay that is shown, for as long as time stands still.
     shown: Vec<u8>,
+    truths: Writer<Truth>,
 }
 
 impl Camera {
@@ -226,7 +252,10 @@ impl Camera {
             return Err("the camera's channel is too small for its own shape".into());
         };
         match &mut self.source {
-            Source::Rendered => world.render(pixels),
+            Source::Rendered => {
+                world.render(pixels);
+                self.truths.publish(Truth::of(world, frame_id, clock::now_seconds()));
+            }
             Source::Replayed(_) if world.is_paused() => pixels.copy_from_slice(&self.shown),
             Source::Replayed(replay) => {
                 if let Err(error) = replay.next_into(pixels) {

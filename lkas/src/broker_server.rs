@@ -3,7 +3,6 @@
 use crate::Failure;
 use crate::feed::Feed;
 use crate::options::SystemOptions;
-use crate::say;
 use crate::stop::Stop;
 use crate::vitals::{Notice, VitalSigns, Vitals};
 use jpeg_encoder::{ColorType, Encoder};
@@ -47,7 +46,7 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     let mut refusals = Refusals { known: 0, due: Instant::now() };
     let mut last_detection_ms = None;
     let mut notice = Notice::None;
-    say!("ports {} to {} of {}", options.broker_port, options.broker_port + 5, options.broker_host);
+    tracing::info!("ports {} to {} of {}", options.broker_port, options.broker_port + 5, options.broker_host);
     while !stop.is_set() {
         // Whatever it was that ended the wait, everything is looked at.
         let _ = broker.wait(LOOK_EVERY);
@@ -169,7 +168,7 @@ impl Refusals {
         if refused > self.known {
             let reason = kinds.iter().rev().find_map(|kind| kind.last_refusal.as_ref());
             let reason = reason.map_or_else(String::new, |reason| format!(", the last one: {reason}"));
-            say!("refused {} messages{reason}", refused - self.known);
+            tracing::warn!("refused {} messages{reason}", refused - self.known);
             self.known = refused;
         }
     }

@@ -4,7 +4,6 @@ use crate::Failure;
 use crate::decision::{DecisionParameters, LaneKeeper};
 use crate::feed::Feed;
 use crate::options::{SERVERS, SystemOptions};
-use crate::say;
 use crate::stop::Stop;
 use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
@@ -33,8 +32,9 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     // The last detection that could be used, and whether a stop for the lack of one is commanded.
     let mut last: Option<(Instant, DetectionFields)> = None;
     let mut stopping = false;
-    say!("ready");
+    tracing::info!("ready");
     while !stop.is_set() {
+        let mut words = None;
         if let Some(tuning) = &mut tuning {
             tuning.apply(|name, value| keeper.set(name, value))?;
         }
@@ -45,7 +45,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
                     Some(DetectionFields::from(*detection))
                 } else {
                     vitals.now.torn += 1;
-                    say!("detection {} is not whole and was left out", detection.sequence());
+                    words = Some(format!("detection {} is not whole and was left out", detection.sequence()));
                     None
                 }
             }
@@ -55,7 +55,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
             (Some(fields), before) => {
                 let start = Instant::now();
                 if stopping {
-                    say!("detections are back");
+                    words = Some("detections are back".to_owned());
                     stopping = false;
                 }
                 let dt = before.map_or(0.0, |(_, before)| (fields.timestamp - before.timestamp) as f32);
@@ -69,7 +69,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
             (None, Some((at, before))) if at.elapsed() > DETECTION_TIMEOUT => {
                 if !stopping {
                     let age = clock::now_seconds() - before.timestamp;
-                    say!("EMERGENCY STOP: the last frame with a detection is {age:.2} s old");
+                    words = Some(format!("EMERGENCY STOP: the last frame with a detection is {age:.2} s old"));
                     vitals.now.safe_stops += 1;
                     stopping = true;
                 }
@@ -84,6 +84,13 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
         }
         vitals.now.missed = missed_before + detections.missed();
         vitals.publish_if_due();
+        if let Some(tuning) = &mut tuning {
+            tuning.speak();
+        }
+        // Last: the control is published, whoever reads this.
+        if let Some(words) = words {
+            tracing::warn!("{words}");
+        }
     }
     Ok(())
 }

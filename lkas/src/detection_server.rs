@@ -4,7 +4,6 @@ use crate::Failure;
 use crate::detection::{DetectorParameters, LaneDetector, Lanes};
 use crate::feed::Feed;
 use crate::options::{SERVERS, SystemOptions};
-use crate::say;
 use crate::stop::Stop;
 use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
@@ -27,7 +26,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     let missed_before = vitals.now.missed;
     let mut detector = LaneDetector::new(DetectorParameters::default());
     let mut tuning = broadcast.then(|| Tuning::connect(options, Category::Detection)).transpose()?;
-    say!("ready");
+    tracing::info!("ready");
     while !stop.is_set() {
         if let Some(tuning) = &mut tuning {
             tuning.apply(|name, value| detector.set(name, value))?;
@@ -42,12 +41,15 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
                 }
                 None => {
                     vitals.now.torn += 1;
-                    say!("frame {} is not whole and was left out", image.frame_id());
+                    tracing::warn!("frame {} is not whole and was left out", image.frame_id());
                 }
             }
         }
         vitals.now.missed = missed_before + frames.missed();
         vitals.publish_if_due();
+        if let Some(tuning) = &mut tuning {
+            tuning.speak();
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What the programs have in common on their command lines.
 
+use crate::log::LogOptions;
 use clap::Args;
 use core::time::Duration;
 use lkas_shm::{ChannelName, ChannelNameError, Contract};
@@ -26,6 +27,9 @@ pub struct SystemOptions {
     /// First of the broker's six ports
     #[arg(long, default_value_t = 5557, global = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65530))]
     pub broker_port: u16,
+    /// How much is said, and in which form
+    #[command(flatten)]
+    pub log: LogOptions,
     /// End when the process that started this one ends
     #[arg(long, hide = true, global = true)]
     pub supervised: bool,
@@ -105,7 +109,7 @@ impl SystemOptions {
             ("--broker-port", self.broker_port.to_string()),
         ];
         let pairs = pairs.into_iter().map(|(option, value)| format!("{option}={value}"));
-        pairs.chain(["--supervised".into()]).collect()
+        pairs.chain(self.log.arguments()).chain(["--supervised".into()]).collect()
     }
 }
 

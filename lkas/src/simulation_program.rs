@@ -2,12 +2,13 @@
 
 use crate::Failure;
 use crate::options::SystemOptions;
-use crate::say;
+use crate::pace::Pace;
 use crate::simulation::{CameraOptions, Command, Replay, World, WorldOptions};
 use crate::stop::Stop;
 use crate::vitals::{Notice, VitalSigns};
 use clap::Args;
 use hdrhistogram::Histogram;
+use lkas_messages::names::Name;
 use lkas_messages::{Control, Image, ImageShape};
 use lkas_shm::{
     Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, SafetyOptions, Writer, clock,
@@ -15,6 +16,9 @@ use lkas_shm::{
 use lkas_zmq::{ActionClient, VehicleStatusClient};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// Actions that are taken from the broker in one turn. Its next ones wait: a flood of them must not stop the vehicle.
+const ACTIONS_PER_TURN: usize = 8;
 
 /// How often the vehicle's status is sent.
 const STATUS_EVERY: Duration = Duration::from_millis(50);
@@ -87,12 +91,13 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         perceived: Perceived::default(),
         link: options.broadcast.then(|| Link::connect(system)).transpose()?,
         notice: Notice::Waiting,
+        asked: Pace::default(),
     };
     // A predecessor's frames were numbered by the same sequence.
     let mut frame_id = simulation.camera.writer.sequence();
     let mut next_frame = Instant::now();
     let mut stepped = Instant::now();
-    say!("camera {shape} at {} frames a second", options.fps);
+    tracing::info!("camera {shape} at {} frames a second", options.fps);
     while !stop.is_set() {
         simulation.obey(&mut world)?;
         let left = next_frame.saturating_duration_since(Instant::now());
@@ -122,14 +127,17 @@ struct Simulation {
     perceived: Perceived,
     link: Option<Link>,
     notice: Notice,
+    /// Actions that were asked for, to be said.
+    asked: Pace<Name, bool>,
 }
 
 impl Simulation {
-    /// Does what was asked over the broker.
+    /// Does what was asked over the broker, a few requests at a time.
     fn obey(&mut self, world: &mut World) -> Result<(), Failure> {
         let Some(link) = &mut self.link else { return Ok(()) };
-        while let Some(request) = link.actions.poll()? {
-            say!("{}", request.action);
+        for _ in 0..ACTIONS_PER_TURN {
+            let Some(request) = link.actions.poll()? else { break };
+            let mut known = true;
             match request.action.as_str() {
                 "pause" => world.pause(),
                 "resume" => world.resume(),
@@ -137,8 +145,9 @@ impl Simulation {
                     world.respawn();
                     self.camera.restart();
                 }
-                other => say!("unknown action \"{other}\"; there are pause, resume and respawn"),
+                _ => known = false,
             }
+            self.asked.note(request.action, known);
         }
         Ok(())
     }
@@ -166,8 +175,14 @@ impl Simulation {
             return;
         }
         let (control, events) = self.controls.decide(world.vehicle().is_standing());
+        world.step(Command::from(&control), elapsed.as_secs_f64());
         for event in events {
-            say!("{event}");
+            match event {
+                SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => {
+                    tracing::info!("{event}");
+                }
+                _ => tracing::warn!("{event}"),
+            }
             self.notice = match event {
                 SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => Notice::None,
                 SafetyEvent::SafeStop { .. } => Notice::Stopping,
@@ -176,7 +191,6 @@ impl Simulation {
                 _ => self.notice,
             };
         }
-        world.step(Command::from(&control), elapsed.as_secs_f64());
     }
 
     fn report(&mut self, world: &World) {
@@ -206,6 +220,13 @@ impl Simulation {
             let _ = link.status.send(&state);
             link.status_due = Instant::now() + STATUS_EVERY;
         }
+        for (action, (known, times)) in self.asked.due() {
+            match known {
+                true if times > 1 => tracing::info!("{action} ({times} times)"),
+                true => tracing::info!("{action}"),
+                false => tracing::warn!("unknown action \"{action}\"; there are pause, resume and respawn"),
+            }
+        }
     }
 }
 
@@ -231,7 +252,7 @@ impl Camera {
             Source::Replayed(replay) => {
                 if let Err(error) = replay.next_into(pixels) {
                     // The next picture may be readable; this frame is left out.
-                    say!("{error}");
+                    tracing::warn!("{error}");
                     return Ok(());
                 }
                 self.shown.copy_from_slice(pixels);

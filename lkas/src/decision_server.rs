@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::decision::{DecisionParameters, LaneKeeper};
 use crate::feed::Feed;
 use crate::options::{SERVERS, SystemOptions};
+use crate::status::State;
 use crate::stop::Stop;
 use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
@@ -25,7 +26,7 @@ pub const DETECTION_TIMEOUT: Duration = Duration::from_millis(200);
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
     let mut detections = Feed::new(options.detection_channel()?, DetectionChannel::open);
     let mut writer = ControlChannel::create(&options.control_channel()?, Options::new().contract(SERVERS))?;
-    let mut vitals = VitalSigns::create(&options.vitals_channel("decision")?)?;
+    let mut vitals = VitalSigns::create(&options.status_channel("decision")?)?;
     let missed_before = vitals.now.missed;
     let mut keeper = LaneKeeper::new(DecisionParameters::default());
     let mut tuning = broadcast.then(|| Tuning::connect(options, Category::Decision)).transpose()?;
@@ -69,7 +70,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
             (None, Some((at, before))) if at.elapsed() > DETECTION_TIMEOUT => {
                 if !stopping {
                     let age = clock::now_seconds() - before.timestamp;
-                    words = Some(format!("EMERGENCY STOP: the last frame with a detection is {age:.2} s old"));
+                    words = Some(format!("no detections: the last frame with one is {age:.2} s old"));
                     vitals.now.safe_stops += 1;
                     stopping = true;
                 }
@@ -81,6 +82,11 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
         if let Some(control) = control {
             writer.publish(Control::try_from(control)?);
             vitals.now.published += 1;
+            match &words {
+                Some(words) if stopping => vitals.enter(State::EmergencyStop, words),
+                _ if stopping => {}
+                _ => vitals.enter(State::Running, ""),
+            }
         }
         vitals.now.missed = missed_before + detections.missed();
         vitals.publish_if_due();
@@ -89,7 +95,10 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
         }
         // Last: the control is published, whoever reads this.
         if let Some(words) = words {
-            tracing::warn!("{words}");
+            match stopping {
+                true => tracing::warn!("EMERGENCY STOP: {words}"),
+                false => tracing::warn!("{words}"),
+            }
         }
     }
     Ok(())

@@ -6,11 +6,10 @@ use crate::options::SystemOptions;
 use crate::report::AllVitals;
 use crate::servers::{self, server};
 use crate::simulation_program::SimulationOptions;
+use crate::status::{Seen, StatusWatch, vehicle_words};
 use crate::stop::Stop;
 use crate::supervisor::{Plan, Supervisor};
-use crate::vitals::{Notice, Vitals};
 use clap::Args;
-use lkas_shm::{Channel, ChannelName, Reader};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -127,11 +126,11 @@ fn plans(system: &SystemOptions, options: &DemoOptions) -> Result<Vec<Plan>, Fai
     Ok(plans)
 }
 
-/// The vitals of all processes, as they come.
+/// The status of all processes, as it comes.
 struct Watch {
-    names: [ChannelName; 4],
-    readers: [Option<Reader<Vitals>>; 4],
+    watches: [StatusWatch; 4],
     vitals: AllVitals,
+    vehicle: Option<Seen>,
     /// When the first and the latest frame was seen to be there.
     filmed: Option<(Instant, Instant)>,
     recent: (Instant, u64, f64),
@@ -139,11 +138,11 @@ struct Watch {
 
 impl Watch {
     fn new(system: &SystemOptions) -> Result<Self, Failure> {
-        let name = |process| system.vitals_channel(process);
+        let watch = |process| system.status_channel(process).map(StatusWatch::new);
         Ok(Self {
-            names: [name("simulation")?, name("detection")?, name("decision")?, name("broker")?],
-            readers: [const { None }; 4],
+            watches: [watch("simulation")?, watch("detection")?, watch("decision")?, watch("broker")?],
             vitals: AllVitals::default(),
+            vehicle: None,
             filmed: None,
             recent: (Instant::now(), 0, 0.0),
         })
@@ -153,13 +152,13 @@ impl Watch {
         let AllVitals { simulation, detection, decision, broker } = &mut self.vitals;
         let places = [simulation, detection, decision, broker];
         let frames_before = places[0].published;
-        for ((name, reader), vitals) in self.names.iter().zip(&mut self.readers).zip(places) {
-            if reader.is_none() {
-                // Its process has not come so far yet, or can't: then the supervisor knows.
-                *reader = Channel::open(name, Duration::ZERO).ok();
-            }
-            if let Some(sample) = reader.as_mut().and_then(Reader::take) {
-                *vitals = *sample;
+        let [vehicle, others @ ..] = &mut self.watches;
+        self.vehicle = vehicle.look();
+        let seen = [self.vehicle.clone()].into_iter().chain(others.iter_mut().map(StatusWatch::look));
+        for (seen, vitals) in seen.zip(places) {
+            // Its process has not come so far yet, or can't: then the supervisor knows.
+            if let Some(seen) = seen {
+                *vitals = seen.status.vitals;
             }
         }
         let now = Instant::now();
@@ -191,8 +190,8 @@ impl Watch {
             simulation.speed_kmh,
             both * 100.0
         );
-        match Notice::from_code(simulation.notice).text() {
-            Some(notice) => format!("{figures}   {notice}"),
+        match vehicle_words(self.vehicle.as_ref()) {
+            Some(words) => format!("{figures}   {words}"),
             None => figures,
         }
     }

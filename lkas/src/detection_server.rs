@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::detection::{DetectorParameters, LaneDetector, Lanes};
 use crate::feed::Feed;
 use crate::options::{SERVERS, SystemOptions};
+use crate::status::State;
 use crate::stop::Stop;
 use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 /// How long to wait for a frame before looking at parameters and signals again.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// Without a frame for so long, the server says that it waits.
+const FRAME_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Runs until `stop` is set. With `broadcast` parameters are taken from the broker while it runs.
 ///
 /// # Errors
@@ -22,16 +26,18 @@ const PATIENCE: Duration = Duration::from_millis(50);
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
     let mut frames = Feed::new(options.camera_channel()?, ImageChannel::open);
     let mut writer = DetectionChannel::create(&options.detection_channel()?, Options::new().contract(SERVERS))?;
-    let mut vitals = VitalSigns::create(&options.vitals_channel("detection")?)?;
+    let mut vitals = VitalSigns::create(&options.status_channel("detection")?)?;
     let missed_before = vitals.now.missed;
     let mut detector = LaneDetector::new(DetectorParameters::default());
     let mut tuning = broadcast.then(|| Tuning::connect(options, Category::Detection)).transpose()?;
+    let mut taken = Instant::now();
     tracing::info!("ready");
     while !stop.is_set() {
         if let Some(tuning) = &mut tuning {
             tuning.apply(|name, value| detector.set(name, value))?;
         }
         if let Some(image) = frames.next(PATIENCE)? {
+            taken = Instant::now();
             vitals.now.taken += 1;
             match detect(&image, &mut detector) {
                 Some(fields) => {
@@ -44,6 +50,10 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
                     tracing::warn!("frame {} is not whole and was left out", image.frame_id());
                 }
             }
+        }
+        match taken.elapsed() < FRAME_TIMEOUT && vitals.now.published > 0 {
+            true => vitals.enter(State::Running, ""),
+            false => vitals.enter(State::Waiting, "no frames come"),
         }
         vitals.now.missed = missed_before + frames.missed();
         vitals.publish_if_due();

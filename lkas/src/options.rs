@@ -42,8 +42,8 @@ pub const SERVERS: Contract = match Contract::new(Duration::from_millis(100), Du
     Err(_) => panic!("times that are no contract"),
 };
 
-/// The processes of a system, each with vitals of its own.
-pub const VITALS: [&str; 4] = ["simulation", "detection", "decision", "broker"];
+/// The processes of a system that publish a status.
+pub const PROCESSES: [&str; 4] = ["simulation", "detection", "decision", "broker"];
 
 impl SystemOptions {
     fn name(&self, name: &str) -> Result<ChannelName, ChannelNameError> {
@@ -74,12 +74,12 @@ impl SystemOptions {
         self.name(&self.controls)
     }
 
-    /// The channel on which `process` publishes its vitals.
+    /// The channel on which `process` publishes its status.
     ///
     /// # Errors
     /// The name is not usable.
-    pub fn vitals_channel(&self, process: &str) -> Result<ChannelName, ChannelNameError> {
-        self.name(&format!("vitals_{process}"))
+    pub fn status_channel(&self, process: &str) -> Result<ChannelName, ChannelNameError> {
+        self.name(&format!("status_{process}"))
     }
 
     /// Every channel of the system.
@@ -88,7 +88,7 @@ impl SystemOptions {
     /// A name is not usable.
     pub fn all_channels(&self) -> Result<Vec<ChannelName>, ChannelNameError> {
         let three = [self.camera_channel(), self.detection_channel(), self.control_channel()];
-        three.into_iter().chain(VITALS.map(|process| self.vitals_channel(process))).collect()
+        three.into_iter().chain(PROCESSES.map(|process| self.status_channel(process))).collect()
     }
 
     /// Where the broker is.

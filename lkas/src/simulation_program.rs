@@ -4,8 +4,9 @@ use crate::Failure;
 use crate::options::SystemOptions;
 use crate::pace::Pace;
 use crate::simulation::{CameraOptions, Command, Replay, World, WorldOptions};
+use crate::status::State;
 use crate::stop::Stop;
-use crate::vitals::{Notice, VitalSigns};
+use crate::vitals::VitalSigns;
 use clap::Args;
 use hdrhistogram::Histogram;
 use lkas_messages::names::Name;
@@ -86,11 +87,11 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
             shown: vec![0; shape.pixel_bytes()],
         },
         controls: ControlSupervisor::new(system.control_channel()?, SafetyOptions::default()),
-        vitals: VitalSigns::create(&system.vitals_channel("simulation")?)?,
+        vitals: VitalSigns::create(&system.status_channel("simulation")?)?,
         latency_us: Histogram::new_with_bounds(1, 60_000_000, 3)?,
         perceived: Perceived::default(),
         link: options.broadcast.then(|| Link::connect(system)).transpose()?,
-        notice: Notice::Waiting,
+        reason: String::new(),
         asked: Pace::default(),
     };
     // A predecessor's frames were numbered by the same sequence.
@@ -126,7 +127,8 @@ struct Simulation {
     latency_us: Histogram<u64>,
     perceived: Perceived,
     link: Option<Link>,
-    notice: Notice,
+    /// Why the vehicle is in a safe stop.
+    reason: String,
     /// Actions that were asked for, to be said.
     asked: Pace<Name, bool>,
 }
@@ -183,13 +185,22 @@ impl Simulation {
                 }
                 _ => tracing::warn!("{event}"),
             }
-            self.notice = match event {
-                SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => Notice::None,
-                SafetyEvent::SafeStop { .. } => Notice::Stopping,
-                SafetyEvent::StandingStill => Notice::Standing,
-                SafetyEvent::EmergencyStop => Notice::EmergencyStop,
-                _ => self.notice,
-            };
+            // The reason of a safe stop stays until driving goes on.
+            match event {
+                SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => {
+                    self.reason.clear();
+                    self.vitals.enter(State::Running, "");
+                }
+                SafetyEvent::SafeStop { reason, .. } => {
+                    self.reason = reason.to_string();
+                    self.vitals.enter(State::SafeStop, &self.reason);
+                }
+                SafetyEvent::StandingStill => self.vitals.enter(State::Standing, &self.reason),
+                SafetyEvent::EmergencyStop => {
+                    self.vitals.enter(State::EmergencyStop, "the decision server asks for it: the lane is not known");
+                }
+                _ => self.vitals.note(&event.to_string()),
+            }
         }
     }
 
@@ -211,7 +222,6 @@ impl Simulation {
         vitals.latency_p50_ms = self.latency_us.value_at_quantile(0.5) as f64 * 1e-3;
         vitals.latency_p99_ms = self.latency_us.value_at_quantile(0.99) as f64 * 1e-3;
         vitals.latency_max_ms = self.latency_us.max() as f64 * 1e-3;
-        vitals.notice = self.notice.code();
         self.vitals.publish_if_due();
         if let Some(link) = &mut self.link
             && Instant::now() >= link.status_due

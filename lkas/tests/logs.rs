@@ -3,7 +3,7 @@
 
 mod support;
 
-use lkas::vitals::{Notice, Vitals};
+use lkas::status::{State, Status};
 use lkas_messages::{Control, Mode};
 use lkas_shm::{ChannelName, Observer};
 use lkas_zmq::{Endpoint, ViewerClient};
@@ -36,7 +36,7 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 fn until_it_drives(demo: &Demo) {
-    until("driving", || newest::<Vitals>(demo, "vitals_simulation").filter(|vitals| vitals.speed_kmh > 5.0));
+    until("driving", || newest::<Status>(demo, "status_simulation").filter(|status| status.vitals.speed_kmh > 5.0));
 }
 
 /// A pipe that is full: whoever writes to it waits until somebody reads.
@@ -64,12 +64,12 @@ fn end(demo: Demo) {
 fn the_vehicle_stops_though_nobody_reads_that_it_does() {
     let (demo, _unread) = unread("full-simulation");
     until_it_drives(&demo);
-    let before = newest::<Vitals>(&demo, "vitals_simulation").unwrap().safe_stops;
+    let before = newest::<Status>(&demo, "status_simulation").unwrap().vitals.safe_stops;
     demo.kill("decision");
     until("a safe stop, to a standstill", || {
-        let vitals: Vitals = newest(&demo, "vitals_simulation")?;
-        let stands = Notice::from_code(vitals.notice) == Notice::Standing || vitals.speed_kmh == 0.0;
-        (vitals.safe_stops > before && stands).then_some(())
+        let status: Status = newest(&demo, "status_simulation")?;
+        let stands = status.state == State::Standing.code();
+        (status.vitals.safe_stops > before && stands).then_some(())
     });
     end(demo);
 }

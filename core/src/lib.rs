@@ -88,7 +88,7 @@ pub use lkas_derive::{Enumeration, Message};
 pub use mailbox::{MailboxState, SleepWord};
 pub use message::{
     Bool, Code, DescriptionText, Enumeration, Field, Integer, Kind, MAX_DESCRIPTION, MAX_TYPE_NAME, Message, Scalar,
-    description, fingerprint, fingerprint_of,
+    Text, description, fingerprint, fingerprint_of,
 };
 #[cfg(target_has_atomic = "64")]
 pub use observe::{Observed, Overtaken};

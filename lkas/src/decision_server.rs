@@ -5,8 +5,8 @@ use crate::decision::{Circumstances, DecisionParameters, Health, LaneKeeper};
 use crate::detection::LaneShape;
 use crate::feed::Feed;
 use crate::options::{SERVERS, SystemOptions};
-use crate::say;
 use crate::signals::{LANE, LaneSignal, MOTION, MotionSignal};
+use crate::status::State;
 use crate::stop::Stop;
 use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
@@ -28,7 +28,7 @@ pub const DETECTION_TIMEOUT: Duration = Duration::from_millis(200);
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
     let mut detections = Feed::new(options.detection_channel()?, DetectionChannel::open);
     let mut writer = ControlChannel::create(&options.control_channel()?, Options::new().contract(SERVERS))?;
-    let mut vitals = VitalSigns::create(&options.vitals_channel("decision")?)?;
+    let mut vitals = VitalSigns::create(&options.status_channel("decision")?)?;
     let missed_before = vitals.now.missed;
     let mut keeper = LaneKeeper::new(DecisionParameters::default());
     let mut tuning = broadcast.then(|| Tuning::connect(options, Category::Decision)).transpose()?;
@@ -42,8 +42,9 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     let mut last: Option<(Instant, DetectionFields)> = None;
     let mut health = keeper.health();
     let mut stepped = Instant::now();
-    say!("ready");
+    tracing::info!("ready");
     while !stop.is_set() {
+        let mut words = None;
         if let Some(tuning) = &mut tuning {
             tuning.apply(|name, value| keeper.set(name, value))?;
         }
@@ -54,7 +55,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
                     Some(DetectionFields::from(*detection))
                 } else {
                     vitals.now.torn += 1;
-                    say!("detection {} is not whole and was left out", detection.sequence());
+                    words = Some(format!("detection {} is not whole and was left out", detection.sequence()));
                     None
                 }
             }
@@ -91,13 +92,27 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
             vitals.now.published += 1;
         }
         let before = core::mem::replace(&mut health, keeper.health());
+        let stops = |health| matches!(health, Health::Stopped(_));
         if before != health {
-            say!("{health}");
-            let stops = |health| matches!(health, Health::Stopped(_));
+            words = Some(health.to_string());
             vitals.now.safe_stops += u64::from(stops(health) && !stops(before));
+        }
+        if last.is_some() {
+            match health {
+                Health::Good => vitals.enter(State::Running, ""),
+                Health::Stopped(reason) => vitals.enter(State::EmergencyStop, &reason.to_string()),
+                health => vitals.enter(State::Running, &health.to_string()),
+            }
         }
         vitals.now.missed = missed_before + detections.missed();
         vitals.publish_if_due();
+        if let Some(tuning) = &mut tuning {
+            tuning.speak();
+        }
+        // Last: the control is published, whoever reads this.
+        if let Some(words) = words {
+            tracing::warn!("{words}");
+        }
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use crate::calibrate;
 use crate::detection::{DetectorParameters, LaneDetector, LaneShape, Lanes};
 use crate::feed::Feed;
 use crate::options::{SERVERS, SystemOptions};
-use crate::say;
 use crate::signals::{LANE, LaneSignal};
+use crate::status::State;
 use crate::stop::Stop;
 use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// How long to wait for a frame before looking at parameters and signals again.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// Without a frame for so long, the server says that it waits.
+const FRAME_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Runs until `stop` is set. With `broadcast` parameters are taken from the broker while it runs.
 ///
 /// # Errors
@@ -27,7 +30,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     let mut writer = DetectionChannel::create(&options.detection_channel()?, Options::new().contract(SERVERS))?;
     let shape_channel = options.signal_channel(LANE)?;
     let mut shapes = Channel::<LaneSignal>::create(&shape_channel, Options::new().contract(SERVERS))?;
-    let mut vitals = VitalSigns::create(&options.vitals_channel("detection")?)?;
+    let mut vitals = VitalSigns::create(&options.status_channel("detection")?)?;
     let missed_before = vitals.now.missed;
     let mut detector = LaneDetector::new(DetectorParameters::default());
     if let Some(path) = &options.mounting {
@@ -35,12 +38,14 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     }
     let mut taken_s = None;
     let mut tuning = broadcast.then(|| Tuning::connect(options, Category::Detection)).transpose()?;
-    say!("ready");
+    let mut taken = Instant::now();
+    tracing::info!("ready");
     while !stop.is_set() {
         if let Some(tuning) = &mut tuning {
             tuning.apply(|name, value| detector.set(name, value))?;
         }
         if let Some(image) = frames.next(PATIENCE)? {
+            taken = Instant::now();
             vitals.now.taken += 1;
             match detect(&image, &mut detector, &mut taken_s) {
                 Some((fields, shape)) => {
@@ -52,12 +57,19 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
                 }
                 None => {
                     vitals.now.torn += 1;
-                    say!("frame {} is not whole and was left out", image.frame_id());
+                    tracing::warn!("frame {} is not whole and was left out", image.frame_id());
                 }
             }
         }
+        match taken.elapsed() < FRAME_TIMEOUT && vitals.now.published > 0 {
+            true => vitals.enter(State::Running, ""),
+            false => vitals.enter(State::Waiting, "no frames come"),
+        }
         vitals.now.missed = missed_before + frames.missed();
         vitals.publish_if_due();
+        if let Some(tuning) = &mut tuning {
+            tuning.speak();
+        }
     }
     Ok(())
 }

@@ -2,14 +2,16 @@
 
 use crate::Failure;
 use crate::options::SystemOptions;
-use crate::say;
+use crate::pace::Pace;
 use crate::scenario::{Scenario, Truth};
 use crate::signals::{MOTION, MotionSignal, TRUTH};
 use crate::simulation::{CameraOptions, Command, Replay, SAFETY, World, WorldOptions};
+use crate::status::State;
 use crate::stop::Stop;
-use crate::vitals::{Notice, VitalSigns};
+use crate::vitals::VitalSigns;
 use clap::Args;
 use hdrhistogram::Histogram;
+use lkas_messages::names::Name;
 use lkas_messages::{Control, Image, ImageShape};
 use lkas_shm::{
     Channel, Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, Writer, clock,
@@ -17,6 +19,9 @@ use lkas_shm::{
 use lkas_zmq::{ActionClient, VehicleStatusClient};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// Actions that are taken from the broker in one turn. Its next ones wait: a flood of them must not stop the vehicle.
+const ACTIONS_PER_TURN: usize = 8;
 
 /// How often the vehicle's status is sent.
 const STATUS_EVERY: Duration = Duration::from_millis(50);
@@ -89,19 +94,20 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
             truths: Channel::create(&system.signal_channel(TRUTH)?, Options::new())?,
         },
         controls: ControlSupervisor::new(system.control_channel()?, SAFETY),
-        vitals: VitalSigns::create(&system.vitals_channel("simulation")?)?,
+        vitals: VitalSigns::create(&system.status_channel("simulation")?)?,
         latency_us: Histogram::new_with_bounds(1, 60_000_000, 3)?,
         perceived: Perceived::default(),
         motions: Channel::create(&system.signal_channel(MOTION)?, Options::new())?,
         control_age_s: 0.0,
         link: options.broadcast.then(|| Link::connect(system)).transpose()?,
-        notice: Notice::Waiting,
+        reason: String::new(),
+        asked: Pace::default(),
     };
     // A predecessor's frames were numbered by the same sequence.
     let mut frame_id = simulation.camera.writer.sequence();
     let mut next_frame = Instant::now();
     let mut stepped = Instant::now();
-    say!("camera {shape} at {} frames a second", options.fps);
+    tracing::info!("camera {shape} at {} frames a second", options.fps);
     while !stop.is_set() {
         simulation.obey(&mut world)?;
         let left = next_frame.saturating_duration_since(Instant::now());
@@ -134,15 +140,19 @@ struct Simulation {
     /// From a frame to the receipt of the control that answers it, for the last one.
     control_age_s: f64,
     link: Option<Link>,
-    notice: Notice,
+    /// Why the vehicle is in a safe stop.
+    reason: String,
+    /// Actions that were asked for, to be said.
+    asked: Pace<Name, bool>,
 }
 
 impl Simulation {
-    /// Does what was asked over the broker.
+    /// Does what was asked over the broker, a few requests at a time.
     fn obey(&mut self, world: &mut World) -> Result<(), Failure> {
         let Some(link) = &mut self.link else { return Ok(()) };
-        while let Some(request) = link.actions.poll()? {
-            say!("{}", request.action);
+        for _ in 0..ACTIONS_PER_TURN {
+            let Some(request) = link.actions.poll()? else { break };
+            let mut known = true;
             match request.action.as_str() {
                 "pause" => world.pause(),
                 "resume" => world.resume(),
@@ -150,8 +160,9 @@ impl Simulation {
                     world.respawn();
                     self.camera.restart();
                 }
-                other => say!("unknown action \"{other}\"; there are pause, resume and respawn"),
+                _ => known = false,
             }
+            self.asked.note(request.action, known);
         }
         Ok(())
     }
@@ -180,17 +191,31 @@ impl Simulation {
             return;
         }
         let (control, events) = self.controls.decide(world.vehicle().is_standing());
-        for event in events {
-            say!("{event}");
-            self.notice = match event {
-                SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => Notice::None,
-                SafetyEvent::SafeStop { .. } => Notice::Stopping,
-                SafetyEvent::StandingStill => Notice::Standing,
-                SafetyEvent::EmergencyStop => Notice::EmergencyStop,
-                _ => self.notice,
-            };
-        }
         world.step(Command::from(&control), elapsed.as_secs_f64());
+        for event in events {
+            match event {
+                SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => {
+                    tracing::info!("{event}");
+                }
+                _ => tracing::warn!("{event}"),
+            }
+            // The reason of a safe stop stays until driving goes on.
+            match event {
+                SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => {
+                    self.reason.clear();
+                    self.vitals.enter(State::Running, "");
+                }
+                SafetyEvent::SafeStop { reason, .. } => {
+                    self.reason = reason.to_string();
+                    self.vitals.enter(State::SafeStop, &self.reason);
+                }
+                SafetyEvent::StandingStill => self.vitals.enter(State::Standing, &self.reason),
+                SafetyEvent::EmergencyStop => {
+                    self.vitals.enter(State::EmergencyStop, "the decision server asks for it: the lane is not known");
+                }
+                _ => self.vitals.note(&event.to_string()),
+            }
+        }
     }
 
     /// Tells what the vehicle does. One that is paused stands as long as that.
@@ -222,7 +247,6 @@ impl Simulation {
         vitals.latency_p50_ms = self.latency_us.value_at_quantile(0.5) as f64 * 1e-3;
         vitals.latency_p99_ms = self.latency_us.value_at_quantile(0.99) as f64 * 1e-3;
         vitals.latency_max_ms = self.latency_us.max() as f64 * 1e-3;
-        vitals.notice = self.notice.code();
         self.vitals.publish_if_due();
         if let Some(link) = &mut self.link
             && Instant::now() >= link.status_due
@@ -230,6 +254,13 @@ impl Simulation {
             // Nobody listens, or the link is full: the next one is as good.
             let _ = link.status.send(&state);
             link.status_due = Instant::now() + STATUS_EVERY;
+        }
+        for (action, (known, times)) in self.asked.due() {
+            match known {
+                true if times > 1 => tracing::info!("{action} ({times} times)"),
+                true => tracing::info!("{action}"),
+                false => tracing::warn!("unknown action \"{action}\"; there are pause, resume and respawn"),
+            }
         }
     }
 }
@@ -260,7 +291,7 @@ impl Camera {
             Source::Replayed(replay) => {
                 if let Err(error) = replay.next_into(pixels) {
                     // The next picture may be readable; this frame is left out.
-                    say!("{error}");
+                    tracing::warn!("{error}");
                     return Ok(());
                 }
                 self.shown.copy_from_slice(pixels);

@@ -1,7 +1,6 @@
 //! Child processes that are started, started again when they die, and stopped in good order.
 
 use crate::Failure;
-use crate::say;
 use core::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -91,7 +90,12 @@ impl Supervisor {
                         process.pause = process.plan.pause;
                     }
                     let pause = process.pause;
-                    say!("{} {}; starting it again in {:.1} s", process.plan.name, ending(status), pause.as_secs_f32());
+                    tracing::warn!(
+                        "{} {}; starting it again in {:.1} s",
+                        process.plan.name,
+                        ending(status),
+                        pause.as_secs_f32()
+                    );
                     process.state = State::Dead { until: Instant::now() + pause };
                     process.pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -142,7 +146,7 @@ fn end(child: &mut Child, name: &str) {
             Ok(Some(_)) | Err(_) => return,
         }
     }
-    say!("{name} did not end within {} s and is killed", END_WITHIN.as_secs());
+    tracing::warn!("{name} did not end within {} s and is killed", END_WITHIN.as_secs());
     let _ = child.kill();
     let _ = child.wait();
 }

@@ -2,10 +2,11 @@
 
 use crate::Failure;
 use crate::options::SystemOptions;
-use crate::say;
+use crate::pace::Pace;
 use lkas_messages::NameError;
 use lkas_messages::names::{Category, Parameter};
 use lkas_zmq::ParameterClient;
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, channel};
 
 /// The parameters of one server as they come from the broker.
@@ -13,6 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 pub struct Tuning {
     client: ParameterClient,
     values: Receiver<(&'static Parameter, f64)>,
+    words: Pace<&'static str, Result<f32, NameError>>,
 }
 
 impl Tuning {
@@ -26,22 +28,32 @@ impl Tuning {
             // The receiver lives as long as the client.
             let _ = sender.send((parameter, value));
         })?;
-        Ok(Self { client, values })
+        Ok(Self { client, values, words: Pace::default() })
     }
 
-    /// Hands what has come to `set`, and says what is in force now. Never waits.
+    /// Hands the newest value of each parameter to `set`. Never waits, and takes 256 messages at most: however many come,
+    /// a turn of a control loop stays short.
     ///
     /// # Errors
     /// The socket failed.
     pub fn apply(&mut self, mut set: impl FnMut(&str, f64) -> Result<f64, NameError>) -> Result<(), Failure> {
         self.client.poll()?;
-        for (parameter, value) in self.values.try_iter() {
-            match set(parameter.name, value) {
-                // As short as it is exact enough for: parameters are kept in 32 bits.
-                Ok(value) => say!("{} is {}", parameter.name, value as f32),
-                Err(error) => say!("{error}"),
-            }
+        let newest: BTreeMap<_, _> = self.values.try_iter().map(|(parameter, value)| (parameter.name, value)).collect();
+        for (name, value) in newest {
+            // As short as it is exact enough for: parameters are kept in 32 bits.
+            self.words.note(name, set(name, value).map(|value| value as f32));
         }
         Ok(())
+    }
+
+    /// Says what is in force since it was last called, at most twice a second. To be called after what matters is done.
+    pub fn speak(&mut self) {
+        for (name, (outcome, changes)) in self.words.due() {
+            match outcome {
+                Ok(value) if changes > 1 => tracing::info!("{name} is {value} ({changes} changes)"),
+                Ok(value) => tracing::info!("{name} is {value}"),
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
     }
 }

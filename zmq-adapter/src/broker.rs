@@ -404,6 +404,11 @@ impl Broker {
         self.broadcaster.object(Topic::Telemetry, object)
     }
 
+    /// Broadcasts what the vehicle and each process say of themselves as `status`.
+    pub fn broadcast_status(&mut self, object: &impl Serialize) -> Broadcast {
+        self.broadcaster.object(Topic::Status, object)
+    }
+
     /// The last vehicle status that the simulation sent.
     #[must_use]
     pub fn last_state(&self) -> Option<&LastState> {

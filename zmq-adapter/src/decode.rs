@@ -124,6 +124,7 @@ pub fn decode_viewer_message(parts: &[&[u8]]) -> Result<ViewerMessage, Refusal> 
         Topic::Detection => ViewerMessage::Detection(detection(&object)?),
         Topic::State => ViewerMessage::State(Value::Object(object)),
         Topic::Telemetry => ViewerMessage::Telemetry(Value::Object(object)),
+        Topic::Status => ViewerMessage::Status(Value::Object(object)),
         Topic::ParameterStatus => ViewerMessage::ParameterStatus(ParameterStatus {
             category: text(&object, "category")?.to_owned(),
             parameter: text(&object, "parameter")?.to_owned(),

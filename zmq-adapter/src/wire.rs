@@ -40,12 +40,21 @@ pub enum Topic {
     ParameterStatus,
     /// `action_status`: whether an action was accepted and delivered.
     ActionStatus,
+    /// `status`: what the vehicle and each process say of themselves; sent whatever happens.
+    Status,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 6] =
-        [Self::Frame, Self::Detection, Self::State, Self::Telemetry, Self::ParameterStatus, Self::ActionStatus];
+    pub const ALL: [Self; 7] = [
+        Self::Frame,
+        Self::Detection,
+        Self::State,
+        Self::Telemetry,
+        Self::ParameterStatus,
+        Self::ActionStatus,
+        Self::Status,
+    ];
 
     /// The topic's name on the wire.
     #[must_use]
@@ -57,6 +66,7 @@ impl Topic {
             Self::Telemetry => "telemetry",
             Self::ParameterStatus => "parameter_status",
             Self::ActionStatus => "action_status",
+            Self::Status => "status",
         }
     }
 }
@@ -284,6 +294,8 @@ pub enum ViewerMessage {
     ParameterStatus(ParameterStatus),
     /// Whether an action was accepted and delivered.
     ActionStatus(ActionStatus),
+    /// What the vehicle and each process say of themselves.
+    Status(Value),
 }
 
 impl ViewerMessage {
@@ -297,6 +309,7 @@ impl ViewerMessage {
             Self::Telemetry(_) => Topic::Telemetry,
             Self::ParameterStatus(_) => Topic::ParameterStatus,
             Self::ActionStatus(_) => Topic::ActionStatus,
+            Self::Status(_) => Topic::Status,
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum Kind {
     Bool,
     /// A number that stands for a name: a [`Code`](crate::Code).
     Code(Scalar, &'static [(&'static str, i128)]),
+    /// So many bytes of UTF-8, the rest of them zero: a [`Text`](crate::Text).
+    Text(usize),
     /// So many values of one kind, one after the other.
     Array(&'static Self, usize),
     /// A message within a message.
@@ -97,6 +99,7 @@ impl Kind {
         match self {
             Self::Number(scalar) | Self::Code(scalar, _) => scalar.size(),
             Self::Bool => 1,
+            Self::Text(size) => size,
             Self::Array(of, count) => of.size() * count,
             Self::Message(fields) => match fields {
                 [] => 0,

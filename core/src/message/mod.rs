@@ -2,10 +2,12 @@
 
 mod code;
 pub(crate) mod kind;
+mod string;
 mod text;
 
 pub use code::{Bool, Code, Enumeration, Integer};
 pub use kind::{Field, Kind, Scalar};
+pub use string::Text;
 pub use text::{DescriptionText, MAX_DESCRIPTION, MAX_TYPE_NAME, description, fingerprint, fingerprint_of};
 
 use crate::payload::Payload;

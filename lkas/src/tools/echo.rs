@@ -1,10 +1,10 @@
 //! `lkas echo`: the values of any channel, field by field, as its segment describes them.
 
 use super::{short, unless_nobody_reads};
+use crate::Failure;
 use crate::feed::Feed;
 use crate::options::SystemOptions;
 use crate::stop::Stop;
-use crate::{Failure, say};
 use clap::Args;
 use lkas_shm::{AnyChannel, ChannelName, Description, FieldValue, OpenError, OpenOptions, Reader, clock};
 use serde_json::{Map, Value};
@@ -53,7 +53,7 @@ pub fn echo(system: &SystemOptions, options: &EchoOptions, stop: &Stop) -> Resul
         left -= 1;
     }
     if feed.missed() > 0 && !options.json {
-        say!("{} values came too fast to be printed", feed.missed());
+        tracing::info!("{} values came too fast to be printed", feed.missed());
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ impl<const N: usize> From<&str> for Text<N> {
     /// The text, cut at a whole character where it is too long.
     fn from(text: &str) -> Self {
         let mut bytes = [0; N];
-        let end = text.floor_char_boundary(N);
+        let end = (0..=N.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         if let Some(place) = bytes.get_mut(..end) {
             place.copy_from_slice(&text.as_bytes()[..end]);
         }

@@ -78,7 +78,11 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
                 vitals.now.torn += 1;
             }
         }
-        if let Some(status) = processes.due() {
+        let status = processes.due();
+        for (category, reports) in processes.reports() {
+            broker.report(category, &reports);
+        }
+        if let Some(status) = status {
             // Sent whatever else comes or does not come: this is what says that nothing does.
             let _ = broker.broadcast_status(&status);
         }

@@ -54,7 +54,7 @@ enum Command {
         /// The channel, without its namespace
         name: String,
     },
-    /// The values of a channel, field by field; takes a reader place
+    /// The values of a channel, field by field
     Echo(EchoOptions),
     /// What could keep a system from running here, and what to do about it
     Doctor {

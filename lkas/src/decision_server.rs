@@ -31,6 +31,9 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     let mut vitals = VitalSigns::create(&options.status_channel("decision")?)?;
     let missed_before = vitals.now.missed;
     let mut keeper = LaneKeeper::new(DecisionParameters::default());
+    for (name, value) in vitals.declare(Category::Decision) {
+        keeper.set(name, value)?;
+    }
     let mut tuning = broadcast.then(|| Tuning::connect(options, Category::Decision)).transpose()?;
     let mut signals = Signals {
         shapes: Feed::new(options.signal_channel(LANE)?, Channel::open),
@@ -46,7 +49,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     while !stop.is_set() {
         let mut words = None;
         if let Some(tuning) = &mut tuning {
-            tuning.apply(|name, value| keeper.set(name, value))?;
+            tuning.apply(&mut vitals, |name, value| keeper.set(name, value))?;
         }
         let fields = match detections.next(PATIENCE)? {
             Some(detection) => {

@@ -33,6 +33,9 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     let mut vitals = VitalSigns::create(&options.status_channel("detection")?)?;
     let missed_before = vitals.now.missed;
     let mut detector = LaneDetector::new(DetectorParameters::default());
+    for (name, value) in vitals.declare(Category::Detection) {
+        detector.set(name, value)?;
+    }
     if let Some(path) = &options.mounting {
         detector = detector.mounted(calibrate::read(path)?);
     }
@@ -42,7 +45,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     tracing::info!("ready");
     while !stop.is_set() {
         if let Some(tuning) = &mut tuning {
-            tuning.apply(|name, value| detector.set(name, value))?;
+            tuning.apply(&mut vitals, |name, value| detector.set(name, value))?;
         }
         if let Some(image) = frames.next(PATIENCE)? {
             taken = Instant::now();

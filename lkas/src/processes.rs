@@ -1,8 +1,10 @@
 //! What the processes of a system say of themselves, as one object for viewers.
 
 use crate::options::{PROCESSES, SystemOptions};
-use crate::status::{Seen, State, StatusWatch, vehicle_words};
+use crate::status::{Declared, Seen, State, StatusWatch, vehicle_words};
+use lkas_messages::names::Category;
 use lkas_shm::{ChannelNameError, clock};
+use lkas_zmq::ParameterReport;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,7 @@ pub(crate) struct Processes {
     look_due: Instant,
     tell_due: Instant,
     told: Option<Value>,
+    reports: Vec<(Category, Vec<ParameterReport>)>,
 }
 
 impl Processes {
@@ -26,7 +29,12 @@ impl Processes {
         let watch = |name| Ok((name, StatusWatch::new(system.status_channel(name)?)));
         let watches = PROCESSES.into_iter().map(watch).collect::<Result<_, _>>()?;
         let now = Instant::now();
-        Ok(Self { watches, look_due: now, tell_due: now, told: None })
+        Ok(Self { watches, look_due: now, tell_due: now, told: None, reports: Vec::new() })
+    }
+
+    /// What the servers say of their parameters, as of the last look; each look is returned once.
+    pub(crate) fn reports(&mut self) -> Vec<(Category, Vec<ParameterReport>)> {
+        std::mem::take(&mut self.reports)
     }
 
     /// What viewers are to be told now: every 100 ms, and at once where the vehicle's state is another one.
@@ -37,6 +45,11 @@ impl Processes {
         }
         self.look_due = now + LOOK_EVERY;
         let seen: Vec<_> = self.watches.iter_mut().map(|(name, watch)| (*name, watch.look())).collect();
+        let of = |category: Category| {
+            let (_, seen) = seen.iter().find(|(name, _)| *name == category.name())?;
+            Some((category, seen.as_ref()?.status.declared().map(report).collect()))
+        };
+        self.reports = Category::ALL.into_iter().filter_map(of).collect();
         let vehicle = vehicle(seen.iter().find(|(name, _)| *name == "simulation").and_then(|(_, seen)| seen.as_ref()));
         let changed = self.told.as_ref() != Some(&vehicle["state"]);
         if !changed && now < self.tell_due {
@@ -46,6 +59,16 @@ impl Processes {
         self.told = Some(vehicle["state"].clone());
         let processes: Vec<Value> = seen.iter().map(|(name, seen)| process(name, seen.as_ref())).collect();
         Some(json!({"vehicle": vehicle, "processes": processes}))
+    }
+}
+
+fn report(declared: &Declared) -> ParameterReport {
+    ParameterReport {
+        name: declared.name.to_string(),
+        value: declared.value,
+        asked: declared.asked,
+        answers: declared.answers,
+        refusal: Some(declared.refusal.to_string()).filter(|why| !why.is_empty()),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::pace::Pace;
+use crate::vitals::VitalSigns;
 use lkas_messages::NameError;
 use lkas_messages::names::{Category, Parameter};
 use lkas_zmq::ParameterClient;
@@ -31,17 +32,22 @@ impl Tuning {
         Ok(Self { client, values, words: Pace::default() })
     }
 
-    /// Hands the newest value of each parameter to `set`. Never waits, and takes 256 messages at most: however many come,
+    /// Hands the newest value of each parameter to `set`, and what came of it to `vitals`. Never waits, and takes 256 messages at most: however many come,
     /// a turn of a control loop stays short.
     ///
     /// # Errors
     /// The socket failed.
-    pub fn apply(&mut self, mut set: impl FnMut(&str, f64) -> Result<f64, NameError>) -> Result<(), Failure> {
+    pub fn apply(
+        &mut self,
+        vitals: &mut VitalSigns,
+        mut set: impl FnMut(&str, f64) -> Result<f64, NameError>,
+    ) -> Result<(), Failure> {
         self.client.poll()?;
         let newest: BTreeMap<_, _> = self.values.try_iter().map(|(parameter, value)| (parameter.name, value)).collect();
         for (name, value) in newest {
-            // As short as it is exact enough for: parameters are kept in 32 bits.
-            self.words.note(name, set(name, value).map(|value| value as f32));
+            let outcome = set(name, value);
+            vitals.answer(name, value, outcome.clone().map(shortest).map_err(|why| why.to_string()));
+            self.words.note(name, outcome.map(|value| value as f32));
         }
         Ok(())
     }
@@ -55,5 +61,21 @@ impl Tuning {
                 Err(error) => tracing::warn!("{error}"),
             }
         }
+    }
+}
+
+/// The shortest number that is the same in 32 bits, in which parameters are kept: 0.3, not 0.30000001192092896.
+#[must_use]
+pub fn shortest(value: f64) -> f64 {
+    (value as f32).to_string().parse().unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_as_short_as_they_were_written() {
+        assert_eq!([0.3_f32, 150.0, 0.14].map(|value| shortest(value.into())), [0.3, 150.0, 0.14]);
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Counters and events go on across restarts: a successor starts from what its predecessor published last.
 
-use crate::status::{State, Status};
-use lkas_shm::{Channel, ChannelName, Contract, CreateError, Message, Options, Writer, clock};
+use crate::status::{Declared, State, Status};
+use lkas_messages::names::{Category, PARAMETERS};
+use lkas_shm::{Channel, ChannelName, Contract, CreateError, Message, Options, Text, Writer, clock};
 use std::time::{Duration, Instant};
 
 /// How often a process publishes its status.
@@ -88,6 +89,43 @@ impl VitalSigns {
     pub fn note(&mut self, words: &str) {
         self.status.note(words, clock::now());
         self.publish();
+    }
+
+    /// Declares the parameters of `category`, and returns the values that shall be in force: those of the predecessor
+    /// where there was one, otherwise the defaults.
+    pub fn declare(&mut self, category: Category) -> Vec<(&'static str, f64)> {
+        let before: Vec<Declared> = self.status.declared().copied().collect();
+        self.status.parameters = Default::default();
+        let own = PARAMETERS.iter().filter(|parameter| parameter.category == category);
+        let mut values = Vec::new();
+        for (place, parameter) in self.status.parameters.iter_mut().zip(own) {
+            let name = Text::from(parameter.name);
+            let known = before.iter().find(|before| before.name == name).copied();
+            let value = known.and_then(|known| parameter.accept(known.value)).unwrap_or(parameter.default);
+            *place = Declared {
+                name,
+                help: parameter.help.into(),
+                value,
+                default: parameter.default,
+                min: parameter.min,
+                max: parameter.max,
+                ..known.unwrap_or_default()
+            };
+            values.push((parameter.name, value));
+        }
+        values
+    }
+
+    /// Notes that a value was asked for, and what came of it: the value in force, or why it was refused. It is
+    /// published with the next status, which is due at once.
+    pub fn answer(&mut self, name: &str, asked: f64, outcome: Result<f64, String>) {
+        let name = Text::from(name);
+        let Some(place) = self.status.parameters.iter_mut().find(|place| place.name == name) else { return };
+        place.asked = asked;
+        place.answers += 1;
+        place.refusal = Text::from(outcome.as_ref().err().map_or("", String::as_str));
+        place.value = outcome.unwrap_or(place.value);
+        self.due = Instant::now();
     }
 
     /// Publishes the figures if it is time to.

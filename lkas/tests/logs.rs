@@ -5,6 +5,7 @@ mod support;
 
 use lkas::status::{State, Status};
 use lkas_messages::{Control, Mode};
+use lkas_shm::Plain;
 use lkas_shm::{ChannelName, Observer};
 use lkas_zmq::{Endpoint, ViewerClient};
 use std::fs::File;
@@ -13,7 +14,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use support::{Demo, PATIENCE, signal};
-use lkas_shm::Plain;
 
 /// The newest value, without a reader place.
 fn newest<T: Plain>(demo: &Demo, channel: &str) -> Option<T> {

@@ -51,6 +51,47 @@ fn a_killed_decision_server_means_a_safe_stop_and_then_driving_again() {
 }
 
 #[test]
+fn a_suspended_server_is_replaced_and_the_system_goes_on() {
+    let mut demo = Demo::start("suspended", &["--no-viewer"]);
+    demo.wait_for("driving: the first control arrived");
+    // Until then it may be starting.
+    std::thread::sleep(Duration::from_secs(4));
+    signal("STOP", demo.processes("detection")[0]);
+    demo.wait_for("detection has said nothing for");
+    demo.wait_for("detection was killed by signal 9; starting it again");
+    demo.wait_for("detections are back");
+    signal("TERM", demo.child.id());
+    assert_eq!(demo.finish()["restarts"], 1);
+}
+
+#[test]
+fn a_broker_whose_port_is_taken_does_not_stop_the_vehicle() {
+    let mut demo = Demo::start("port-taken", &["--no-viewer"]);
+    demo.wait_for("broker: ports");
+    demo.wait_for("driving: the first control arrived");
+    // It has started well before: what it ends with now says nothing about its options.
+    std::thread::sleep(Duration::from_secs(4));
+    let essential = |demo: &Demo| ["simulation", "detection", "decision"].map(|name| demo.processes(name));
+    let before = essential(&demo);
+    demo.kill("broker");
+    let taken = loop {
+        if let Ok(taken) = TcpListener::bind(("127.0.0.1", demo.broker_port + 3)) {
+            break taken;
+        }
+        // Its successor was faster.
+        if let [broker] = demo.processes("broker")[..] {
+            signal("KILL", broker);
+        }
+    };
+    demo.wait_for("broker ended with code 2; starting it again");
+    drop(taken);
+    demo.wait_for("broker: ports");
+    assert_eq!(essential(&demo), before, "nobody needs it to drive");
+    signal("TERM", demo.child.id());
+    demo.finish();
+}
+
+#[test]
 fn ctrl_c_ends_everything() {
     let mut demo = Demo::start("ctrl_c", &[]);
     demo.wait_for("driving: the first control arrived");

@@ -130,6 +130,8 @@ pub fn decode_viewer_message(parts: &[&[u8]]) -> Result<ViewerMessage, Refusal> 
             parameter: text(&object, "parameter")?.to_owned(),
             value: optional_number(&object, "value")?,
             accepted: flag(&object, "accepted")?,
+            // Brokers that don't say don't know.
+            confirmed: object.contains_key("confirmed") && flag(&object, "confirmed")?,
             reason: optional_text(&object, "reason")?,
             timestamp: required_number(&object, "timestamp")?,
         }),

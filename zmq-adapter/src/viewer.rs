@@ -302,6 +302,7 @@ mod tests {
             parameter: name.to_owned(),
             value: Some(value),
             accepted: true,
+            confirmed: true,
             reason: None,
             timestamp: 0.0,
         })

@@ -248,10 +248,12 @@ pub struct ParameterStatus {
     pub category: String,
     /// The parameter that was named.
     pub parameter: String,
-    /// The value in force now; `None` if there is no such parameter.
+    /// The value in force now, or the one that was sent where it is not confirmed; `None` where neither is known.
     pub value: Option<f64>,
-    /// Whether the value asked for, or the nearest one in range, is in force.
+    /// Whether the value asked for, or the nearest one in range, was applied; where it is not confirmed, sent.
     pub accepted: bool,
+    /// Whether the server that applies it says so itself. One that only speaks the wire can't.
+    pub confirmed: bool,
     /// Why it was refused or changed.
     pub reason: Option<String>,
     /// When it was answered, in seconds since 1970.

@@ -65,7 +65,7 @@ impl LaneSignal {
     /// The lane; `None` where none is known.
     #[must_use]
     pub fn shape(&self) -> Option<LaneShape> {
-        (self.known != 0).then(|| LaneShape {
+        (self.known != 0).then_some(LaneShape {
             middle_m: self.middle_m as f32,
             width_m: self.width_m as f32,
             heading: self.heading as f32,

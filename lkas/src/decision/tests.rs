@@ -121,7 +121,7 @@ fn unsure_lines_are_as_good_as_none() {
         let mut keeper = started(DecisionParameters::default());
         let driven = (0..300).take_while(|_| next(&mut keeper, &detection).mode == Mode::LaneKeeping).count();
         let driven_s = driven as f32 * FRAME_S;
-        assert!(driven_s >= HOLD_S[0] && driven_s < HOLD_S[1], "{driven_s} s");
+        assert!((HOLD_S[0]..HOLD_S[1]).contains(&driven_s), "{driven_s} s");
         for _ in 0..90 {
             assert_eq!(next(&mut keeper, &unsure).mode, Mode::EmergencyStop, "they are no reason to start");
         }

@@ -322,7 +322,8 @@ impl<'a> Drive<'a> {
         self.moving_s += dt;
         report.distance_m += speed * dt;
         report.mean_offset_m = (report.mean_offset_m * before + offset * dt) / self.moving_s;
-        if !self.entered && !(offset > edge && speed > FAST) {
+        let counts = self.entered || (offset > edge && speed > FAST);
+        if !counts {
             return;
         }
         report.max_offset_m = report.max_offset_m.max(offset);

@@ -29,6 +29,9 @@ const NEAR_M: f32 = 0.6;
 /// A corner: metres ahead, to the right and up.
 type Corner = [f32; 3];
 
+/// Fills a face with a colour in that light.
+type Fill<'a> = dyn FnMut(&[Corner], [f32; 3], f32) + 'a;
+
 impl Car {
     /// Where along the road it is `time_s` after the start at `start_s`, while the own vehicle is at `own_s`.
     fn place(&self, start_s: f64, own_s: f64, time_s: f64) -> f64 {
@@ -91,12 +94,11 @@ fn draw_one(pinhole: &Pinhole, car: &Car, pose: Pose, moment: &Moment, pixels: &
     fill(&[corner(-l, -w, 0.0), corner(-l, w, 0.0), corner(l, w, 0.0), corner(l, -w, 0.0)], dark, 1.4);
     // The side that is turned to the camera, and the end.
     let side = if right > 0.0 { -wide } else { wide };
-    let wall =
-        |fill: &mut dyn FnMut(&[Corner], [f32; 3], f32), from: f64, to: f64, low: f64, high: f64, colour, light| {
-            let corners =
-                [corner(from, side, low), corner(to, side, low), corner(to, side, high), corner(from, side, high)];
-            fill(&corners, colour, light);
-        };
+    let wall = |fill: &mut Fill<'_>, from: f64, to: f64, low: f64, high: f64, colour, light| {
+        let corners =
+            [corner(from, side, low), corner(to, side, low), corner(to, side, high), corner(from, side, high)];
+        fill(&corners, colour, light);
+    };
     wall(&mut fill, -half, half, 0.3, height * 0.62, body, 0.8);
     if car.truck {
         wall(&mut fill, -half, half, 0.9, height, body, 0.8);

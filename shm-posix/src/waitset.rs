@@ -152,8 +152,8 @@ impl WaitSet {
             if members.iter().any(|member| member.has_fresh()) {
                 return Wait::Fresh;
             }
-            // Each one, so that the next wait does not say it again of another.
-            if members.iter_mut().fold(false, |news, member| member.has_news() || news) {
+            // Each one is asked, so that the next wait does not say it again of another.
+            if members.iter_mut().filter_map(|member| member.has_news().then_some(())).count() > 0 {
                 return Wait::Closed;
             }
             if left.is_zero() {

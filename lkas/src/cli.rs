@@ -120,9 +120,9 @@ pub fn lkas() -> ExitCode {
         Some(Command::Demo(options)) => program("demo", &line.system, |system, stop| demo::run(system, &options, stop)),
         Some(Command::Simulation(options)) => simulation_program(&line.system, &options),
         Some(Command::Viewer(options)) => viewer_program(&line.system, &options),
-        Some(Command::Scenario(options)) => tool(|_| scenario::program(&options)),
-        Some(Command::Evaluate(options)) => tool(|_| evaluate::program(&options)),
-        Some(Command::Calibrate(options)) => tool(|_| calibrate::program(&options)),
+        Some(Command::Scenario(options)) => result(|| scenario::program(&options)),
+        Some(Command::Evaluate(options)) => result(|| evaluate::program(&options)),
+        Some(Command::Calibrate(options)) => result(|| calibrate::program(&options)),
         Some(Command::Channels(options)) => tool(|stop| tools::channels(&line.system, options, stop).map(|()| true)),
         Some(Command::Top(every)) => tool(|stop| tools::top(&line.system, every, stop).map(|()| true)),
         Some(Command::Hz { name }) => tool(|stop| tools::hz(&line.system, &name, stop).map(|()| true)),
@@ -166,8 +166,13 @@ fn viewer_program(system: &SystemOptions, arguments: &ViewerArguments) -> ExitCo
 
 /// Runs a tool until it ends or a signal asks it to. It leaves all channels alone, but for those it is asked to remove.
 fn tool(run: impl FnOnce(&Stop) -> Result<bool, Failure>) -> ExitCode {
+    result(|| run(&Stop::on_signals()?))
+}
+
+/// Runs something that a signal ends at once, and tells by the exit code how it went.
+fn result(run: impl FnOnce() -> Result<bool, Failure>) -> ExitCode {
     crate::set_speaker("lkas");
-    match Stop::on_signals().map_err(Failure::from).and_then(|stop| run(&stop)) {
+    match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

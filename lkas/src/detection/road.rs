@@ -205,6 +205,7 @@ impl Lane {
     }
 
     /// The lane corrected by the paint in a frame.
+    #[expect(clippy::needless_range_loop, reason = "two places of a symmetric matrix at once")]
     pub(super) fn corrected(&self, optics: &Optics, points: &[Point]) -> Option<Self> {
         let prior = multiply(&self.information, &self.at);
         let mut lane = *self;

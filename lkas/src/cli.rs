@@ -121,9 +121,9 @@ pub fn lkas() -> ExitCode {
         Some(Command::Demo(options)) => program("demo", &line.system, |system, stop| demo::run(system, &options, stop)),
         Some(Command::Simulation(options)) => simulation_program(&line.system, &options),
         Some(Command::Viewer(options)) => viewer_program(&line.system, &options),
-        Some(Command::Scenario(options)) => tool(line.system.log, |_| scenario::program(&options)),
-        Some(Command::Evaluate(options)) => tool(line.system.log, |_| evaluate::program(&options)),
-        Some(Command::Calibrate(options)) => tool(line.system.log, |_| calibrate::program(&options)),
+        Some(Command::Scenario(options)) => result(line.system.log, || scenario::program(&options)),
+        Some(Command::Evaluate(options)) => result(line.system.log, || evaluate::program(&options)),
+        Some(Command::Calibrate(options)) => result(line.system.log, || calibrate::program(&options)),
         Some(Command::Channels(options)) => {
             tool(line.system.log, |stop| tools::channels(&line.system, options, stop).map(|()| true))
         }
@@ -171,8 +171,13 @@ fn viewer_program(system: &SystemOptions, arguments: &ViewerArguments) -> ExitCo
 
 /// Runs a tool until it ends or a signal asks it to. It leaves all channels alone, but for those it is asked to remove.
 fn tool(log: LogOptions, run: impl FnOnce(&Stop) -> Result<bool, Failure>) -> ExitCode {
+    result(log, || run(&Stop::on_signals()?))
+}
+
+/// Runs something that a signal ends at once, and tells by the exit code how it went.
+fn result(log: LogOptions, run: impl FnOnce() -> Result<bool, Failure>) -> ExitCode {
     let _last_words = log::start("lkas", log);
-    match Stop::on_signals().map_err(Failure::from).and_then(|stop| run(&stop)) {
+    match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

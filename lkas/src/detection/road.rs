@@ -205,45 +205,36 @@ impl Lane {
     }
 
     /// The lane corrected by the paint in a frame.
+    #[expect(clippy::needless_range_loop, reason = "two places of a symmetric matrix at once")]
     pub(super) fn corrected(&self, optics: &Optics, points: &[Point]) -> Option<Self> {
         let prior = multiply(&self.information, &self.at);
         let mut lane = *self;
+        let near = self.near(optics, points);
         // Each time nearer: half-widths of the stripe in metres in which paint counts.
-        for reach in [0.45, 0.32, 0.24, 0.18] {
+        for reach in [0.45, 0.28, 0.18] {
             let (mut information, mut right) = (self.information, prior);
-            for point in points {
+            for point in &near {
                 let Some((side, away, scale)) = lane.nearest(optics, point) else { continue };
-                let wide = f64::from(point.width) / scale;
-                let reach = reach * scale + 2.0;
-                let part = away / reach;
-                if part.abs() >= 1.0 || !(PAINT_M[0] - 2.0 / scale..PAINT_M[1] + 3.0 / scale).contains(&wide) {
+                let part = away / (reach * scale + 2.0);
+                if part.abs() >= 1.0 {
                     continue;
                 }
-                let v = scale * optics.height_m / optics.focal;
-                let place = lane.at[0] + 0.5 * side * lane.at[1];
-                let bend = 0.5 * optics.height_m / v;
-                let f = optics.focal;
-                let slope = [
-                    f * v / optics.height_m,
-                    f * 0.5 * side * v / optics.height_m,
-                    f,
-                    f * bend,
-                    -(place / optics.height_m - lane.at[3] * bend / v),
-                ];
-                // A point whose edges run across the line is none of it.
-                let leads = slope[4] as f32;
-                if (point.angle - leads.atan()).abs() > 0.35 {
-                    continue;
-                }
+                let slope = lane.slope(optics, side, scale);
                 let sigma = 0.7 + 0.02 * scale;
                 let weight = NEWS * (1.0 - part * part).powi(2) / (sigma * sigma);
                 // The residual of the model made straight around `lane`.
                 let value = away + (0..N).map(|i| slope[i] * lane.at[i]).sum::<f64>();
                 for i in 0..N {
-                    right[i] += weight * slope[i] * value;
-                    for j in 0..N {
-                        information[i][j] += weight * slope[i] * slope[j];
+                    let weighted = weight * slope[i];
+                    right[i] += weighted * value;
+                    for j in 0..=i {
+                        information[i][j] += weighted * slope[j];
                     }
+                }
+            }
+            for i in 0..N {
+                for j in 0..i {
+                    information[j][i] = information[i][j];
                 }
             }
             lane = Self { at: multiply(&inverse(information)?, &right), information };
@@ -252,6 +243,33 @@ impl Lane {
             }
         }
         Some(lane)
+    }
+
+    /// The paint that may be of the lane's lines: near to where they should be, as wide as a line, and along it.
+    fn near(&self, optics: &Optics, points: &[Point]) -> Vec<Point> {
+        let may_be = |point: &&Point| {
+            let Some((side, away, scale)) = self.nearest(optics, point) else { return false };
+            let wide = f64::from(point.width) / scale;
+            away.abs() < 0.7 * scale + 3.0
+                && (PAINT_M[0] - 2.0 / scale..PAINT_M[1] + 3.0 / scale).contains(&wide)
+                && (f64::from(point.angle) - self.slope(optics, side, scale)[4].atan()).abs() < 0.35
+        };
+        points.iter().filter(may_be).copied().collect()
+    }
+
+    /// By how much the column of a line changes with each number of the lane, in the row with that many pixels to a metre.
+    fn slope(&self, optics: &Optics, side: f64, scale: f64) -> Vector {
+        let f = optics.focal;
+        let v = scale * optics.height_m / f;
+        let place = self.at[0] + 0.5 * side * self.at[1];
+        let bend = 0.5 * optics.height_m / v;
+        [
+            f * v / optics.height_m,
+            0.5 * side * f * v / optics.height_m,
+            f,
+            f * bend,
+            self.at[3] * bend / v - place / optics.height_m,
+        ]
     }
 
     /// The side of the nearer line, how far to its right the point lies in pixels, and pixels to a metre there.

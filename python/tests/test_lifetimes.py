@@ -46,6 +46,18 @@ def test_a_frame_is_what_was_written(pair):
     assert reader.latest().frame_id == 7
 
 
+def test_what_was_not_taken_is_counted_as_missed(pair):
+    writer, reader = pair
+    for number in range(3):
+        writer.write(picture(number), number)
+    assert reader.take().sequence == 3 and reader.missed == 0, "what came before the first is not missed"
+    writer.write(picture(3), 3)
+    assert reader.take().sequence == 4 and reader.missed == 0
+    for number in range(5):
+        writer.write(picture(number), number)
+    assert reader.take().sequence == 9 and reader.missed == 4
+
+
 def test_leaving_a_frame_never_raises_and_closes_it(pair):
     writer, reader = pair
     writer.write(picture(1), 1)

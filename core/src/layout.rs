@@ -38,7 +38,7 @@ impl Layout {
         if !payload_align.is_power_of_two() || payload_align > 4096 {
             return Err(LayoutError::Alignment { found: payload_align });
         }
-        // Far below overflow for 31 slots, and far above any picture.
+        // Far below overflow for 31 slots, and far above any frame.
         if payload_size > isize::MAX as usize / 64 {
             return Err(LayoutError::Size { found: payload_size });
         }

@@ -1,4 +1,4 @@
-//! Latest-value channels of a lane keeping assist system: lock-free, `no_std`, without allocation.
+//! Latest-value channels: lock-free, wait-free, `no_std`, without allocation.
 //!
 //! Use a [`Channel`] where one side produces values at its own pace and others need the newest one, whole, at theirs: an
 //! interrupt and a main loop, a control loop and a logger. Do not use it where every value has to arrive.
@@ -23,8 +23,8 @@
 //!
 //! # Costs
 //! A publish is at most three compare-and-swaps for each reader, a take one read-modify-write, a take of nothing new one
-//! load; none depends on the payload's size. Memory is two words for each reader and two slots more than readers, padded
-//! to two cache lines but on microcontrollers.
+//! load; none depends on the payload's size. Memory is two words for each reader, and two slots more than there are readers. With
+//! the feature `cache-padded` each of these has cache lines of its own.
 //!
 //! # Limits
 //! One writer, 1 to 29 readers, one size of value for each channel. Payloads are [plain](Plain) data: any bit pattern is a
@@ -32,8 +32,7 @@
 //!
 //! # Parts
 //! [`Channel`] is the protocol in static memory, [`View`] the same over any other memory; the crate `lkas-shm` puts it
-//! into shared memory, and `lkas-messages` is what a lane keeping system sends. The design document in the repository
-//! says why it all holds.
+//! into shared memory. The design document in the repository says why it all holds.
 #![no_std]
 #![deny(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
@@ -89,7 +88,7 @@ pub use lkas_derive::{Enumeration, Message};
 pub use mailbox::{MailboxState, SleepWord};
 pub use message::{
     Bool, Code, DescriptionText, Enumeration, Field, Integer, Kind, MAX_DESCRIPTION, MAX_TYPE_NAME, Message, Scalar,
-    description, fingerprint, fingerprint_of,
+    Text, description, fingerprint, fingerprint_of,
 };
 #[cfg(target_has_atomic = "64")]
 pub use observe::{Observed, Overtaken};

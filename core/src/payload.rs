@@ -1,6 +1,6 @@
 //! What a slot can hold.
 
-use crate::message::{Kind, Scalar};
+use crate::message::kind::{Kind, Scalar};
 
 /// A value that a slot can hold. Every [`Plain`] type is one; `[u8]` is one too, as many bytes as there are.
 ///

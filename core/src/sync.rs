@@ -47,7 +47,7 @@ macro_rules! fence {
 pub(crate) use fence;
 
 /// A value in a pair of cache lines of its own, so that nobody else's writes disturb it. Without the feature
-/// `cache-padded` values lie side by side: less memory, for processors without caches that several cores share.
+/// `cache-padded` values lie side by side: less memory, for a processor with one core, or with caches that no other core looks into.
 #[cfg(feature = "cache-padded")]
 pub(crate) use crossbeam_utils::CachePadded as Padded;
 #[cfg(not(feature = "cache-padded"))]

@@ -151,7 +151,7 @@ impl<'a, T: Payload + ?Sized> View<'a, T> {
     /// As for [`write`](Self::write).
     #[inline]
     pub(crate) unsafe fn fetch(&self, slot: Slot) {
-        // Unpadded channels are for processors without caches.
+        // Without padding, channels are for processors whose cores share no cache lines.
         let Some(start) = self.address(slot).filter(|_| cfg!(feature = "cache-padded")) else { return };
         // Under loom: checks that nobody else looks at the slot.
         let _guard = self.header_at(start).watch().write();

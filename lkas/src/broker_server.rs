@@ -3,12 +3,13 @@
 use crate::Failure;
 use crate::feed::Feed;
 use crate::options::SystemOptions;
-use crate::say;
+use crate::processes::Processes;
+use crate::status::State;
 use crate::stop::Stop;
-use crate::vitals::{Notice, VitalSigns, Vitals};
+use crate::vitals::VitalSigns;
 use jpeg_encoder::{ColorType, Encoder};
 use lkas_messages::{ControlFields, DetectionFields, Image, ImageView, PixelFormat};
-use lkas_shm::{Channel, ControlChannel, DetectionChannel, ImageChannel, clock};
+use lkas_shm::{ControlChannel, DetectionChannel, ImageChannel, clock};
 use lkas_zmq::wire::FrameHeader;
 use lkas_zmq::{Broker, BrokerOptions, Topic};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -39,15 +40,15 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     let mut frames = Feed::new(options.camera_channel()?, ImageChannel::open);
     let mut detections = Feed::new(options.detection_channel()?, DetectionChannel::open);
     let mut controls = Feed::new(options.control_channel()?, ControlChannel::open);
-    let mut simulation = Feed::new(options.vitals_channel("simulation")?, Channel::<Vitals>::open);
-    let mut vitals = VitalSigns::create(&options.vitals_channel("broker")?)?;
+    let mut processes = Processes::new(options)?;
+    let mut vitals = VitalSigns::create(&options.status_channel("broker")?)?;
     let missed_before = vitals.now.missed;
     let mut jpeg = Vec::new();
     let mut rate = Rate::default();
     let mut refusals = Refusals { known: 0, due: Instant::now() };
     let mut last_detection_ms = None;
-    let mut notice = Notice::None;
-    say!("ports {} to {} of {}", options.broker_port, options.broker_port + 5, options.broker_host);
+    tracing::info!("ports {} to {} of {}", options.broker_port, options.broker_port + 5, options.broker_host);
+    vitals.enter(State::Running, "");
     while !stop.is_set() {
         // Whatever it was that ended the wait, everything is looked at.
         let _ = broker.wait(LOOK_EVERY);
@@ -77,15 +78,19 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
                 vitals.now.torn += 1;
             }
         }
-        if let Some(simulation) = simulation.next(Duration::ZERO)? {
-            notice = Notice::from_code(simulation.notice);
+        let status = processes.due();
+        for (category, reports) in processes.reports() {
+            broker.report(category, &reports);
+        }
+        if let Some(status) = status {
+            // Sent whatever else comes or does not come: this is what says that nothing does.
+            let _ = broker.broadcast_status(&status);
         }
         if let Some(control) = controls.next(Duration::ZERO)? {
             if control.is_whole() {
                 let latency_ms = control.time() as f64 * 1e-6 - control.timestamp() * 1e3;
                 let fields = ControlFields::from(*control);
-                let _ =
-                    broker.broadcast_telemetry(&telemetry(&fields, latency_ms, rate.get(), last_detection_ms, notice));
+                let _ = broker.broadcast_telemetry(&telemetry(&fields, latency_ms, rate.get(), last_detection_ms));
             } else {
                 vitals.now.torn += 1;
             }
@@ -130,7 +135,6 @@ fn telemetry(
     latency_ms: f64,
     fps: Option<f64>,
     detection_ms: Option<f32>,
-    notice: Notice,
 ) -> serde_json::Value {
     serde_json::json!({
         "frame_id": control.frame_id,
@@ -147,7 +151,6 @@ fn telemetry(
         "fps": fps,
         "detection_ms": detection_ms,
         "decision_ms": control.processing_time_ms,
-        "notice": notice.text(),
     })
 }
 
@@ -169,7 +172,7 @@ impl Refusals {
         if refused > self.known {
             let reason = kinds.iter().rev().find_map(|kind| kind.last_refusal.as_ref());
             let reason = reason.map_or_else(String::new, |reason| format!(", the last one: {reason}"));
-            say!("refused {} messages{reason}", refused - self.known);
+            tracing::warn!("refused {} messages{reason}", refused - self.known);
             self.known = refused;
         }
     }
@@ -195,7 +198,8 @@ impl Rate {
         }
     }
 
+    /// The rate; `None` where nothing came for two seconds: nobody knows then.
     fn get(&self) -> Option<f64> {
-        self.rate
+        self.since.filter(|(start, _)| start.elapsed() < Duration::from_secs(2)).and(self.rate)
     }
 }

@@ -1,14 +1,18 @@
 //! The command lines of the three programs.
 
+use crate::calibrate::{self, CalibrateOptions};
 use crate::demo::{self, DemoOptions};
+use crate::evaluate::{self, EvaluateOptions};
+use crate::log::{self, LogOptions};
 use crate::options::{SystemOptions, remove_channels};
+use crate::scenario::{self, ScenarioOptions};
 use crate::servers::{self, ServerOptions};
 use crate::simulation_program::{self, SimulationOptions};
 use crate::stop::{self, Stop};
 use crate::supervisor::EXIT_UNUSABLE;
 use crate::tools::{self, CleanOptions, EchoOptions, Every, TableOptions};
 use crate::viewer::{self, ViewerOptions};
-use crate::{Failure, broker_server, decision_server, detection_server, say};
+use crate::{Failure, broker_server, decision_server, detection_server};
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
@@ -35,6 +39,12 @@ enum Command {
     Simulation(SimulationOptions),
     /// The viewer alone: a web page
     Viewer(ViewerArguments),
+    /// Drive scenarios in lockstep, as fast as it goes, and say whether the vehicle stays in its lane or stops
+    Scenario(ScenarioOptions),
+    /// What the detection finds in recorded frames, against labels
+    Evaluate(EvaluateOptions),
+    /// How a camera is mounted, from the frames of a straight drive
+    Calibrate(CalibrateOptions),
     /// Every channel: what it carries, who writes and reads, how fast, how old
     Channels(TableOptions),
     /// The same, live
@@ -44,7 +54,7 @@ enum Command {
         /// The channel, without its namespace
         name: String,
     },
-    /// The values of a channel, field by field; takes a reader place
+    /// The values of a channel, field by field
     Echo(EchoOptions),
     /// What could keep a system from running here, and what to do about it
     Doctor {
@@ -111,12 +121,19 @@ pub fn lkas() -> ExitCode {
         Some(Command::Demo(options)) => program("demo", &line.system, |system, stop| demo::run(system, &options, stop)),
         Some(Command::Simulation(options)) => simulation_program(&line.system, &options),
         Some(Command::Viewer(options)) => viewer_program(&line.system, &options),
-        Some(Command::Channels(options)) => tool(|stop| tools::channels(&line.system, options, stop).map(|()| true)),
-        Some(Command::Top(every)) => tool(|stop| tools::top(&line.system, every, stop).map(|()| true)),
-        Some(Command::Hz { name }) => tool(|stop| tools::hz(&line.system, &name, stop).map(|()| true)),
-        Some(Command::Echo(options)) => tool(|stop| tools::echo(&line.system, &options, stop).map(|()| true)),
-        Some(Command::Doctor { port }) => tool(|_| tools::doctor(&line.system, port)),
-        Some(Command::Clean(options)) => tool(|_| tools::clean(&line.system, options).map(|()| true)),
+        Some(Command::Scenario(options)) => tool(line.system.log, |_| scenario::program(&options)),
+        Some(Command::Evaluate(options)) => tool(line.system.log, |_| evaluate::program(&options)),
+        Some(Command::Calibrate(options)) => tool(line.system.log, |_| calibrate::program(&options)),
+        Some(Command::Channels(options)) => {
+            tool(line.system.log, |stop| tools::channels(&line.system, options, stop).map(|()| true))
+        }
+        Some(Command::Top(every)) => tool(line.system.log, |stop| tools::top(&line.system, every, stop).map(|()| true)),
+        Some(Command::Hz { name }) => tool(line.system.log, |stop| tools::hz(&line.system, &name, stop).map(|()| true)),
+        Some(Command::Echo(options)) => {
+            tool(line.system.log, |stop| tools::echo(&line.system, &options, stop).map(|()| true))
+        }
+        Some(Command::Doctor { port }) => tool(line.system.log, |_| tools::doctor(&line.system, port)),
+        Some(Command::Clean(options)) => tool(line.system.log, |_| tools::clean(&line.system, options).map(|()| true)),
         Some(Command::Detection { broadcast }) => {
             program("detection", &line.system, |system, stop| detection_server::run(system, broadcast, stop))
         }
@@ -153,13 +170,13 @@ fn viewer_program(system: &SystemOptions, arguments: &ViewerArguments) -> ExitCo
 }
 
 /// Runs a tool until it ends or a signal asks it to. It leaves all channels alone, but for those it is asked to remove.
-fn tool(run: impl FnOnce(&Stop) -> Result<bool, Failure>) -> ExitCode {
-    crate::set_speaker("lkas");
+fn tool(log: LogOptions, run: impl FnOnce(&Stop) -> Result<bool, Failure>) -> ExitCode {
+    let _last_words = log::start("lkas", log);
     match Stop::on_signals().map_err(Failure::from).and_then(|stop| run(&stop)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            say!("error: {error}");
+            tracing::error!("{error}");
             EXIT_UNUSABLE.into()
         }
     }
@@ -171,7 +188,7 @@ fn program(
     system: &SystemOptions,
     run: impl FnOnce(&SystemOptions, &Stop) -> Result<(), Failure>,
 ) -> ExitCode {
-    crate::set_speaker(name);
+    let _last_words = log::start(name, system.log);
     let result = (|| {
         let stop = Stop::on_signals()?;
         if system.supervised {
@@ -184,7 +201,7 @@ fn program(
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say!("error: {error}");
+            tracing::error!("{error}");
             EXIT_UNUSABLE.into()
         }
     }

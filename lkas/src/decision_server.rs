@@ -1,16 +1,18 @@
 //! The decision server: takes detections, decides how to steer, publishes controls.
 
 use crate::Failure;
-use crate::decision::{DecisionParameters, LaneKeeper};
+use crate::decision::{Circumstances, DecisionParameters, Health, LaneKeeper};
+use crate::detection::LaneShape;
 use crate::feed::Feed;
 use crate::options::{SERVERS, SystemOptions};
-use crate::say;
+use crate::signals::{LANE, LaneSignal, MOTION, MotionSignal};
+use crate::status::State;
 use crate::stop::Stop;
 use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
 use lkas_messages::names::Category;
-use lkas_messages::{Control, ControlFields, DetectionFields, Mode};
-use lkas_shm::{ControlChannel, DetectionChannel, Options, clock};
+use lkas_messages::{Control, ControlFields, DetectionFields};
+use lkas_shm::{Channel, ControlChannel, DetectionChannel, Options, clock};
 use std::time::{Duration, Instant};
 
 /// How long to wait for a detection before looking at parameters and signals again.
@@ -26,17 +28,28 @@ pub const DETECTION_TIMEOUT: Duration = Duration::from_millis(200);
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
     let mut detections = Feed::new(options.detection_channel()?, DetectionChannel::open);
     let mut writer = ControlChannel::create(&options.control_channel()?, Options::new().contract(SERVERS))?;
-    let mut vitals = VitalSigns::create(&options.vitals_channel("decision")?)?;
+    let mut vitals = VitalSigns::create(&options.status_channel("decision")?)?;
     let missed_before = vitals.now.missed;
     let mut keeper = LaneKeeper::new(DecisionParameters::default());
+    for (name, value) in vitals.declare(Category::Decision) {
+        keeper.set(name, value)?;
+    }
     let mut tuning = broadcast.then(|| Tuning::connect(options, Category::Decision)).transpose()?;
-    // The last detection that could be used, and whether a stop for the lack of one is commanded.
+    let mut signals = Signals {
+        shapes: Feed::new(options.signal_channel(LANE)?, Channel::open),
+        motions: Feed::new(options.signal_channel(MOTION)?, Channel::open),
+        shape: None,
+        motion: None,
+    };
+    // The last detection that could be used, and when the last command for the lack of one was made.
     let mut last: Option<(Instant, DetectionFields)> = None;
-    let mut stopping = false;
-    say!("ready");
+    let mut health = keeper.health();
+    let mut stepped = Instant::now();
+    tracing::info!("ready");
     while !stop.is_set() {
+        let mut words = None;
         if let Some(tuning) = &mut tuning {
-            tuning.apply(|name, value| keeper.set(name, value))?;
+            tuning.apply(&mut vitals, |name, value| keeper.set(name, value))?;
         }
         let fields = match detections.next(PATIENCE)? {
             Some(detection) => {
@@ -45,21 +58,25 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
                     Some(DetectionFields::from(*detection))
                 } else {
                     vitals.now.torn += 1;
-                    say!("detection {} is not whole and was left out", detection.sequence());
+                    words = Some(format!("detection {} is not whole and was left out", detection.sequence()));
                     None
                 }
             }
             None => None,
         };
+        signals.look()?;
+        let now_s = clock::now_seconds();
+        let motion = signals.motion.and_then(|signal| signal.motion(now_s));
         let control = match (fields, last) {
             (Some(fields), before) => {
                 let start = Instant::now();
-                if stopping {
-                    say!("detections are back");
-                    stopping = false;
-                }
-                let dt = before.map_or(0.0, |(_, before)| (fields.timestamp - before.timestamp) as f32);
-                let mut control = keeper.decide(&fields, dt);
+                let circumstances = Circumstances {
+                    dt: before.map_or(0.0, |(_, before)| (fields.timestamp - before.timestamp) as f32),
+                    age_s: (now_s - fields.timestamp) as f32,
+                    shape: signals.shape_of(fields.frame_id),
+                    motion,
+                };
+                let mut control = keeper.decide(&fields, &circumstances);
                 control.frame_id = fields.frame_id;
                 control.timestamp = fields.timestamp;
                 control.processing_time_ms = start.elapsed().as_secs_f32() * 1000.0;
@@ -67,23 +84,63 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
                 Some(control)
             }
             (None, Some((at, before))) if at.elapsed() > DETECTION_TIMEOUT => {
-                if !stopping {
-                    let age = clock::now_seconds() - before.timestamp;
-                    say!("EMERGENCY STOP: the last frame with a detection is {age:.2} s old");
-                    vitals.now.safe_stops += 1;
-                    stopping = true;
-                }
-                let (frame_id, timestamp) = (before.frame_id, before.timestamp);
-                Some(ControlFields { mode: Mode::EmergencyStop, frame_id, timestamp, ..ControlFields::default() })
+                let control = keeper.without_detection(stepped.elapsed().as_secs_f32(), motion);
+                Some(ControlFields { frame_id: before.frame_id, timestamp: before.timestamp, ..control })
             }
             _ => None,
         };
         if let Some(control) = control {
             writer.publish(Control::try_from(control)?);
+            stepped = Instant::now();
             vitals.now.published += 1;
+        }
+        let before = core::mem::replace(&mut health, keeper.health());
+        let stops = |health| matches!(health, Health::Stopped(_));
+        if before != health {
+            words = Some(health.to_string());
+            vitals.now.safe_stops += u64::from(stops(health) && !stops(before));
+        }
+        if last.is_some() {
+            match health {
+                Health::Good => vitals.enter(State::Running, ""),
+                Health::Stopped(reason) => vitals.enter(State::EmergencyStop, &reason.to_string()),
+                health => vitals.enter(State::Running, &health.to_string()),
+            }
         }
         vitals.now.missed = missed_before + detections.missed();
         vitals.publish_if_due();
+        if let Some(tuning) = &mut tuning {
+            tuning.speak();
+        }
+        // Last: the control is published, whoever reads this.
+        if let Some(words) = words {
+            tracing::warn!("{words}");
+        }
     }
     Ok(())
+}
+
+/// The newest of the signals that decision works with where they are there.
+struct Signals {
+    shapes: Feed<LaneSignal>,
+    motions: Feed<MotionSignal>,
+    shape: Option<LaneSignal>,
+    motion: Option<MotionSignal>,
+}
+
+impl Signals {
+    fn look(&mut self) -> Result<(), Failure> {
+        if let Some(shape) = self.shapes.next(Duration::ZERO)? {
+            self.shape = Some(*shape);
+        }
+        if let Some(motion) = self.motions.next(Duration::ZERO)? {
+            self.motion = Some(*motion);
+        }
+        Ok(())
+    }
+
+    /// The lane's shape in that frame, or in the one after it, which may have come meanwhile.
+    fn shape_of(&self, frame_id: u64) -> Option<LaneShape> {
+        self.shape.filter(|shape| shape.frame_id == frame_id || shape.frame_id == frame_id + 1)?.shape()
+    }
 }

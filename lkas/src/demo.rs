@@ -1,16 +1,16 @@
 //! The whole system at once: simulation, detection, decision, broker and viewer, each a process of its own.
 
 use crate::Failure;
+use crate::log::Output;
 use crate::options::SystemOptions;
 use crate::report::AllVitals;
 use crate::servers::{self, server};
 use crate::simulation_program::SimulationOptions;
+use crate::status::{Seen, StatusWatch, vehicle_words};
 use crate::stop::Stop;
 use crate::supervisor::{Plan, Supervisor};
-use crate::vitals::{Notice, Vitals};
 use clap::Args;
-use lkas_shm::{Channel, ChannelName, Reader};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -54,24 +54,26 @@ fn seconds(text: &str) -> Result<Duration, String> {
 pub fn run(system: &SystemOptions, options: &DemoOptions, stop: &Stop) -> Result<(), Failure> {
     let mut supervisor = Supervisor::start(plans(system, options)?)?;
     let mut watch = Watch::new(system)?;
-    println!();
-    if options.no_viewer {
-        println!("  The system runs, without a viewer.");
-    } else {
-        println!("  The system runs. Watch it on http://localhost:{}", options.port);
-    }
-    println!("  Ctrl-C ends it.\n");
-    let result = watch_over(&mut supervisor, &mut watch, options, stop);
+    let mut out = Output::start();
+    let page = match options.no_viewer {
+        true => "without a viewer".to_owned(),
+        false => format!("watch it on http://localhost:{}", options.port),
+    };
+    out.print(&format!("\n  The system starts; {page}\n  Ctrl-C ends it.\n\n"));
+    let result = watch_over(&mut supervisor, &mut watch, options, &mut out, stop);
     supervisor.stop();
     // The last words of the processes that have just ended.
     watch.look();
     let filmed = watch.filmed();
     let report = watch.vitals.report(system, filmed, supervisor.restarts());
     result?;
-    println!("\n\n  In {:.1} s:\n{report}\n", filmed.as_secs_f64());
+    match watch.filmed {
+        Some(_) => out.print(&format!("\n\n  In {:.1} s:\n{report}\n\n", filmed.as_secs_f64())),
+        None => out.print("\n\n  No frame was filmed: there is nothing to report.\n\n"),
+    }
     if let Some(path) = &options.report {
         report.write(path)?;
-        println!("  The report is in {}.", path.display());
+        out.print(&format!("  The report is in {}.\n", path.display()));
     }
     Ok(())
 }
@@ -80,22 +82,26 @@ fn watch_over(
     supervisor: &mut Supervisor,
     watch: &mut Watch,
     options: &DemoOptions,
+    out: &mut Output,
     stop: &Stop,
 ) -> Result<(), Failure> {
     let terminal = std::io::stdout().is_terminal();
     let line_every = LINE_EVERY[usize::from(!terminal)];
     let start = Instant::now();
+    let mut runs = false;
     let mut line_due = start + line_every;
-    while !stop.is_set() && options.duration.is_none_or(|duration| start.elapsed() < duration) {
+    // A demonstration is for somebody who watches it: it ends when its reader is gone, as in `lkas demo | head`.
+    while !stop.is_set() && !out.is_closed() && options.duration.is_none_or(|duration| start.elapsed() < duration) {
         supervisor.look()?;
         watch.look();
+        if !runs && watch.vitals.simulation.taken > 0 {
+            runs = true;
+            out.print("  The system runs.\n");
+        }
         if Instant::now() >= line_due {
             line_due += line_every;
-            let mut out = std::io::stdout().lock();
-            // Nobody reads it any more: the system runs all the same.
-            let _ =
-                if terminal { write!(out, "\r\x1b[K  {}", watch.line()) } else { writeln!(out, "  {}", watch.line()) };
-            let _ = out.flush();
+            let line = watch.line();
+            out.print(&if terminal { format!("\r\x1b[K  {line}") } else { format!("  {line}\n") });
         }
         std::thread::sleep(LOOK_EVERY);
     }
@@ -111,6 +117,10 @@ fn plans(system: &SystemOptions, options: &DemoOptions) -> Result<Vec<Plan>, Fai
         let folder = folder.to_str().ok_or("the folder to be replayed has a name that is not UTF-8")?;
         simulation.push(format!("--replay={folder}"));
     }
+    if let Some(file) = &options.simulation.scenario {
+        let file = file.to_str().ok_or("the scenario has a name that is not UTF-8")?;
+        simulation.push(format!("--scenario={file}"));
+    }
     plans.extend(servers::plans(system, true));
     // After those that steer it, so that it ends before them: at the end of a run nobody has to stop for their lack.
     plans.push(server("simulation", servers::PAUSE, system, &simulation));
@@ -120,11 +130,11 @@ fn plans(system: &SystemOptions, options: &DemoOptions) -> Result<Vec<Plan>, Fai
     Ok(plans)
 }
 
-/// The vitals of all processes, as they come.
+/// The status of all processes, as it comes.
 struct Watch {
-    names: [ChannelName; 4],
-    readers: [Option<Reader<Vitals>>; 4],
+    watches: [StatusWatch; 4],
     vitals: AllVitals,
+    vehicle: Option<Seen>,
     /// When the first and the latest frame was seen to be there.
     filmed: Option<(Instant, Instant)>,
     recent: (Instant, u64, f64),
@@ -132,11 +142,11 @@ struct Watch {
 
 impl Watch {
     fn new(system: &SystemOptions) -> Result<Self, Failure> {
-        let name = |process| system.vitals_channel(process);
+        let watch = |process| system.status_channel(process).map(StatusWatch::new);
         Ok(Self {
-            names: [name("simulation")?, name("detection")?, name("decision")?, name("broker")?],
-            readers: [const { None }; 4],
+            watches: [watch("simulation")?, watch("detection")?, watch("decision")?, watch("broker")?],
             vitals: AllVitals::default(),
+            vehicle: None,
             filmed: None,
             recent: (Instant::now(), 0, 0.0),
         })
@@ -146,13 +156,13 @@ impl Watch {
         let AllVitals { simulation, detection, decision, broker } = &mut self.vitals;
         let places = [simulation, detection, decision, broker];
         let frames_before = places[0].published;
-        for ((name, reader), vitals) in self.names.iter().zip(&mut self.readers).zip(places) {
-            if reader.is_none() {
-                // Its process has not come so far yet, or can't: then the supervisor knows.
-                *reader = Channel::open(name, Duration::ZERO).ok();
-            }
-            if let Some(sample) = reader.as_mut().and_then(Reader::take) {
-                *vitals = *sample;
+        let [vehicle, others @ ..] = &mut self.watches;
+        self.vehicle = vehicle.look();
+        let seen = [self.vehicle.clone()].into_iter().chain(others.iter_mut().map(StatusWatch::look));
+        for (seen, vitals) in seen.zip(places) {
+            // Its process has not come so far yet, or can't: then the supervisor knows.
+            if let Some(seen) = seen {
+                *vitals = seen.status.vitals;
             }
         }
         let now = Instant::now();
@@ -184,8 +194,8 @@ impl Watch {
             simulation.speed_kmh,
             both * 100.0
         );
-        match Notice::from_code(simulation.notice).text() {
-            Some(notice) => format!("{figures}   {notice}"),
+        match vehicle_words(self.vehicle.as_ref()) {
+            Some(words) => format!("{figures}   {words}"),
             None => figures,
         }
     }

@@ -1,6 +1,5 @@
 //! A feed that says when it has to wait for its channel.
 
-use crate::say;
 use core::time::Duration;
 use lkas_core::{Payload, Sample};
 use lkas_shm::{ChannelName, OpenError, OpenOptions, Reader};
@@ -27,12 +26,12 @@ impl<T: Payload + ?Sized> Feed<T> {
         let start = Instant::now();
         if !self.feed.find(timeout)? {
             if !timeout.is_zero() && !core::mem::replace(&mut self.said_waiting, true) {
-                say!("waiting for {}: its writer was not started yet", self.feed.name());
+                tracing::info!("waiting for {}: its writer was not started yet", self.feed.name());
             }
             return Ok(None);
         }
         if core::mem::take(&mut self.said_waiting) {
-            say!("{} is there", self.feed.name());
+            tracing::info!("{} is there", self.feed.name());
         }
         self.feed.next(timeout.saturating_sub(start.elapsed()))
     }

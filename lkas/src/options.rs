@@ -1,5 +1,7 @@
 //! What the programs have in common on their command lines.
 
+use crate::log::LogOptions;
+use crate::signals::{LANE, MOTION, TRUTH};
 use clap::Args;
 use core::time::Duration;
 use lkas_shm::{ChannelName, ChannelNameError, Contract};
@@ -26,6 +28,12 @@ pub struct SystemOptions {
     /// First of the broker's six ports
     #[arg(long, default_value_t = 5557, global = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65530))]
     pub broker_port: u16,
+    /// How the camera is mounted: a file from `lkas calibrate`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub mounting: Option<std::path::PathBuf>,
+    /// How much is said, and in which form
+    #[command(flatten)]
+    pub log: LogOptions,
     /// End when the process that started this one ends
     #[arg(long, hide = true, global = true)]
     pub supervised: bool,
@@ -38,8 +46,8 @@ pub const SERVERS: Contract = match Contract::new(Duration::from_millis(100), Du
     Err(_) => panic!("times that are no contract"),
 };
 
-/// The processes of a system, each with vitals of its own.
-pub const VITALS: [&str; 4] = ["simulation", "detection", "decision", "broker"];
+/// The processes of a system that publish a status.
+pub const PROCESSES: [&str; 4] = ["simulation", "detection", "decision", "broker"];
 
 impl SystemOptions {
     fn name(&self, name: &str) -> Result<ChannelName, ChannelNameError> {
@@ -70,12 +78,20 @@ impl SystemOptions {
         self.name(&self.controls)
     }
 
-    /// The channel on which `process` publishes its vitals.
+    /// The channel on which `process` publishes its status.
     ///
     /// # Errors
     /// The name is not usable.
-    pub fn vitals_channel(&self, process: &str) -> Result<ChannelName, ChannelNameError> {
-        self.name(&format!("vitals_{process}"))
+    pub fn status_channel(&self, process: &str) -> Result<ChannelName, ChannelNameError> {
+        self.name(&format!("status_{process}"))
+    }
+
+    /// The channel of one of the system's own [`signals`](crate::signals).
+    ///
+    /// # Errors
+    /// The name is not usable.
+    pub fn signal_channel(&self, signal: &str) -> Result<ChannelName, ChannelNameError> {
+        self.name(signal)
     }
 
     /// Every channel of the system.
@@ -84,7 +100,8 @@ impl SystemOptions {
     /// A name is not usable.
     pub fn all_channels(&self) -> Result<Vec<ChannelName>, ChannelNameError> {
         let three = [self.camera_channel(), self.detection_channel(), self.control_channel()];
-        three.into_iter().chain(VITALS.map(|process| self.vitals_channel(process))).collect()
+        let signals = [LANE, MOTION, TRUTH].map(|signal| self.signal_channel(signal));
+        three.into_iter().chain(PROCESSES.map(|process| self.status_channel(process))).chain(signals).collect()
     }
 
     /// Where the broker is.
@@ -105,7 +122,9 @@ impl SystemOptions {
             ("--broker-port", self.broker_port.to_string()),
         ];
         let pairs = pairs.into_iter().map(|(option, value)| format!("{option}={value}"));
-        pairs.chain(["--supervised".into()]).collect()
+        // A path that is not UTF-8 can't be an argument here; the detection says that it does not find it.
+        let mounting = self.mounting.as_ref().map(|path| format!("--mounting={}", path.to_string_lossy()));
+        pairs.chain(mounting).chain(self.log.arguments()).chain(["--supervised".into()]).collect()
     }
 }
 

@@ -84,7 +84,7 @@ impl AllVitals {
             frames: simulation.published,
             detections: detection.published,
             controls: decision.published,
-            fps: simulation.published as f64 / filmed.as_secs_f64().max(1e-9),
+            fps: if filmed.is_zero() { 0.0 } else { simulation.published as f64 / filmed.as_secs_f64() },
             missed: missed.map(|(name, missed)| (name.clone(), missed)).into(),
             torn: simulation.torn + detection.torn + decision.torn + broker.torn,
             both_lanes_fraction: detection.both_lanes as f64 / detection.published.max(1) as f64,

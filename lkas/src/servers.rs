@@ -1,7 +1,7 @@
 //! `lkas` itself: detection and decision as processes of their own, and the broker if somebody shall watch.
 
 use crate::Failure;
-use crate::options::SystemOptions;
+use crate::options::{PROCESSES, SystemOptions};
 use crate::stop::Stop;
 use crate::supervisor::{Plan, Supervisor};
 use core::time::Duration;
@@ -35,7 +35,15 @@ pub enum Method {
 #[must_use]
 pub fn server(name: &'static str, pause: Duration, system: &SystemOptions, options: &[String]) -> Plan {
     let arguments = [name.to_owned()].into_iter().chain(options.iter().cloned()).chain(system.arguments());
-    Plan { name, arguments: arguments.collect(), pause }
+    Plan {
+        name,
+        arguments: arguments.collect(),
+        pause,
+        // Who only watches, or passes on, can't stop the vehicle; without these it does not drive.
+        essential: ["detection", "decision", "simulation"].contains(&name),
+        // A name that is not usable is an error of the process itself, which says so.
+        status: PROCESSES.contains(&name).then(|| system.status_channel(name).ok()).flatten(),
+    }
 }
 
 /// The detection and the decision server.

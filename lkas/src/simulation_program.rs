@@ -2,19 +2,26 @@
 
 use crate::Failure;
 use crate::options::SystemOptions;
-use crate::say;
-use crate::simulation::{CameraOptions, Command, Replay, World, WorldOptions};
+use crate::pace::Pace;
+use crate::scenario::{Scenario, Truth};
+use crate::signals::{MOTION, MotionSignal, TRUTH};
+use crate::simulation::{CameraOptions, Command, Replay, SAFETY, World, WorldOptions};
+use crate::status::State;
 use crate::stop::Stop;
-use crate::vitals::{Notice, VitalSigns};
+use crate::vitals::VitalSigns;
 use clap::Args;
 use hdrhistogram::Histogram;
+use lkas_messages::names::Name;
 use lkas_messages::{Control, Image, ImageShape};
 use lkas_shm::{
-    Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, SafetyOptions, Writer, clock,
+    Channel, Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, Writer, clock,
 };
 use lkas_zmq::{ActionClient, VehicleStatusClient};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// Actions that are taken from the broker in one turn. Its next ones wait: a flood of them must not stop the vehicle.
+const ACTIONS_PER_TURN: usize = 8;
 
 /// How often the vehicle's status is sent.
 const STATUS_EVERY: Duration = Duration::from_millis(50);
@@ -37,6 +44,9 @@ pub struct SimulationOptions {
     /// Show the pictures of a folder (JPEG or PNG, in the order of their names) instead of the rendered road
     #[arg(long, value_name = "DIR")]
     pub replay: Option<PathBuf>,
+    /// Drive in the world of a scenario file: its road, cars, light and camera, not its faults
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub scenario: Option<PathBuf>,
 }
 
 fn frame_rate(text: &str) -> Result<f64, String> {
@@ -57,9 +67,10 @@ enum Source {
 /// # Errors
 /// A channel can't be created or used, or the pictures to be replayed can't be read.
 pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> Result<(), Failure> {
-    let mut world = World::new(WorldOptions {
-        camera: CameraOptions { width: options.width, height: options.height, ..CameraOptions::default() },
-        ..WorldOptions::default()
+    let camera = CameraOptions { width: options.width, height: options.height, ..CameraOptions::default() };
+    let mut world = World::new(match &options.scenario {
+        Some(path) => Scenario::read(path)?.world(1),
+        None => WorldOptions { camera, ..WorldOptions::default() },
     })?;
     let source = match &options.replay {
         Some(folder) => Source::Replayed(Replay::open(folder)?),
@@ -80,25 +91,30 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
             shape,
             source,
             shown: vec![0; shape.pixel_bytes()],
+            truths: Channel::create(&system.signal_channel(TRUTH)?, Options::new())?,
         },
-        controls: ControlSupervisor::new(system.control_channel()?, SafetyOptions::default()),
-        vitals: VitalSigns::create(&system.vitals_channel("simulation")?)?,
+        controls: ControlSupervisor::new(system.control_channel()?, SAFETY),
+        vitals: VitalSigns::create(&system.status_channel("simulation")?)?,
         latency_us: Histogram::new_with_bounds(1, 60_000_000, 3)?,
         perceived: Perceived::default(),
+        motions: Channel::create(&system.signal_channel(MOTION)?, Options::new())?,
+        control_age_s: 0.0,
         link: options.broadcast.then(|| Link::connect(system)).transpose()?,
-        notice: Notice::Waiting,
+        reason: String::new(),
+        asked: Pace::default(),
     };
     // A predecessor's frames were numbered by the same sequence.
     let mut frame_id = simulation.camera.writer.sequence();
     let mut next_frame = Instant::now();
     let mut stepped = Instant::now();
-    say!("camera {shape} at {} frames a second", options.fps);
+    tracing::info!("camera {shape} at {} frames a second", options.fps);
     while !stop.is_set() {
         simulation.obey(&mut world)?;
         let left = next_frame.saturating_duration_since(Instant::now());
         simulation.receive(left)?;
         simulation.drive(&mut world, stepped.elapsed());
         stepped = Instant::now();
+        simulation.tell(&world);
         if Instant::now() >= next_frame {
             frame_id += 1;
             simulation.camera.show(&mut world, frame_id)?;
@@ -120,16 +136,23 @@ struct Simulation {
     vitals: VitalSigns,
     latency_us: Histogram<u64>,
     perceived: Perceived,
+    motions: Writer<MotionSignal>,
+    /// From a frame to the receipt of the control that answers it, for the last one.
+    control_age_s: f64,
     link: Option<Link>,
-    notice: Notice,
+    /// Why the vehicle is in a safe stop.
+    reason: String,
+    /// Actions that were asked for, to be said.
+    asked: Pace<Name, bool>,
 }
 
 impl Simulation {
-    /// Does what was asked over the broker.
+    /// Does what was asked over the broker, a few requests at a time.
     fn obey(&mut self, world: &mut World) -> Result<(), Failure> {
         let Some(link) = &mut self.link else { return Ok(()) };
-        while let Some(request) = link.actions.poll()? {
-            say!("{}", request.action);
+        for _ in 0..ACTIONS_PER_TURN {
+            let Some(request) = link.actions.poll()? else { break };
+            let mut known = true;
             match request.action.as_str() {
                 "pause" => world.pause(),
                 "resume" => world.resume(),
@@ -137,8 +160,9 @@ impl Simulation {
                     world.respawn();
                     self.camera.restart();
                 }
-                other => say!("unknown action \"{other}\"; there are pause, resume and respawn"),
+                _ => known = false,
             }
+            self.asked.note(request.action, known);
         }
         Ok(())
     }
@@ -155,6 +179,7 @@ impl Simulation {
         if control.timestamp() > 0.0 && latency >= 0.0 {
             self.latency_us.saturating_record(latency as u64);
         }
+        self.control_age_s = (clock::now_seconds() - control.timestamp()).max(0.0);
         self.perceived.add(&control);
         vitals.missed = self.controls.missed();
         Ok(())
@@ -166,17 +191,42 @@ impl Simulation {
             return;
         }
         let (control, events) = self.controls.decide(world.vehicle().is_standing());
-        for event in events {
-            say!("{event}");
-            self.notice = match event {
-                SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => Notice::None,
-                SafetyEvent::SafeStop { .. } => Notice::Stopping,
-                SafetyEvent::StandingStill => Notice::Standing,
-                SafetyEvent::EmergencyStop => Notice::EmergencyStop,
-                _ => self.notice,
-            };
-        }
         world.step(Command::from(&control), elapsed.as_secs_f64());
+        for event in events {
+            match event {
+                SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => {
+                    tracing::info!("{event}");
+                }
+                _ => tracing::warn!("{event}"),
+            }
+            // The reason of a safe stop stays until driving goes on.
+            match event {
+                SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => {
+                    self.reason.clear();
+                    self.vitals.enter(State::Running, "");
+                }
+                SafetyEvent::SafeStop { reason, .. } => {
+                    self.reason = reason.to_string();
+                    self.vitals.enter(State::SafeStop, &self.reason);
+                }
+                SafetyEvent::StandingStill => self.vitals.enter(State::Standing, &self.reason),
+                SafetyEvent::EmergencyStop => {
+                    self.vitals.enter(State::EmergencyStop, "the decision server asks for it: the lane is not known");
+                }
+                _ => self.vitals.note(&event.to_string()),
+            }
+        }
+    }
+
+    /// Tells what the vehicle does. One that is paused stands as long as that.
+    fn tell(&mut self, world: &World) {
+        let vehicle = world.vehicle();
+        self.motions.publish(MotionSignal {
+            timestamp: clock::now_seconds(),
+            speed: if world.is_paused() { 0.0 } else { vehicle.speed() },
+            steering: vehicle.steering(),
+            control_age_s: self.control_age_s,
+        });
     }
 
     fn report(&mut self, world: &World) {
@@ -197,7 +247,6 @@ impl Simulation {
         vitals.latency_p50_ms = self.latency_us.value_at_quantile(0.5) as f64 * 1e-3;
         vitals.latency_p99_ms = self.latency_us.value_at_quantile(0.99) as f64 * 1e-3;
         vitals.latency_max_ms = self.latency_us.max() as f64 * 1e-3;
-        vitals.notice = self.notice.code();
         self.vitals.publish_if_due();
         if let Some(link) = &mut self.link
             && Instant::now() >= link.status_due
@@ -205,6 +254,13 @@ impl Simulation {
             // Nobody listens, or the link is full: the next one is as good.
             let _ = link.status.send(&state);
             link.status_due = Instant::now() + STATUS_EVERY;
+        }
+        for (action, (known, times)) in self.asked.due() {
+            match known {
+                true if times > 1 => tracing::info!("{action} ({times} times)"),
+                true => tracing::info!("{action}"),
+                false => tracing::warn!("unknown action \"{action}\"; there are pause, resume and respawn"),
+            }
         }
     }
 }
@@ -215,6 +271,7 @@ struct Camera {
     source: Source,
     /// The picture of a replay that is shown, for as long as time stands still.
     shown: Vec<u8>,
+    truths: Writer<Truth>,
 }
 
 impl Camera {
@@ -226,12 +283,15 @@ impl Camera {
             return Err("the camera's channel is too small for its own shape".into());
         };
         match &mut self.source {
-            Source::Rendered => world.render(pixels),
+            Source::Rendered => {
+                world.render(pixels);
+                self.truths.publish(Truth::of(world, frame_id, clock::now_seconds()));
+            }
             Source::Replayed(_) if world.is_paused() => pixels.copy_from_slice(&self.shown),
             Source::Replayed(replay) => {
                 if let Err(error) = replay.next_into(pixels) {
                     // The next picture may be readable; this frame is left out.
-                    say!("{error}");
+                    tracing::warn!("{error}");
                     return Ok(());
                 }
                 self.shown.copy_from_slice(pixels);

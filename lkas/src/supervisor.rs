@@ -1,8 +1,9 @@
 //! Child processes that are started, started again when they die, and stopped in good order.
 
 use crate::Failure;
-use crate::say;
+use crate::status::StatusWatch;
 use core::time::Duration;
+use lkas_shm::ChannelName;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,8 +15,14 @@ pub const EXIT_UNUSABLE: u8 = 2;
 /// How long a child that was asked to end may take.
 const END_WITHIN: Duration = Duration::from_secs(2);
 
-/// The longest pause before a child is started again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause before a child is started again: one that is essential, and any other.
+const LONGEST_PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+
+/// A child that lives for so long has started well.
+const GOOD_START: Duration = Duration::from_secs(3);
+
+/// A child that is there and has said nothing for so long is replaced: it is suspended, or stuck.
+const SILENT: Duration = Duration::from_secs(2);
 
 /// A child that lived for so long is not one that dies at every start.
 const LONG_LIFE: Duration = Duration::from_secs(10);
@@ -29,6 +36,10 @@ pub struct Plan {
     pub arguments: Vec<String>,
     /// The pause before it is started again; doubled each time that it dies young.
     pub pause: Duration,
+    /// Whether the vehicle needs it to drive: then it never has to wait for long.
+    pub essential: bool,
+    /// Where it says that it is well; none for a process that does not.
+    pub status: Option<ChannelName>,
 }
 
 #[derive(Debug)]
@@ -36,6 +47,9 @@ struct Process {
     plan: Plan,
     state: State,
     pause: Duration,
+    watch: Option<StatusWatch>,
+    /// Whether it has run well before: then its options are right, whatever it ends with.
+    proven: bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +76,8 @@ impl Supervisor {
         for plan in plans {
             let state = spawn(&plan)?;
             let pause = plan.pause;
-            supervisor.processes.push(Process { plan, state, pause });
+            let watch = plan.status.clone().map(StatusWatch::new);
+            supervisor.processes.push(Process { plan, state, pause, watch, proven: false });
         }
         Ok(supervisor)
     }
@@ -82,8 +97,17 @@ impl Supervisor {
         for process in &mut self.processes {
             match &mut process.state {
                 State::Running { child, since } => {
-                    let Some(status) = child.try_wait()? else { continue };
-                    if status.code() == Some(EXIT_UNUSABLE.into()) {
+                    process.proven |= since.elapsed() > GOOD_START;
+                    let Some(status) = child.try_wait()? else {
+                        if let Some(age) = silent_for(child, *since, process.watch.as_mut()) {
+                            let (name, age) = (process.plan.name, age.as_secs_f32());
+                            tracing::warn!("{name} has said nothing for {age:.1} s and is replaced");
+                            // It may have ended by itself; the next look says so.
+                            let _ = child.kill();
+                        }
+                        continue;
+                    };
+                    if status.code() == Some(EXIT_UNUSABLE.into()) && !process.proven {
                         process.state = State::Ended;
                         return Err(format!("{} can't run; see its message above", process.plan.name).into());
                     }
@@ -91,9 +115,15 @@ impl Supervisor {
                         process.pause = process.plan.pause;
                     }
                     let pause = process.pause;
-                    say!("{} {}; starting it again in {:.1} s", process.plan.name, ending(status), pause.as_secs_f32());
+                    let longest = LONGEST_PAUSE[usize::from(!process.plan.essential)];
+                    tracing::warn!(
+                        "{} {}; starting it again in {:.1} s",
+                        process.plan.name,
+                        ending(status),
+                        pause.as_secs_f32()
+                    );
                     process.state = State::Dead { until: Instant::now() + pause };
-                    process.pause = (pause * 2).min(LONGEST_PAUSE);
+                    process.pause = (pause * 2).min(longest);
                 }
                 State::Dead { until } if Instant::now() >= *until => {
                     process.state = spawn(&process.plan)?;
@@ -122,6 +152,17 @@ impl Drop for Supervisor {
     }
 }
 
+/// For how long a child has said nothing, where that is too long. A child that was not started long ago may be starting.
+fn silent_for(child: &Child, since: Instant, watch: Option<&mut StatusWatch>) -> Option<Duration> {
+    if since.elapsed() < GOOD_START {
+        return None;
+    }
+    let seen = watch?.look()?;
+    // A status of another process says nothing about this one.
+    let own = seen.is_alive && seen.status.process == u64::from(child.id());
+    seen.age.filter(|age| own && *age > SILENT)
+}
+
 fn spawn(plan: &Plan) -> Result<State, Failure> {
     let mut command = Command::new(std::env::current_exe()?);
     // In a group of its own, so that Ctrl-C reaches this process alone, which then ends the others in order.
@@ -142,7 +183,7 @@ fn end(child: &mut Child, name: &str) {
             Ok(Some(_)) | Err(_) => return,
         }
     }
-    say!("{name} did not end within {} s and is killed", END_WITHIN.as_secs());
+    tracing::warn!("{name} did not end within {} s and is killed", END_WITHIN.as_secs());
     let _ = child.kill();
     let _ = child.wait();
 }

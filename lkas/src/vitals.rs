@@ -1,11 +1,13 @@
-//! What each process of the system says of itself, on a channel of its own.
+//! Counters and figures of a process, and its [`Status`] on the way out.
 //!
-//! Counters go on across restarts: a successor starts from what its predecessor published last.
+//! Counters and events go on across restarts: a successor starts from what its predecessor published last.
 
-use lkas_shm::{Channel, ChannelName, Contract, CreateError, Message, Options, Writer};
+use crate::status::{Declared, State, Status};
+use lkas_messages::names::{Category, PARAMETERS};
+use lkas_shm::{Channel, ChannelName, Contract, CreateError, Message, Options, Text, Writer, clock};
 use std::time::{Duration, Instant};
 
-/// How often a process publishes its vitals.
+/// How often a process publishes its status.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Counters and figures of one process. What does not apply to a process stays zero.
@@ -46,75 +48,84 @@ pub struct Vitals {
     /// Speed now.
     #[message(unit = "km/h")]
     pub speed_kmh: f64,
-    /// What a person should know now: a [`Notice`] as its code.
-    pub notice: u64,
 }
 
-/// What the vehicle has to tell a person.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Notice {
-    /// Nothing: it drives.
-    #[default]
-    None,
-    /// It stands, because no control has come yet.
-    Waiting,
-    /// It brakes, because controls stopped coming.
-    Stopping,
-    /// It stands after a safe stop.
-    Standing,
-    /// It brakes or stands, because the decision server commands an emergency stop.
-    EmergencyStop,
-}
-
-impl Notice {
-    const ALL: [Self; 5] = [Self::None, Self::Waiting, Self::Stopping, Self::Standing, Self::EmergencyStop];
-
-    /// The notice as a number for [`Vitals::notice`].
-    #[must_use]
-    pub fn code(self) -> u64 {
-        self as u64
-    }
-
-    /// The notice of that code; none where there is no such code.
-    #[must_use]
-    pub fn from_code(code: u64) -> Self {
-        Self::ALL.into_iter().find(|notice| notice.code() == code).unwrap_or_default()
-    }
-
-    /// The notice in words; `None` where there is nothing to say.
-    #[must_use]
-    pub fn text(self) -> Option<&'static str> {
-        match self {
-            Self::None => None,
-            Self::Waiting => Some("waiting for the first control"),
-            Self::Stopping => Some("SAFE STOP: braking, no fresh control"),
-            Self::Standing => Some("SAFE STOP: standing, waiting for fresh controls"),
-            Self::EmergencyStop => Some("EMERGENCY STOP: the lane is not known"),
-        }
-    }
-}
-
-/// The vitals of this process on their way out.
+/// The status of this process on its way out.
 #[derive(Debug)]
 pub struct VitalSigns {
     /// The figures, to be changed at will.
     pub now: Vitals,
-    writer: Writer<Vitals>,
+    status: Status,
+    writer: Writer<Status>,
     due: Instant,
 }
 
 impl VitalSigns {
-    /// Creates the channel `name`, and goes on with the figures of a predecessor if there was one.
+    /// Creates the channel `name`, and goes on with the figures and events of a predecessor if there was one.
     ///
     /// # Errors
     /// As [`Channel::create`].
     pub fn create(name: &ChannelName) -> Result<Self, CreateError> {
         let contract = Contract::new(3 * EVERY, 10 * EVERY).unwrap_or_else(|_| unreachable!("both are constants"));
-        let writer = Channel::<Vitals>::create(name, Options::new().contract(contract))?;
+        let writer = Channel::<Status>::create(name, Options::new().contract(contract))?;
         // A channel that can't be read back is one without a predecessor's figures.
-        let before = Channel::open(name, Duration::ZERO).ok();
-        let now = before.and_then(|mut reader| reader.latest().map(|vitals| *vitals)).unwrap_or_default();
-        Ok(Self { now, writer, due: Instant::now() })
+        let before = Channel::<Status>::open(name, Duration::ZERO).ok();
+        let mut status = before.and_then(|mut reader| reader.latest().map(|status| *status)).unwrap_or_default();
+        (status.process, status.started) = (std::process::id().into(), clock::now());
+        status.enter(State::Waiting, "", clock::now());
+        status.note("started", clock::now());
+        Ok(Self { now: status.vitals, status, writer, due: Instant::now() })
+    }
+
+    /// What the process does from now on, and why. A change is published at once, and is an event.
+    pub fn enter(&mut self, state: State, reason: &str) {
+        if self.status.enter(state, reason, clock::now()) {
+            let words = state.words().unwrap_or(state.name());
+            self.note(&if reason.is_empty() { words.to_owned() } else { format!("{words}; {reason}") });
+        }
+    }
+
+    /// Notes an event and publishes it at once.
+    pub fn note(&mut self, words: &str) {
+        self.status.note(words, clock::now());
+        self.publish();
+    }
+
+    /// Declares the parameters of `category`, and returns the values that shall be in force: those of the predecessor
+    /// where there was one, otherwise the defaults.
+    pub fn declare(&mut self, category: Category) -> Vec<(&'static str, f64)> {
+        let before: Vec<Declared> = self.status.declared().copied().collect();
+        self.status.parameters = Default::default();
+        let own = PARAMETERS.iter().filter(|parameter| parameter.category == category);
+        let mut values = Vec::new();
+        for (place, parameter) in self.status.parameters.iter_mut().zip(own) {
+            let name = Text::from(parameter.name);
+            let known = before.iter().find(|before| before.name == name).copied();
+            let value = known.and_then(|known| parameter.accept(known.value)).unwrap_or(parameter.default);
+            *place = Declared {
+                name,
+                help: parameter.help.into(),
+                value,
+                default: parameter.default,
+                min: parameter.min,
+                max: parameter.max,
+                ..known.unwrap_or_default()
+            };
+            values.push((parameter.name, value));
+        }
+        values
+    }
+
+    /// Notes that a value was asked for, and what came of it: the value in force, or why it was refused. It is
+    /// published with the next status, which is due at once.
+    pub fn answer(&mut self, name: &str, asked: f64, outcome: Result<f64, String>) {
+        let name = Text::from(name);
+        let Some(place) = self.status.parameters.iter_mut().find(|place| place.name == name) else { return };
+        place.asked = asked;
+        place.answers += 1;
+        place.refusal = Text::from(outcome.as_ref().err().map_or("", String::as_str));
+        place.value = outcome.unwrap_or(place.value);
+        self.due = Instant::now();
     }
 
     /// Publishes the figures if it is time to.
@@ -126,7 +137,8 @@ impl VitalSigns {
 
     /// Publishes the figures.
     pub fn publish(&mut self) {
-        self.writer.publish(self.now);
+        self.status.vitals = self.now;
+        self.writer.publish(self.status);
         self.due = Instant::now() + EVERY;
     }
 }
@@ -149,13 +161,5 @@ mod tests {
         drop(first);
         assert_eq!(VitalSigns::create(&name).unwrap().now.published, 7);
         lkas_shm::unlink(&name).unwrap();
-    }
-
-    #[test]
-    fn notices_survive_as_codes() {
-        for notice in Notice::ALL {
-            assert_eq!(Notice::from_code(notice.code()), notice);
-        }
-        assert_eq!(Notice::from_code(99), Notice::None);
     }
 }

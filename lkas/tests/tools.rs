@@ -170,6 +170,28 @@ fn echo_prints_the_fields_of_any_channel() {
 }
 
 #[test]
+fn echo_takes_no_reader_place() {
+    let namespace = namespace("places");
+    let publishing = Publishing::start(&namespace);
+    let mut places = Vec::new();
+    while let Ok(reader) = ControlChannel::open(&publishing.name, Duration::ZERO) {
+        places.push(reader);
+    }
+    assert_eq!(places.len(), 4, "all are taken");
+    let printed = output(&namespace, &["echo", "vehicle_control", "--field", "steering", "--count", "2"]);
+    assert_eq!(text(&printed), "-0.25\n-0.25\n");
+    drop(places);
+    let mut child = Running(tool(&namespace, &["echo", "vehicle_control"]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("steering")), "it prints");
+    let taken = lkas_shm::Observer::open(&publishing.name).unwrap().look().readers;
+    assert!(taken.iter().all(|reader| !reader.taken), "{taken:?}");
+    let unknown = output(&namespace, &["echo", "vehicle_control", "--field", "wheels", "--once"]);
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(!unknown.status.success() && said.contains("wheels") && said.contains("steering"), "{said}");
+}
+
+#[test]
 fn clean_removes_what_nobody_uses_and_nothing_else() {
     let namespace = namespace("clean");
     let used = Publishing::start(&namespace);

@@ -33,21 +33,27 @@ fn channel_type(name: &str, fields: Vec<Field>, size: usize, align: usize) -> Py
                 return Err(PyValueError::new_err(format!("field {name} is of kind {kind}, which no channel knows")));
             }
         };
-        Ok(DescribedField { name, kind, count, offset, unit, present: None })
+        Ok(DescribedField { name, kind, count, repeat: None, offset, unit, present: None })
     };
     let fields = fields.into_iter().map(described).collect::<PyResult<Vec<_>>>()?;
     ChannelType::new(name, &fields, "", size, align).map_err(errors::value)
 }
 
 fn fields_of(description: &Description) -> Vec<Field> {
-    let field = |field: &DescribedField| {
+    let fields = |field: &DescribedField| {
         let kind = match &field.kind {
             FieldKind::Number(scalar) | FieldKind::Code(scalar, _) => scalar.name(),
+            FieldKind::Text => "u8",
             _ => "bool",
         };
-        (field.name.clone(), kind.to_owned(), field.count, field.offset, field.unit.clone())
+        let (name, offset, unit) = (field.name.clone(), field.offset, field.unit.clone());
+        let (kind, count) = (kind.to_owned(), field.count);
+        // What is there several times is a field for each: numpy has no name for the others.
+        let (times, stride) = field.repeat.unwrap_or((1, 0));
+        let name_of = move |item: usize| if stride > 0 { name.replacen("[]", &format!("[{item}]"), 1) } else { name.clone() };
+        (0..times).map(move |item| (name_of(item), kind.clone(), count, offset + item * stride, unit.clone()))
     };
-    description.fields().iter().map(field).collect()
+    description.fields().iter().flat_map(fields).collect()
 }
 
 /// The writer of a channel of bytes, described by fields. For `lkas_channels.Channel`.

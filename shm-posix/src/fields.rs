@@ -9,12 +9,15 @@ use lkas_core::Scalar;
 /// One field of a channel's type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedField {
-    /// The field's name, with those of the fields that it lies in: `wheels[2].rate`.
+    /// The field's name, with those of the fields that it lies in: `wheels[].rate`.
     pub name: String,
     /// How its bytes are to be read.
     pub kind: FieldKind,
     /// How many values it has, one after the other; `None` where it is a single one and no array.
     pub count: Option<usize>,
+    /// How often it is there again, for a field in an array of messages: how many there are, and the bytes from one to the
+    /// next. `None` where there is one.
+    pub repeat: Option<(usize, usize)>,
     /// Its first byte, from the start of the payload.
     pub offset: usize,
     /// Its unit, empty where it has none.
@@ -32,6 +35,8 @@ pub enum FieldKind {
     Number(Scalar),
     /// A byte that is 0 for false and 1 for true.
     Bool,
+    /// UTF-8, as many bytes as [`DescribedField::count`] says, the rest of them zero.
+    Text,
     /// A number that stands for a name.
     Code(Scalar, Vec<(i128, String)>),
 }
@@ -48,7 +53,7 @@ pub enum FieldValue {
     Float(f64),
     /// A truth value.
     Bool(bool),
-    /// A name that a number stands for.
+    /// A name that a number stands for, or text.
     Name(String),
     /// The values of an array.
     List(Vec<Self>),
@@ -78,7 +83,7 @@ impl FieldKind {
     fn scalar(&self) -> Scalar {
         match self {
             Self::Number(scalar) | Self::Code(scalar, _) => *scalar,
-            Self::Bool => Scalar::U8,
+            Self::Bool | Self::Text => Scalar::U8,
         }
     }
 
@@ -91,7 +96,7 @@ impl FieldKind {
             _ => return Some(value),
         };
         let meant = match self {
-            Self::Number(_) => None,
+            Self::Number(_) | Self::Text => None,
             Self::Bool => match whole {
                 0 => Some(FieldValue::Bool(false)),
                 1 => Some(FieldValue::Bool(true)),
@@ -131,22 +136,40 @@ impl DescribedField {
         {
             return None;
         }
-        let bytes = payload.get(self.offset..)?;
+        let Some((count, stride)) = self.repeat else { return self.read_at(payload, self.offset) };
+        let each = (0..count).map(|item| self.read_at(payload, self.offset + item * stride));
+        each.collect::<Option<_>>().map(FieldValue::List)
+    }
+
+    fn read_at(&self, payload: &[u8], offset: usize) -> Option<FieldValue> {
+        let bytes = payload.get(offset..)?;
         let Some(count) = self.count else { return self.kind.read(bytes) };
         let size = self.kind.scalar().size();
+        if self.kind == FieldKind::Text {
+            return bytes.get(..count).map(|bytes| FieldValue::Name(text(bytes)));
+        }
         let values = bytes.get(..size * count)?.chunks_exact(size).map(|bytes| self.kind.read(bytes));
         values.collect::<Option<_>>().map(FieldValue::List)
     }
 
-    /// Bytes of all of its values.
+    /// Bytes from the first of its values to the end of the last.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.kind.scalar().size() * self.count.unwrap_or(1)
+        let one = self.kind.scalar().size() * self.count.unwrap_or(1);
+        self.repeat.map_or(one, |(count, stride)| count.saturating_sub(1) * stride + one)
     }
 
     fn parse(line: &str, size: usize) -> Option<Self> {
         let words: Vec<&str> = line.split(' ').collect();
         let &[name, kind, offset, unit, present, names] = words.as_slice() else { return None };
+        let (kind, repeat) = match kind.split_once('*') {
+            None => (kind, None),
+            Some((kind, repeat)) => {
+                let (count, stride) = repeat.split_once('+')?;
+                let count: usize = count.parse().ok().filter(|count| *count > 0)?;
+                (kind, Some((count, stride.parse().ok()?)))
+            }
+        };
         let (kind, count) = match kind.strip_suffix(']') {
             None => (kind, None),
             Some(array) => {
@@ -157,6 +180,7 @@ impl DescribedField {
         let scalar = Scalar::ALL.into_iter().find(|scalar| scalar.name() == kind);
         let kind = match (scalar, names) {
             (None, "-") if kind == "bool" => FieldKind::Bool,
+            (None, "-") if kind == "text" && count.is_some() => FieldKind::Text,
             (Some(scalar), "-") => FieldKind::Number(scalar),
             (Some(scalar), names) if !matches!(scalar, Scalar::F32 | Scalar::F64) => {
                 let parse = |entry: &str| {
@@ -168,7 +192,9 @@ impl DescribedField {
             _ => return None,
         };
         let offset: usize = offset.parse().ok()?;
-        let end = kind.scalar().size().checked_mul(count.unwrap_or(1))?.checked_add(offset)?;
+        let (more, stride) = repeat.map_or((0, 0), |(count, stride): (usize, usize)| (count - 1, stride));
+        let last = more.checked_mul(stride)?.checked_add(offset)?;
+        let end = kind.scalar().size().checked_mul(count.unwrap_or(1))?.checked_add(last)?;
         let present = match present {
             "-" => None,
             place => {
@@ -177,7 +203,7 @@ impl DescribedField {
             }
         };
         let unit = if unit == "-" { "" } else { unit };
-        let field = Self { name: name.to_owned(), kind, count, offset, unit: unit.to_owned(), present };
+        let field = Self { name: name.to_owned(), kind, count, repeat, offset, unit: unit.to_owned(), present };
         (end <= size && !name.is_empty()).then_some(field)
     }
 }
@@ -187,11 +213,15 @@ impl fmt::Display for DescribedField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {
             FieldKind::Bool => "bool",
+            FieldKind::Text => "text",
             kind => kind.scalar().name(),
         };
         write!(f, "{} {kind}", self.name)?;
         if let Some(count) = self.count {
             write!(f, "[{count}]")?;
+        }
+        if let Some((count, stride)) = self.repeat {
+            write!(f, "*{count}+{stride}")?;
         }
         write!(f, " {} {} ", self.offset, if self.unit.is_empty() { "-" } else { &self.unit })?;
         match self.present {
@@ -246,7 +276,9 @@ mod tests {
         mode i16 4 - - -1=off,0=on\n\
         grid u8[3] 6 px 63:7 -\n\
         on bool 9 - - -\n\
-        gears[1].speed f64 10 km/h - -\n";
+        gears[1].speed f64 10 km/h - -\n\
+        wheels[].rate u8[2]*3+4 20 - - -\n\
+        wheels[].name text[2]*3+4 22 - - -\n";
 
     #[test]
     fn what_is_read_is_written() {
@@ -268,11 +300,17 @@ mod tests {
             let values = fields.iter().map(|field| field.read(payload));
             values.map(|value| value.map_or("-".to_owned(), |value| value.to_string())).collect::<Vec<_>>()
         };
-        assert_eq!(shown(&payload), ["0.1", "off", "-", "true", "0"]);
+        payload[20..32].copy_from_slice(b"\x01\x02ab\x03\x04c\0\x05\x06de");
+        let wheels = ["[[1, 2], [3, 4], [5, 6]]", "[ab, c, de]"];
+        assert_eq!(shown(&payload), ["0.1", "off", "-", "true", "0", wheels[0], wheels[1]]);
         payload[63] = 0x80;
         payload[4..10].copy_from_slice(&[0xfe, 0xff, 7, 8, 9, 2]);
-        assert_eq!(shown(&payload), ["0.1", "-2", "[7, 8, 9]", "2", "0"], "what means nothing is a number");
-        assert_eq!(shown(&payload[..8]), ["0.1", "-2", "-", "-", "-"], "too short");
+        assert_eq!(
+            shown(&payload),
+            ["0.1", "-2", "[7, 8, 9]", "2", "0", wheels[0], wheels[1]],
+            "what means nothing is a number"
+        );
+        assert_eq!(shown(&payload[..8]), ["0.1", "-2", "-", "-", "-", "-", "-"], "too short");
     }
 
     #[test]
@@ -292,6 +330,11 @@ mod tests {
             "a u8[65] 0 - - -",
             "a u8[18446744073709551615] 8 - - -",
             "a u8] 0 - - -",
+            "a text 0 - - -",
+            "a u8*2 0 - - -",
+            "a u8*0+1 0 - - -",
+            "a u8*3+32 0 - - -",
+            "a u8*2+18446744073709551615 8 - - -",
             "a bool 0 - - 0=off",
         ] {
             assert_eq!(described(line), Err(HeaderError::Field { line: line.to_owned() }));

@@ -105,7 +105,7 @@ pub use lkas_core;
 pub use lkas_core::traits::{Enumeration, Message};
 pub use lkas_core::{
     Bool, Code, Contract, ContractError, Latest, MAX_READERS, Observed, Overtaken, Payload, Plain, Promise, Reading,
-    Sample, Scalar, Verdict, WriterIdentity,
+    Sample, Scalar, Text, Verdict, WriterIdentity,
 };
 pub use lkas_derive::{ShmEnumeration as Enumeration, ShmMessage as Message};
 #[cfg(feature = "vehicle")]

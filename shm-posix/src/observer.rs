@@ -86,7 +86,7 @@ impl Observer {
     /// Looks for the channel `name`, once.
     ///
     /// # Errors
-    /// There is no such channel, it is none, or it belongs to somebody else: see [`OpenError`].
+    /// There is no file of that name, the file is not a channel, or it belongs to somebody else: see [`OpenError`].
     pub fn open(name: &ChannelName) -> Result<Self, OpenError> {
         Self::open_of(name, false)
     }

@@ -18,7 +18,7 @@ pub type ControlChannel = Channel<Control>;
 pub struct ImageChannel(());
 
 impl ImageChannel {
-    /// Creates the channel for pictures of `shape` and becomes its writer; see [`Channel::create`]. Over a channel of
+    /// Creates the channel for frames of `shape` and becomes its writer; see [`Channel::create`]. Over a channel of
     /// another shape whose writer is gone, that one is retired and replaced.
     ///
     /// # Errors
@@ -38,14 +38,14 @@ impl ImageChannel {
 }
 
 impl Writer<Image> {
-    /// The shape of the channel's pictures.
+    /// The shape of the channel's frames.
     #[must_use]
     pub fn shape(&self) -> ImageShape {
         // Chosen at creation by an `ImageShape`, so it is one.
         ImageShape::from_words(self.channel_type().shape).unwrap_or_else(|| unreachable!("created from a shape"))
     }
 
-    /// Publishes a copy of a picture, sealed. `timestamp` is the instant that it shows, in seconds of the
+    /// Publishes a copy of a frame, sealed. `timestamp` is the instant that it shows, in seconds of the
     /// [clock].
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl Writer<Image> {
 }
 
 impl Reader<Image> {
-    /// The shape of the channel's pictures; `None` where the header's words describe none.
+    /// The shape of the channel's frames; `None` where the header's words describe none.
     #[must_use]
     pub fn shape(&self) -> Option<ImageShape> {
         ImageShape::from_words(self.shape_words()).filter(|shape| shape.image_bytes() <= self.payload_size())

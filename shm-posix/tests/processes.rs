@@ -34,7 +34,7 @@ fn publish(name: &ChannelName) {
     }
 }
 
-/// A child that publishes pictures, each of one colour, until it is killed.
+/// A child that publishes frames, each of one colour, until it is killed.
 fn film(name: &ChannelName) {
     let mut writer = ImageChannel::create(name, shape(), Options::default()).unwrap();
     loop {

@@ -25,7 +25,7 @@ fn create(name: &ChannelName, readers: usize, contract: Option<Contract>) -> Wri
     ControlChannel::create(name, options).unwrap()
 }
 
-/// Publishes a control of `age` that answers a picture of `picture_age`.
+/// Publishes a control of `age` that answers a frame of `picture_age`.
 fn publish_old(writer: &mut Writer<Control>, frame_id: u64, [age, picture_age]: [f64; 2], mode: Mode) -> Control {
     let timestamp = clock::now_seconds() - picture_age;
     let fields =

@@ -67,6 +67,11 @@ const CHECKS: &[Check] = &[
         "the package for Python builds, installs, is typed, and lives up to its word beside programs in Rust",
         checks::python::python,
     ),
+    check(
+        "scenarios",
+        "in every scenario the vehicle stays in its lane, or stops; prints a line for each",
+        checks::system::scenarios,
+    ),
     check("demo", "the system drives for 20 s: nothing torn, in its lane; prints the figures", checks::system::demo),
 ];
 

@@ -52,7 +52,7 @@ impl fmt::Display for Departures {
     }
 }
 
-const TOPICS: &[&str] = &["frame", "detection", "state", "telemetry", "parameter_status", "action_status"];
+const TOPICS: &[&str] = &["frame", "detection", "state", "telemetry", "parameter_status", "action_status", "status"];
 
 pub(crate) struct Broadcaster {
     socket: zmq::Socket,

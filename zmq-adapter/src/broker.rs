@@ -43,6 +43,33 @@ impl Default for BrokerOptions {
     }
 }
 
+/// How long a server may take to say that it applied a value.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a server says of one of its parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterReport {
+    /// The parameter's name.
+    pub name: String,
+    /// The value in force.
+    pub value: f64,
+    /// The value that was asked for last.
+    pub asked: f64,
+    /// How often a value was asked for and applied or refused.
+    pub answers: u64,
+    /// Why the value asked for last was not applied.
+    pub refusal: Option<String>,
+}
+
+/// A value that was sent to a server which has not said yet that it applied it.
+struct Unanswered {
+    asked: f64,
+    /// The server's count of answers when it was sent.
+    answers: u64,
+    note: Option<String>,
+    sent: Instant,
+}
+
 /// What one call of [`Broker::poll`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -114,6 +141,9 @@ pub struct Broker {
     action_requests: zmq::Socket,
     parameter_requests: zmq::Socket,
     parameters: Parameters,
+    /// What servers say of their parameters: at most as many as there are.
+    reports: BTreeMap<(Category, &'static str), ParameterReport>,
+    unanswered: BTreeMap<(Category, &'static str), Unanswered>,
     actions: zmq::Socket,
     vehicle_status: zmq::Socket,
     simulations: Listeners,
@@ -159,6 +189,8 @@ impl Broker {
             action_requests: open(endpoint.action_request_port(), Kind::receiver(64))?,
             parameter_requests: open(endpoint.parameter_request_port(), Kind::receiver(256))?,
             parameters: Parameters::new(open(endpoint.parameter_port(), Kind::sender(256))?),
+            reports: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             actions: open(endpoint.action_port(), Kind::sender(64))?,
             vehicle_status: open(endpoint.vehicle_status_port(), Kind::receiver(16))?,
             simulations: Listeners::new(&[ACTION]),
@@ -186,6 +218,7 @@ impl Broker {
     /// # Panics
     /// If the handler of an action does.
     pub fn poll(&mut self) -> Polled {
+        self.give_up();
         Polled {
             // First, so that an action from a viewer reaches a simulation that subscribed before it.
             subscriptions: self.poll_subscriptions(),
@@ -243,19 +276,69 @@ impl Broker {
 
     fn tell_all_parameters(&mut self) {
         for parameter in PARAMETERS {
-            let (value, reason) = match self.parameters.accepted(parameter) {
-                Some(value) => (value, None),
-                None => (parameter.default, Some("the default: nobody has changed it".to_owned())),
+            let report = self.reports.get(&(parameter.category, parameter.name));
+            let sent = self.parameters.accepted(parameter);
+            let (value, reason) = match (report, sent) {
+                (Some(report), _) => (Some(report.value), None),
+                (None, Some(sent)) => (Some(sent), Some("sent, not confirmed")),
+                (None, None) => (None, Some("no server has said which value is in force")),
             };
             let status = ParameterStatus {
                 category: parameter.category.name().to_owned(),
                 parameter: parameter.name.to_owned(),
-                value: Some(value),
+                value,
                 accepted: true,
-                reason,
+                confirmed: report.is_some(),
+                reason: reason.map(str::to_owned),
                 timestamp: wire::now(),
             };
             let _counted = self.broadcaster.object(Topic::ParameterStatus, &status);
+        }
+    }
+
+    /// Takes what a server says of its parameters, and tells viewers what is new: a value that is in force now, and the
+    /// answer to a request. To be called whenever the server has said something, and as often as one likes. From the
+    /// first call on, requests for this category are answered by the server alone, or refused after two seconds.
+    pub fn report(&mut self, category: Category, reports: &[ParameterReport]) {
+        for report in reports {
+            // What is not known can't be asked for either.
+            let Ok(parameter) = Parameter::find(category, &report.name) else { continue };
+            let key = (category, parameter.name);
+            let before = self.reports.insert(key, report.clone());
+            let is_answer = |asked: &Unanswered| report.answers != asked.answers && report.asked == asked.asked;
+            let answered = self.unanswered.get(&key).is_some_and(is_answer);
+            let note = if answered { self.unanswered.remove(&key).and_then(|asked| asked.note) } else { None };
+            if answered || before.is_none_or(|before| before.value.total_cmp(&report.value).is_ne()) {
+                let refusal = report.refusal.clone().filter(|_| answered);
+                self.tell(parameter, Some(report.value), refusal.is_none(), true, refusal.or(note));
+            }
+        }
+    }
+
+    fn tell(&mut self, of: &Parameter, value: Option<f64>, accepted: bool, confirmed: bool, reason: Option<String>) {
+        let status = ParameterStatus {
+            category: of.category.name().to_owned(),
+            parameter: of.name.to_owned(),
+            value,
+            accepted,
+            confirmed,
+            reason,
+            timestamp: wire::now(),
+        };
+        let _counted = self.broadcaster.object(Topic::ParameterStatus, &status);
+    }
+
+    /// Refuses what no server has applied for too long.
+    fn give_up(&mut self) {
+        let late = |asked: &Unanswered| asked.sent.elapsed() >= ANSWER_WITHIN;
+        let Some((&key, _)) = self.unanswered.iter().find(|(_, asked)| late(asked)) else { return };
+        self.unanswered.remove(&key);
+        let (category, name) = key;
+        self.parameters.forget(category, name);
+        let value = self.reports.get(&key).map(|report| report.value);
+        let reason = format!("nobody applied it within {} s", ANSWER_WITHIN.as_secs());
+        if let Ok(parameter) = Parameter::find(category, name) {
+            self.tell(parameter, value, false, true, Some(reason));
         }
     }
 
@@ -318,12 +401,25 @@ impl Broker {
 
     fn poll_parameters(&mut self) -> usize {
         let messages = drain(&self.parameter_requests, &mut self.statistics.parameters);
+        let mut newest: Vec<ParameterRequest> = Vec::new();
         for parts in &messages {
             match decode_parameter(&socket::slices(parts)) {
-                // The outcome went to viewers and into the statistics.
-                Ok(request) => drop(self.change(request)),
+                Ok(request) => {
+                    // Of what came together, the newest value of each parameter is all that anybody needs.
+                    let same = |other: &ParameterRequest| {
+                        other.value.is_some()
+                            && request.value.is_some()
+                            && (&other.category, &other.parameter) == (&request.category, &request.parameter)
+                    };
+                    newest.retain(|other| !same(other));
+                    newest.push(request);
+                }
                 Err(refusal) => self.statistics.parameters.refuse(refusal),
             }
+        }
+        for request in newest {
+            // The outcome went to viewers and into the statistics.
+            drop(self.change(request));
         }
         messages.len()
     }
@@ -344,9 +440,13 @@ impl Broker {
         })
     }
 
-    /// The value of a parameter that is in force: the last one accepted, otherwise its default.
+    /// The value of a parameter: the one in force where its server reports it, otherwise the last one sent, otherwise its
+    /// default.
     #[must_use]
     pub fn parameter(&self, parameter: &Parameter) -> f64 {
+        if let Some(report) = self.reports.get(&(parameter.category, parameter.name)) {
+            return report.value;
+        }
         self.parameters.accepted(parameter).unwrap_or(parameter.default)
     }
 
@@ -356,17 +456,29 @@ impl Broker {
             parameter: request.parameter.chars().take(64).collect(),
             value: None,
             accepted: false,
+            confirmed: false,
             reason: None,
             timestamp: wire::now(),
         };
         let category = request.category.parse::<Category>();
         let known = category.ok().and_then(|category| Parameter::find(category, &request.parameter).ok());
         let outcome = self.parameters.put_in_force(request);
+        let report = known.and_then(|parameter| self.reports.get(&(parameter.category, parameter.name)));
         status.value = known.map(|parameter| self.parameter(parameter));
+        status.confirmed = report.is_some();
         match &outcome {
             Ok(accepted) => {
                 status.accepted = true;
                 status.reason.clone_from(&accepted.note);
+                if let (Some(parameter), Some(report)) = (known, report) {
+                    // The server says when it has applied it.
+                    let (asked, answers, note) = (accepted.value, report.answers, accepted.note.clone());
+                    let unanswered = Unanswered { asked, answers, note, sent: Instant::now() };
+                    self.unanswered.insert((parameter.category, parameter.name), unanswered);
+                    self.statistics.parameters.forwarded += u64::from(accepted.forwarded);
+                    return outcome.map(|accepted| accepted.value);
+                }
+                status.reason.get_or_insert_with(|| "sent, not confirmed".to_owned());
                 self.statistics.parameters.forwarded += u64::from(accepted.forwarded);
             }
             Err(refusal) => {
@@ -402,6 +514,11 @@ impl Broker {
     /// Broadcasts an object of the caller's choosing as `telemetry`. Numbers that are not finite become null.
     pub fn broadcast_telemetry(&mut self, object: &impl Serialize) -> Broadcast {
         self.broadcaster.object(Topic::Telemetry, object)
+    }
+
+    /// Broadcasts what the vehicle and each process say of themselves as `status`.
+    pub fn broadcast_status(&mut self, object: &impl Serialize) -> Broadcast {
+        self.broadcaster.object(Topic::Status, object)
     }
 
     /// The last vehicle status that the simulation sent.

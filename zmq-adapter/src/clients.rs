@@ -2,7 +2,7 @@
 
 use crate::decode::{decode_action, decode_forwarded};
 use crate::error::{ConnectError, ReceiveError, SendError};
-use crate::link::Link;
+use crate::link::{Link, MAX_PER_CALL};
 use crate::parameters;
 use crate::socket::{Arrivals, Kind};
 use crate::wire::{self, ACTION, ActionRequest, Endpoint, VEHICLE_STATUS};
@@ -12,9 +12,6 @@ use lkas_messages::names::{Category, Parameter};
 use lkas_messages::{VehicleState, VehicleStateFields};
 
 pub use crate::viewer::ViewerClient;
-
-/// Messages handled in one call, so that no sender can keep a client from its other work.
-pub(crate) const MAX_PER_CALL: usize = 256;
 
 type Callback = Box<dyn FnMut(&'static Parameter, f64) + Send>;
 

@@ -124,11 +124,14 @@ pub fn decode_viewer_message(parts: &[&[u8]]) -> Result<ViewerMessage, Refusal> 
         Topic::Detection => ViewerMessage::Detection(detection(&object)?),
         Topic::State => ViewerMessage::State(Value::Object(object)),
         Topic::Telemetry => ViewerMessage::Telemetry(Value::Object(object)),
+        Topic::Status => ViewerMessage::Status(Value::Object(object)),
         Topic::ParameterStatus => ViewerMessage::ParameterStatus(ParameterStatus {
             category: text(&object, "category")?.to_owned(),
             parameter: text(&object, "parameter")?.to_owned(),
             value: optional_number(&object, "value")?,
             accepted: flag(&object, "accepted")?,
+            // Brokers that don't say don't know.
+            confirmed: object.contains_key("confirmed") && flag(&object, "confirmed")?,
             reason: optional_text(&object, "reason")?,
             timestamp: required_number(&object, "timestamp")?,
         }),

@@ -1,8 +1,12 @@
 //! What can go wrong, by operation, and why a message was refused.
 
-use crate::wire::{MAX_JPEG, MAX_JSON};
 use core::{error::Error, fmt};
 use lkas_messages::{MessageError, NameError};
+
+/// The largest JSON object, in bytes.
+pub const MAX_JSON: usize = 64 * 1024;
+/// The largest JPEG, in bytes.
+pub const MAX_JPEG: usize = 16 * 1024 * 1024;
 
 /// An [`Endpoint`](crate::wire::Endpoint) is no address.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -66,7 +66,7 @@ mod viewer;
 pub mod wire;
 
 pub use broadcaster::{Broadcast, Departures};
-pub use broker::{Broker, BrokerOptions, LastState, Polled, Statistics};
+pub use broker::{Broker, BrokerOptions, LastState, ParameterReport, Polled, Statistics};
 pub use clients::{ActionClient, ParameterClient, VehicleStatusClient, ViewerClient};
 pub use error::{AddressError, BindError, ConnectError, ReceiveError, Refusal, SendError};
 pub use socket::Arrivals;

@@ -4,13 +4,15 @@
 //! is too large: then the socket stays deaf for ever. So a link watches its socket's events, and opens another one
 //! if a lost connection has not come back.
 
-use crate::clients::MAX_PER_CALL;
 use crate::error::{ConnectError, ReceiveError};
 use crate::socket::{self, Kind, Listeners};
 use crate::wire::Endpoint;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::time::Instant;
+
+/// Messages handled in one call, so that no sender can keep a client from its other work.
+pub(crate) const MAX_PER_CALL: usize = 256;
 
 /// How long ZeroMQ has to connect anew by itself.
 const GRACE: Duration = Duration::from_secs(1);

@@ -52,6 +52,11 @@ impl Parameters {
         self.in_force.get(&(parameter.category, parameter.name)).map(|known| known.value)
     }
 
+    /// Forgets a value that nobody applied: nothing given during an outage is in force after it.
+    pub(crate) fn forget(&mut self, category: Category, name: &str) {
+        self.in_force.retain(|(known, parameter), _| (*known, *parameter) != (category, name));
+    }
+
     /// Takes note of subscriptions and sends the new servers what is in force. Returns what went wrong; `None` stands
     /// for a message that is no subscription.
     pub(crate) fn note(&mut self, messages: &[Vec<zmq::Message>]) -> Vec<Option<Refusal>> {

@@ -1,9 +1,8 @@
 //! A viewer's side: everything that is broadcast, and commands.
 
-use crate::clients::MAX_PER_CALL;
 use crate::decode::decode_viewer_message;
 use crate::error::{ConnectError, ReceiveError, SendError};
-use crate::link::{self, Link};
+use crate::link::{self, Link, MAX_PER_CALL};
 use crate::socket::{Arrivals, Kind};
 use crate::wire::{self, ACTION, Endpoint, MAX_JPEG, PARAMETER, Topic, ViewerMessage};
 use core::fmt;
@@ -303,6 +302,7 @@ mod tests {
             parameter: name.to_owned(),
             value: Some(value),
             accepted: true,
+            confirmed: true,
             reason: None,
             timestamp: 0.0,
         })

@@ -1,6 +1,7 @@
 //! What goes over the wire: ports, topics, JSON objects and the bounds on their size.
 
 use crate::error::{AddressError, Refusal};
+pub use crate::error::{MAX_JPEG, MAX_JSON};
 use core::fmt;
 use lkas_messages::names::Name;
 use lkas_messages::{DetectionFields, Lane, VehicleStateFields};
@@ -10,10 +11,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use crate::decode::{decode_action, decode_parameter, decode_vehicle_status, decode_viewer_message, vehicle_state};
 
-/// The largest JSON object, in bytes.
-pub const MAX_JSON: usize = 64 * 1024;
-/// The largest JPEG, in bytes.
-pub const MAX_JPEG: usize = 16 * 1024 * 1024;
 /// The host that brokers bind and clients connect to unless told otherwise: this machine only.
 pub const DEFAULT_HOST: &str = "127.0.0.1";
 /// The first of the six ports unless told otherwise.
@@ -43,12 +40,21 @@ pub enum Topic {
     ParameterStatus,
     /// `action_status`: whether an action was accepted and delivered.
     ActionStatus,
+    /// `status`: what the vehicle and each process say of themselves; sent whatever happens.
+    Status,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 6] =
-        [Self::Frame, Self::Detection, Self::State, Self::Telemetry, Self::ParameterStatus, Self::ActionStatus];
+    pub const ALL: [Self; 7] = [
+        Self::Frame,
+        Self::Detection,
+        Self::State,
+        Self::Telemetry,
+        Self::ParameterStatus,
+        Self::ActionStatus,
+        Self::Status,
+    ];
 
     /// The topic's name on the wire.
     #[must_use]
@@ -60,6 +66,7 @@ impl Topic {
             Self::Telemetry => "telemetry",
             Self::ParameterStatus => "parameter_status",
             Self::ActionStatus => "action_status",
+            Self::Status => "status",
         }
     }
 }
@@ -241,10 +248,12 @@ pub struct ParameterStatus {
     pub category: String,
     /// The parameter that was named.
     pub parameter: String,
-    /// The value in force now; `None` if there is no such parameter.
+    /// The value in force now, or the one that was sent where it is not confirmed; `None` where neither is known.
     pub value: Option<f64>,
-    /// Whether the value asked for, or the nearest one in range, is in force.
+    /// Whether the value asked for, or the nearest one in range, was applied; where it is not confirmed, sent.
     pub accepted: bool,
+    /// Whether the server that applies it says so itself. One that only speaks the wire can't.
+    pub confirmed: bool,
     /// Why it was refused or changed.
     pub reason: Option<String>,
     /// When it was answered, in seconds since 1970.
@@ -287,6 +296,8 @@ pub enum ViewerMessage {
     ParameterStatus(ParameterStatus),
     /// Whether an action was accepted and delivered.
     ActionStatus(ActionStatus),
+    /// What the vehicle and each process say of themselves.
+    Status(Value),
 }
 
 impl ViewerMessage {
@@ -300,6 +311,7 @@ impl ViewerMessage {
             Self::Telemetry(_) => Topic::Telemetry,
             Self::ParameterStatus(_) => Topic::ParameterStatus,
             Self::ActionStatus(_) => Topic::ActionStatus,
+            Self::Status(_) => Topic::Status,
         }
     }
 }

@@ -7,8 +7,8 @@ use lkas_messages::names::{Category, Name, PARAMETERS, Parameter};
 use lkas_messages::{DetectionFields, Lane, VehicleStateFields};
 use lkas_zmq::wire::{ActionStatus, FrameHeader, ParameterStatus, vehicle_state};
 use lkas_zmq::{
-    ActionClient, BindError, Broadcast, Broker, BrokerOptions, Endpoint, ParameterClient, Refusal, SendError, Topic,
-    VehicleStatusClient, ViewerClient, ViewerMessage,
+    ActionClient, BindError, Broadcast, Broker, BrokerOptions, Endpoint, ParameterClient, ParameterReport, Refusal,
+    SendError, Topic, VehicleStatusClient, ViewerClient, ViewerMessage,
 };
 use serde_json::{Value, json};
 use std::sync::mpsc;
@@ -37,7 +37,8 @@ fn action_status(message: ViewerMessage) -> Option<ActionStatus> {
 fn answer(broker: &mut Broker, viewer: &mut ViewerClient, parameter: &str) -> ParameterStatus {
     next("an answer", broker, viewer, |message| {
         parameter_status(message).filter(|status| {
-            status.parameter == parameter && !status.reason.as_ref().is_some_and(|reason| reason.contains("default"))
+            status.parameter == parameter
+                && !status.reason.as_ref().is_some_and(|reason| reason.contains("no server has said"))
         })
     })
 }
@@ -165,7 +166,9 @@ fn a_parameter_reaches_its_server_and_is_answered() {
     .unwrap();
     viewer.send_parameter(Category::Decision, "kp", 0.75).unwrap();
     let status = answer(&mut broker, &mut viewer, "kp");
-    assert_eq!((status.value, status.accepted, status.reason), (Some(0.75), true, None));
+    // This server can't say that it has applied it: it only speaks the wire.
+    let reason = Some("sent, not confirmed".to_owned());
+    assert_eq!((status.value, status.accepted, status.confirmed, status.reason), (Some(0.75), true, false, reason));
     assert_eq!(status.category, "decision");
     poll_until("the server is told", &mut broker, |_| {
         server.wait(MOMENT).unwrap();
@@ -245,7 +248,7 @@ fn a_server_that_restarts_gets_the_values_in_force() {
 }
 
 #[test]
-fn a_new_viewer_is_told_all_values_in_force() {
+fn a_new_viewer_is_told_what_was_sent_and_what_nobody_knows() {
     let mut broker = broker();
     broker.set_parameter(Category::Decision, "kp", 1.25).unwrap();
     for _ in 0..2 {
@@ -257,10 +260,48 @@ fn a_new_viewer_is_told_all_values_in_force() {
             told.push((status.parameter, status.value));
         }
         for parameter in PARAMETERS {
-            let value = if parameter.name == "kp" { 1.25 } else { parameter.default };
-            assert!(told.contains(&(parameter.name.to_owned(), Some(value))), "{} in {told:?}", parameter.name);
+            let value = (parameter.name == "kp").then_some(1.25);
+            assert!(told.contains(&(parameter.name.to_owned(), value)), "{} in {told:?}", parameter.name);
         }
     }
+}
+
+#[test]
+fn a_value_is_answered_when_its_server_reports_it_or_when_none_does() {
+    let mut broker = broker();
+    let mut viewer = viewer(&mut broker);
+    let report = |value: f64, asked: f64, answers, refusal: Option<&str>| {
+        [ParameterReport { name: "kp".into(), value, asked, answers, refusal: refusal.map(str::to_owned) }]
+    };
+    broker.report(Category::Decision, &report(0.5, 0.0, 0, None));
+    let status = answer(&mut broker, &mut viewer, "kp");
+    assert_eq!((status.value, status.accepted, status.confirmed), (Some(0.5), true, true));
+
+    // What an earlier request led to is no answer to this one.
+    viewer.send_parameter(Category::Decision, "kp", 99.0).unwrap();
+    poll_until("the request", &mut broker, |broker| broker.statistics().parameters.received > 0);
+    broker.report(Category::Decision, &report(0.75, 0.75, 1, None));
+    let status = answer(&mut broker, &mut viewer, "kp");
+    assert_eq!((status.value, status.reason), (Some(0.75), None));
+    broker.report(Category::Decision, &report(2.0, 2.0, 2, None));
+    let status = answer(&mut broker, &mut viewer, "kp");
+    assert_eq!((status.value, status.accepted, status.confirmed), (Some(2.0), true, true));
+    assert!(status.reason.unwrap().contains("99"));
+
+    viewer.send_parameter(Category::Decision, "kp", 1.0).unwrap();
+    poll_until("the request", &mut broker, |broker| broker.statistics().parameters.received > 1);
+    broker.report(Category::Decision, &report(2.0, 1.0, 3, Some("not while driving")));
+    let status = answer(&mut broker, &mut viewer, "kp");
+    assert_eq!(
+        (status.value, status.accepted, status.reason.as_deref()),
+        (Some(2.0), false, Some("not while driving"))
+    );
+
+    viewer.send_parameter(Category::Decision, "kp", 1.5).unwrap();
+    let status = answer(&mut broker, &mut viewer, "kp");
+    assert_eq!((status.value, status.accepted), (Some(2.0), false));
+    assert!(status.reason.unwrap().contains("nobody applied it"));
+    assert_eq!(broker.parameter(Parameter::find(Category::Decision, "kp").unwrap()), 2.0);
 }
 
 #[test]

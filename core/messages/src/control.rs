@@ -97,7 +97,7 @@ pub struct ControlFields {
     pub lateral_offset_m: Option<f32>,
     /// Direction of the lane relative to the vehicle's, in degrees, positive to the right. Clamped to -180..=180.
     pub heading_angle_deg: Option<f32>,
-    /// Width of the lane at the bottom of the picture, in pixels. Clamped to 0 or more.
+    /// Width of the lane at the bottom of the frame, in pixels. Clamped to 0 or more.
     pub lane_width_px: Option<f32>,
     /// How the vehicle keeps its lane.
     pub departure: Option<Departure>,
@@ -179,7 +179,7 @@ impl Control {
         self.optional(HEADING_ANGLE, self.heading_angle_deg).map(|angle| angle.clamp(-180.0, 180.0))
     }
 
-    /// Width of the lane at the bottom of the picture, in pixels.
+    /// Width of the lane at the bottom of the frame, in pixels.
     #[must_use]
     pub fn lane_width_px(&self) -> Option<f32> {
         self.optional(LANE_WIDTH, self.lane_width_px).map(|width| width.max(0.0))

@@ -7,10 +7,10 @@ use core::fmt;
 use lkas_core::{Message, Plain};
 use serde::{Deserialize, Serialize};
 
-/// Coordinates beyond this many pixels are clamped: far outside of any picture.
+/// Coordinates beyond this many pixels are clamped: far outside of any frame.
 const MAX_COORDINATE: f32 = 1.0e6;
 
-/// One lane line as a straight segment in the picture; x to the right and y downwards, in pixels from the top left.
+/// One lane line as a straight segment in the frame; x to the right and y downwards, in pixels from the top left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Message, Serialize, Deserialize)]
 #[message(name = "lkas.Lane")]
 #[repr(C)]
@@ -87,9 +87,9 @@ pub struct DetectionFields {
     pub left: Option<Lane>,
     /// The line on the right of the vehicle, likewise.
     pub right: Option<Lane>,
-    /// Width of the picture, in pixels.
+    /// Width of the frame, in pixels.
     pub width: u16,
-    /// Height of the picture, in pixels.
+    /// Height of the frame, in pixels.
     pub height: u16,
     /// The frame in which the lines were found.
     pub frame_id: u64,
@@ -116,13 +116,13 @@ impl Detection {
         (self.present & 1 << bit != 0).then(|| lane.checked().ok()).flatten()
     }
 
-    /// Width of the picture, in pixels.
+    /// Width of the frame, in pixels.
     #[must_use]
     pub fn width(&self) -> u16 {
         self.width
     }
 
-    /// Height of the picture, in pixels.
+    /// Height of the frame, in pixels.
     #[must_use]
     pub fn height(&self) -> u16 {
         self.height

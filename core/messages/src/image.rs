@@ -1,4 +1,4 @@
-//! A camera picture: a fixed header, then the pixels.
+//! A camera frame: a fixed header, then the pixels.
 
 use crate::checksum::{METHOD, checksum_of_both};
 use crate::error::MessageError;
@@ -138,13 +138,13 @@ pub struct ImageHeader {
 
 const _: () = assert!(size_of::<ImageHeader>() == 64 && align_of::<ImageHeader>() == 8);
 
-/// A picture in a channel's slot: [`ImageHeader`], then the pixels, row by row from the top left, without gaps.
+/// A frame in a channel's slot: [`ImageHeader`], then the pixels, row by row from the top left, without gaps.
 ///
 /// The pixels start 64 bytes behind the header's first byte. Fill them in place, then call [`seal`](Self::seal).
 #[repr(C)]
 pub struct Image {
     header: ImageHeader,
-    // As long as the slot allows; how much of it is picture, the header says. Words, so that no padding follows them.
+    // As long as the slot allows; how much of it is frame, the header says. Words, so that no padding follows them.
     words: [u64],
 }
 
@@ -208,7 +208,7 @@ impl Image {
     /// Sets shape, frame id and capture time, and returns the pixels to be filled. Their content is that of an earlier
     /// frame. `None` where the image's memory is too small for `shape`.
     ///
-    /// `timestamp` is the instant that the picture shows, in seconds.
+    /// `timestamp` is the instant that the frame shows, in seconds.
     pub fn start(&mut self, shape: ImageShape, frame_id: u64, timestamp: f64) -> Option<&mut [u8]> {
         let pixels = bytes_mut(&mut self.words).get_mut(..shape.pixel_bytes())?;
         let [width, height, channels, _] = shape.to_words();
@@ -239,13 +239,13 @@ impl Image {
         self.header.frame_id
     }
 
-    /// The instant that the picture shows, in seconds of the monotonic clock; 0 where it is not finite.
+    /// The instant that the frame shows, in seconds of the monotonic clock; 0 where it is not finite.
     #[must_use]
     pub fn timestamp(&self) -> f64 {
         if self.header.timestamp.is_finite() { self.header.timestamp } else { 0.0 }
     }
 
-    /// Size and format, `None` where the header describes no picture that fits this memory.
+    /// Size and format, `None` where the header describes no frame that fits this memory.
     #[must_use]
     pub fn shape(&self) -> Option<ImageShape> {
         let header = &self.header;
@@ -253,7 +253,7 @@ impl Image {
             .filter(|shape| shape.pixel_bytes() <= size_of_val(&self.words))
     }
 
-    /// The picture: shape and pixels; `None` as for [`shape`](Self::shape).
+    /// The frame: shape and pixels; `None` as for [`shape`](Self::shape).
     #[must_use]
     pub fn view(&self) -> Option<ImageView<'_>> {
         let shape = self.shape()?;
@@ -275,7 +275,7 @@ impl Message for Image {
     const SEMANTICS: &'static str = METHOD;
 }
 
-/// A borrowed picture: `pixels` has exactly `shape.pixel_bytes()` bytes.
+/// A borrowed frame: `pixels` has exactly `shape.pixel_bytes()` bytes.
 #[derive(Clone, Copy)]
 pub struct ImageView<'a> {
     shape: ImageShape,
@@ -283,7 +283,7 @@ pub struct ImageView<'a> {
 }
 
 impl<'a> ImageView<'a> {
-    /// A picture over `pixels`; `None` unless there are exactly as many bytes as `shape` says.
+    /// A frame over `pixels`; `None` unless there are exactly as many bytes as `shape` says.
     #[must_use]
     pub fn new(shape: ImageShape, pixels: &'a [u8]) -> Option<Self> {
         (pixels.len() == shape.pixel_bytes()).then_some(Self { shape, pixels })
@@ -347,7 +347,7 @@ mod tests {
     /// Distances in bytes at which a hash may treat words alike: neighbours, words, vectors, stripes and blocks of stripes.
     const DISTANCES: [usize; 9] = [1, 4, 8, 16, 32, 64, 128, 1024, 4096];
 
-    /// Where an interpreter is too slow for all places in a picture of some size, it gets some in a small one.
+    /// Where an interpreter is too slow for all places in a frame of some size, it gets some in a small one.
     const STRIDE: usize = if cfg!(miri) { 61 } else { 1 };
 
     fn larger_picture(frame_id: u64, pixel: u8) -> Vec<u64> {

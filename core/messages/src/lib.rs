@@ -24,9 +24,9 @@
 //! message is built and checked, and which is what goes over a wire. No number stands for "none". An [`Image`] is a
 //! header and as many pixels as its slot holds.
 //!
-//! Time stamps are seconds of the clock of whoever took the picture; on one machine that is the monotonic clock, the
+//! Time stamps are seconds of the clock of whoever took the frame; on one machine that is the monotonic clock, the
 //! same one that stamps a publish. Every message carries the id and the time stamp of the camera frame that it
-//! answers, so the age of a steering command is always counted from the picture it was made from.
+//! answers, so the age of a steering command is always counted from the frame it was made from.
 //!
 //! # Guarantees
 //! - No bytes make reading or decoding panic, and no number that is read is NaN, infinite or out of its range.
@@ -61,8 +61,9 @@ mod vehicle;
 pub use checksum::checksum;
 pub use control::{Control, ControlFields, Departure, Mode};
 pub use detection::{Detection, DetectionFields, Lane};
-pub use error::{CodecError, MessageError, NameError};
+pub use error::{CodecError, MessageError};
 pub use image::{Image, ImageHeader, ImageShape, ImageView, MAX_IMAGE_SIDE, PixelFormat};
+pub use names::NameError;
 pub use vehicle::{VehicleState, VehicleStateFields};
 
 #[cfg(doctest)]

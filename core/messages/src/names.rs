@@ -1,6 +1,5 @@
 //! Names of parameters and actions: bounded strings, checked where they enter.
 
-use crate::error::NameError;
 use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
@@ -170,6 +169,45 @@ impl Parameter {
         value.is_finite().then(|| value.clamp(self.min, self.max))
     }
 }
+
+/// A parameter's or an action's name can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NameError {
+    /// No character at all.
+    Empty,
+    /// Longer than [`MAX_NAME`] bytes.
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// A character that is not a lower-case letter, a digit or an underscore.
+    Character {
+        /// The first such character.
+        found: char,
+    },
+    /// Well formed, but nobody knows it.
+    Unknown {
+        /// The name found.
+        found: Name,
+        /// What it should have been the name of.
+        expected: &'static str,
+    },
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let max = MAX_NAME;
+        match self {
+            Self::Empty => write!(f, "an empty name, expected 1 to {max} of a-z, 0-9 and _"),
+            Self::TooLong { length } => write!(f, "a name of {length} bytes, expected at most {max}"),
+            Self::Character { found } => write!(f, "a name with {found:?} in it, expected only a-z, 0-9 and _"),
+            Self::Unknown { found, expected } => write!(f, "\"{found}\" is not {expected}"),
+        }
+    }
+}
+
+impl core::error::Error for NameError {}
 
 #[cfg(test)]
 mod tests {

@@ -4,10 +4,12 @@ use crate::event::{Reason, SafetyEvent, SafetyEvents};
 use lkas_core::{Plain, Promise};
 use lkas_messages::{Control, ControlFields, Mode};
 
-/// The time constant with which the held steering returns to straight during a safe stop, in seconds.
-///
-/// A stop from 40 km/h takes about two seconds: long enough held to stay in the lane of a curve, and never returned
-/// faster than 0.5 per second, which full lock has.
+/// For so long the steering is held in a safe stop, in seconds: a stop from 130 km/h takes about as long, and in a curve
+/// only the curve's own steering stays in the lane.
+const STEERING_HOLD_S: f64 = 5.0;
+
+/// The time constant with which the held steering then returns to straight, in seconds: never faster than 0.5 per second,
+/// which full lock has.
 const STEERING_RETURN_S: f64 = 2.0;
 
 /// No more time than this passes in one step, in seconds: after a long one the steering must not jump.
@@ -21,7 +23,8 @@ pub struct SafetyOptions {
     pub max_age_s: f64,
     /// How hard the vehicle brakes in a safe stop and, at least, in an emergency stop; 0 to 1. What is not finite is 1.
     pub brake: f32,
-    /// For so long controls must have been fresh, counted from standstill in seconds, before driving goes on.
+    /// After a safe stop the vehicle drives again when controls have been fresh without a break for this long, in seconds.
+    /// The time counts from standstill.
     pub resume_after_s: f64,
 }
 
@@ -64,8 +67,8 @@ enum State {
 ///
 /// - Before the first control ever: brake and wait. That is not counted as a safe stop.
 /// - A control that must not be acted on leads to a **safe stop**: mode [`Mode::EmergencyStop`], no throttle, the brake
-///   of [`SafetyOptions::brake`], the steering held and slowly returned to straight (time constant 2 s, so never faster
-///   than 0.5 per second). It ends only after the vehicle has come to a standstill and controls have then been fresh
+///   of [`SafetyOptions::brake`], the steering held for 5 s and then slowly returned to straight (time constant 2 s, so
+///   never faster than 0.5 per second). It ends only after the vehicle has come to a standstill and controls have then been fresh
 ///   for [`SafetyOptions::resume_after_s`].
 /// - A control must not be acted on when it is older than the limit, the smaller of [`SafetyOptions::max_age_s`] and
 ///   the contract's `max_age`; when it is older than the contract's `period` and there is no writer to send another
@@ -82,6 +85,8 @@ pub struct SafetyMonitor {
     last: Option<(Control, f64, Promise)>,
     last_damaged: Option<Control>,
     steering: f64,
+    /// For how long the steering has been held in a safe stop, in seconds.
+    held_s: f64,
     safe_stops: u64,
     damaged: u64,
 }
@@ -98,6 +103,7 @@ impl SafetyMonitor {
             last: None,
             last_damaged: None,
             steering: 0.0,
+            held_s: 0.0,
             safe_stops: 0,
             damaged: 0,
         }
@@ -146,9 +152,13 @@ impl SafetyMonitor {
         self.advance(refused, vouched_s, standing, &mut events);
 
         if self.state != State::Driving {
-            self.steering *= libm::exp(-dt / STEERING_RETURN_S);
+            self.held_s += dt;
+            if self.held_s > STEERING_HOLD_S {
+                self.steering *= libm::exp(-dt / STEERING_RETURN_S);
+            }
             return (self.braking(), events);
         }
+        self.held_s = 0.0;
         self.steering = control.steering().into();
         let emergency = control.mode() == Mode::EmergencyStop;
         if emergency != self.emergency {
@@ -405,14 +415,24 @@ mod tests {
     #[test]
     fn the_steering_is_held_and_returns_slowly() {
         let mut rig = Rig::started();
-        let mut before = rig.step(driving(1.0)).0.steering();
-        assert!((before - 0.2).abs() < 0.002, "{before}");
+        for _ in 0..(5.0 / DT) as u32 {
+            assert_eq!(rig.step(driving(1.0)).0.steering(), 0.2, "held");
+        }
+        let mut before = 0.2;
         for _ in 0..200 {
             let steering = rig.step(driving(1.0)).0.steering();
-            assert!(steering < before && before - steering <= 0.5 * DT as f32, "{before} {steering}");
+            assert!(steering <= before && before - steering <= 0.5 * DT as f32, "{before} {steering}");
             before = steering;
         }
-        assert!((before - 0.2 * (-1.0_f32).exp()).abs() < 0.002, "after two seconds: {before}");
+        assert!((before - 0.2 * (-1.0_f32).exp()).abs() < 0.002, "after two seconds more: {before}");
+        rig.standing = true;
+        for _ in 0..60 {
+            rig.step(driving(0.0));
+        }
+        assert_eq!(rig.step(driving(1.0)).0.steering(), 0.2, "the next stop holds it again");
+        for _ in 0..100 {
+            assert_eq!(rig.step(driving(1.0)).0.steering(), 0.2, "the next stop holds it again");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Fields of which not every bit pattern has a meaning, as the numbers that they are.
 
-use crate::message::{Kind, Scalar};
+use crate::message::kind::{Kind, Scalar};
 use crate::payload::Plain;
 use core::fmt;
 use core::marker::PhantomData;

@@ -3,7 +3,8 @@
 //! A line for each field: name, kind, offset, unit, present bit, names of numbers, with a space between them and `-` for
 //! what there is not. The design document has the grammar.
 
-use crate::message::{Field, Kind, Message};
+use crate::message::Message;
+use crate::message::kind::{Field, Kind};
 
 /// The longest description, in bytes: what the header of a segment has room for.
 pub const MAX_DESCRIPTION: usize = 3840;
@@ -59,12 +60,13 @@ const fn hash_bytes(mut hash: u64, mut bytes: &[u8]) -> u64 {
     hash
 }
 
-/// The way to a field: `wheels[2].rate`.
+/// The way to a field: `wheels[].rates[2]`.
 #[derive(Clone, Copy)]
 enum Path<'a> {
     Top,
     Field(&'a Path<'a>, &'a str),
     Item(&'a Path<'a>, usize),
+    Each(&'a Path<'a>),
 }
 
 /// What the names of a field's numbers are.
@@ -76,6 +78,8 @@ struct Common {
     unit: &'static str,
     /// The byte and the bit in it that say whether there is a value.
     present: Option<(usize, usize)>,
+    /// How many of the outermost array there are, and the bytes from one to the next.
+    repeat: Option<(usize, usize)>,
 }
 
 #[allow(clippy::panic)] // all of it runs when the program is compiled
@@ -85,7 +89,7 @@ impl DescriptionText {
         check_word(name);
         assert!(name.len() <= MAX_TYPE_NAME, "the name of a message is longer than 63 bytes");
         let mut text = Self { bytes: [0; MAX_DESCRIPTION], length: 0 };
-        text.fields(fields, &Path::Top, 0, None);
+        text.fields(fields, &Path::Top, 0, Common { unit: "", present: None, repeat: None });
         text
     }
 
@@ -104,16 +108,16 @@ impl DescriptionText {
         }
     }
 
-    const fn fields(&mut self, fields: &[Field], path: &Path<'_>, start: usize, present: Option<(usize, usize)>) {
+    const fn fields(&mut self, fields: &[Field], path: &Path<'_>, start: usize, outer: Common) {
         let mut rest = fields;
         while let [field, tail @ ..] = rest {
             check_word(field.name);
             check_word(field.unit);
             let present = match field.present_bit {
                 Some(bit) => Some((start + present_offset(fields, bit) + bit as usize / 8, bit as usize % 8)),
-                None => present,
+                None => outer.present,
             };
-            let common = Common { unit: field.unit, present };
+            let common = Common { unit: field.unit, present, repeat: outer.repeat };
             self.values(field.kind, &Path::Field(path, field.name), start + field.offset, common);
             rest = tail;
         }
@@ -123,14 +127,20 @@ impl DescriptionText {
         match kind {
             Kind::Number(scalar) => self.line(path, scalar.name(), None, offset, common, &[]),
             Kind::Bool => self.line(path, "bool", None, offset, common, &[]),
+            Kind::Text(size) => self.line(path, "text", Some(size), offset, common, &[]),
             Kind::Code(scalar, names) => self.line(path, scalar.name(), None, offset, common, names),
-            Kind::Message(fields) => self.fields(fields, path, offset, common.present),
+            Kind::Message(fields) => self.fields(fields, path, offset, common),
             Kind::Array(Kind::Number(scalar), count) => {
                 self.line(path, scalar.name(), Some(count), offset, common, &[]);
             }
             Kind::Array(Kind::Bool, count) => self.line(path, "bool", Some(count), offset, common, &[]),
             Kind::Array(Kind::Code(scalar, names), count) => {
                 self.line(path, scalar.name(), Some(count), offset, common, names);
+            }
+            // The outermost array is one line for all, what is within it again an array is a line for each.
+            Kind::Array(of, count) if common.repeat.is_none() => {
+                let repeat = Some((count, of.size()));
+                self.values(*of, &Path::Each(path), offset, Common { repeat, ..common });
             }
             Kind::Array(of, count) => {
                 let mut item = 0;
@@ -158,6 +168,12 @@ impl DescriptionText {
             self.text("[");
             self.number(count as i128);
             self.text("]");
+        }
+        if let Some((count, stride)) = common.repeat {
+            self.text("*");
+            self.number(count as i128);
+            self.text("+");
+            self.number(stride as i128);
         }
         self.text(" ");
         self.number(offset as i128);
@@ -202,6 +218,10 @@ impl DescriptionText {
                     self.text(".");
                 }
                 self.text(name);
+            }
+            Path::Each(before) => {
+                self.path(before);
+                self.text("[]");
             }
             Path::Item(before, item) => {
                 self.path(before);
@@ -279,7 +299,7 @@ const fn check_word(word: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Scalar;
+    use crate::message::kind::Scalar;
 
     const fn field(name: &'static str, kind: Kind, offset: usize) -> Field {
         Field { name, kind, offset, unit: "", present_bit: None }
@@ -300,19 +320,23 @@ mod tests {
                 field("grid", Kind::Array(&Kind::Array(&F32, 3), 2), 20),
                 field("flags", Kind::Array(&Kind::Bool, 4), 44),
                 Field { present_bit: Some(0), ..field("place", Kind::Message(POINT), 48) },
+                field("deep", Kind::Array(&Kind::Array(&Kind::Message(POINT), 2), 3), 56),
+                field("name", Kind::Text(8), 104),
             ],
         );
         let expected = "present u16 0 - - -\n\
             mode i16 2 - 1:1 -1=off,0=on\n\
-            points[0].x f32 4 - - -\n\
-            points[0].y f32 8 m - -\n\
-            points[1].x f32 12 - - -\n\
-            points[1].y f32 16 m - -\n\
-            grid[0] f32[3] 20 - - -\n\
-            grid[1] f32[3] 32 - - -\n\
+            points[].x f32*2+8 4 - - -\n\
+            points[].y f32*2+8 8 m - -\n\
+            grid[] f32[3]*2+12 20 - - -\n\
             flags bool[4] 44 - - -\n\
             place.x f32 48 - 0:0 -\n\
-            place.y f32 52 m 0:0 -\n";
+            place.y f32 52 m 0:0 -\n\
+            deep[][0].x f32*3+16 56 - - -\n\
+            deep[][0].y f32*3+16 60 m - -\n\
+            deep[][1].x f32*3+16 64 - - -\n\
+            deep[][1].y f32*3+16 68 m - -\n\
+            name text[8] 104 - - -\n";
         assert_eq!(text.as_str(), expected);
     }
 

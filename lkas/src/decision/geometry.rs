@@ -1,6 +1,6 @@
 //! Where the vehicle is, from two lines in a picture. The camera is in the vehicle's middle and looks straight ahead.
 
-use super::{FIELD_OF_VIEW_DEG, LANE_WIDTH_M, LOOK_AHEAD_M};
+use super::FIELD_OF_VIEW_DEG;
 use lkas_messages::{DetectionFields, Lane};
 
 /// Lines closer to each other than this part of the picture's width are no lane.
@@ -11,8 +11,6 @@ const LEAST_WIDTH: f32 = 0.02;
 pub(super) struct Located {
     /// Distance from the lane's middle, in half lane widths, positive to the right.
     pub(super) offset: f32,
-    /// How far to the right the lane's middle is at the point aimed at, in half lane widths.
-    pub(super) preview: f32,
     /// Direction of the lane relative to the vehicle's, in degrees, positive to the right.
     pub(super) heading_deg: f32,
     /// Width of the lane at the bottom of the picture, in pixels.
@@ -79,14 +77,11 @@ fn located(picture: f32, bottom: Level, top: Level) -> Located {
             width,
         }
     };
-    // A lane is as wide as focal length times its width over its distance. Not beyond what was seen, though.
-    let ahead = at_width((focal * LANE_WIDTH_M / LOOK_AHEAD_M).clamp(top.width, bottom.width));
     // Where the lane's width is nothing, its lines meet: the direction in which it goes.
     let vanishing = at_width(0.0);
     let half_widths = |level: Level| (level.middle - axis) / (level.width / 2.0);
     Located {
         offset: -half_widths(bottom),
-        preview: half_widths(ahead),
         heading_deg: ((vanishing.middle - axis) / focal).atan().to_degrees(),
         width_px: bottom.width,
     }

@@ -1,16 +1,19 @@
-//! From edges to two lines: paint is bright between two edges; its middles vote for lines after Duda and Hart ("Use of
-//! the Hough transformation to detect lines and curves in pictures", CACM 15(1), 1972), each only for lines along its
-//! own gradient (O'Gorman and Clowes, IEEE ToC C-25(4), 1976); the winner is fitted by least squares.
+//! From edges to lines: paint is bright between two edges; its middles vote for lines after Duda and Hart ("Use of the
+//! Hough transformation to detect lines and curves in pictures", CACM 15(1), 1972), each only for lines along its own
+//! gradient (O'Gorman and Clowes, IEEE ToC C-25(4), 1976); what has most votes is fitted by least squares.
 
 use super::{edges::EdgeFinder, region::Region};
 
 /// The middle of a stripe of paint in one row.
 #[derive(Clone, Copy, Debug)]
-struct Point {
-    x: f32,
-    y: f32,
+pub(super) struct Point {
+    /// Column and row in the region, in working pixels.
+    pub(super) x: f32,
+    pub(super) y: f32,
     /// The angle of the stripe's normal to the right, in radians: positive where it leads down to the left.
-    angle: f32,
+    pub(super) angle: f32,
+    /// From the rising to the falling edge, in working pixels.
+    pub(super) width: f32,
 }
 
 /// A line in the region, in working pixels: x = `at_bottom` + `slope` (y - last row).
@@ -18,8 +21,10 @@ struct Point {
 pub(super) struct Line {
     pub(super) at_bottom: f32,
     pub(super) slope: f32,
-    /// 0 to 1.
-    pub(super) confidence: f32,
+    /// Rows with paint on it.
+    pub(super) on: f32,
+    /// The share of the paint nearby that lies on it, 0 to 1.
+    pub(super) share: f32,
 }
 
 /// What a line needs, in working pixels.
@@ -27,13 +32,6 @@ pub(super) struct Line {
 pub(super) struct Needs {
     pub(super) edge_points: f32,
     pub(super) length: f32,
-}
-
-/// The side of the vehicle that a line is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Left,
-    Right,
 }
 
 /// Lines lean at most this far from the vertical, in degrees: a line 3 m beside a camera 1.4 m high does 65°.
@@ -44,30 +42,56 @@ const ANGLES: usize = (2.0 * MAX_LEAN / ANGLE_STEP) as usize + 1;
 /// A point votes for lines within this many cells of its own angle.
 const ANGLE_REACH: isize = 7;
 
+/// No more lines than this are looked for in a picture: the road's own, and what looks like them.
+const MOST_LINES: usize = 8;
+
 /// Finds lines, and keeps the memory for it from frame to frame.
 #[derive(Debug, Default)]
 pub(super) struct LineFinder {
     points: Vec<Point>,
+    left: Vec<Point>,
     votes: Vec<i16>,
     distances: usize,
 }
 
 impl LineFinder {
-    /// The lines on the left and on the right of the vehicle.
-    pub(super) fn find(&mut self, edges: &EdgeFinder, region: &Region, needs: Needs) -> [Option<Line>; 2] {
-        self.collect(edges, region);
+    /// The middles of paint in the region.
+    pub(super) fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    /// The lines that lead to a row near `horizon`, which counts in working pixels from the region's top. Call
+    /// [`collect`](Self::collect) before.
+    pub(super) fn candidates(&mut self, region: &Region, needs: Needs, horizon: f32) -> Vec<Line> {
         let grid = Grid::new(region);
         self.distances = grid.distances;
         self.votes.clear();
         self.votes.resize(ANGLES * grid.distances, 0);
-        for index in 0..self.points.len() {
-            self.vote(&grid, self.points[index], 1);
+        self.left.clone_from(&self.points);
+        for index in 0..self.left.len() {
+            self.vote(&grid, self.left[index], 1);
         }
-        [Side::Left, Side::Right].map(|side| self.best(&grid, region, needs, side))
+        let mut lines = Vec::new();
+        for _ in 0..MOST_LINES {
+            let Some(candidate) = self.strongest(&grid, region, needs, horizon) else { break };
+            lines.extend(self.fit(candidate, region, needs).filter(|line| is_plausible(*line, region, horizon)));
+            // Its points are taken back, and the next one has its turn.
+            let mut index = 0;
+            while index < self.left.len() {
+                let point = self.left[index];
+                if (point.x - candidate.x_at(point.y, region)).abs() < 3.0 * tolerance(point.y, region) {
+                    self.vote(&grid, point, -1);
+                    self.left.swap_remove(index);
+                } else {
+                    index += 1;
+                }
+            }
+        }
+        lines
     }
 
     /// Pairs each rising edge with the falling one that follows it within the width of paint.
-    fn collect(&mut self, edges: &EdgeFinder, region: &Region) {
+    pub(super) fn collect(&mut self, edges: &EdgeFinder, region: &Region) {
         self.points.clear();
         let unit = region.unit;
         for row in 0..region.rows {
@@ -83,7 +107,8 @@ impl LineFinder {
                 {
                     let (nx, ny) = (f32::from(rx) - f32::from(gx), f32::from(ry) - f32::from(gy));
                     let x = (start + column) as f32 / 2.0;
-                    self.points.push(Point { x, y: row as f32, angle: (ny / nx).atan() });
+                    let width = (column - start) as f32;
+                    self.points.push(Point { x, y: row as f32, angle: (ny / nx).atan(), width });
                 }
             }
         }
@@ -101,30 +126,7 @@ impl LineFinder {
         }
     }
 
-    /// The line with most votes on that side that stands every test.
-    fn best(&mut self, grid: &Grid, region: &Region, needs: Needs, side: Side) -> Option<Line> {
-        // Cars and kerbs collect votes too. Where a candidate fails a test, its points are taken back and the next
-        // one has its turn.
-        for _ in 0..4 {
-            let candidate = self.strongest(grid, region, needs, side)?;
-            if let Some(line) = self.fit(candidate, region, needs).filter(|line| is_plausible(*line, region, side)) {
-                return Some(line);
-            }
-            let mut index = 0;
-            while index < self.points.len() {
-                let point = self.points[index];
-                if (point.x - candidate.x_at(point.y, region)).abs() < 3.0 * tolerance(point.y, region) {
-                    self.vote(grid, point, -1);
-                    self.points.swap_remove(index);
-                } else {
-                    index += 1;
-                }
-            }
-        }
-        None
-    }
-
-    fn strongest(&self, grid: &Grid, region: &Region, needs: Needs, side: Side) -> Option<Line> {
+    fn strongest(&self, grid: &Grid, region: &Region, needs: Needs, horizon: f32) -> Option<Line> {
         // The cells split a line's votes between neighbours, so that a fraction is reason enough to look closer.
         let least = (needs.edge_points / 2.0 * 0.3).max(3.0) as i16;
         let mut best: Option<(f32, Line)> = None;
@@ -134,7 +136,7 @@ impl LineFinder {
                     continue;
                 }
                 let line = grid.line(cell, distance);
-                if !is_plausible(line, region, side) {
+                if !is_plausible(line, region, horizon) {
                     continue;
                 }
                 // Of two lines the nearer one bounds the lane.
@@ -153,7 +155,7 @@ impl LineFinder {
         let mut line = candidate;
         for reach in [3.0, 2.0, 1.0, 1.0] {
             let mut sums = Sums::default();
-            for point in &self.points {
+            for point in &self.left {
                 if (point.x - line.x_at(point.y, region)).abs() < reach * tolerance(point.y, region) {
                     // The near part counts more: in a curve it is the one that the vehicle gets to first.
                     let weight = 0.2 + point.y / region.rows as f32;
@@ -164,7 +166,7 @@ impl LineFinder {
         }
         let (mut on, mut near) = (0.0, 0.0);
         let (mut first, mut last) = (f32::MAX, f32::MIN);
-        for point in &self.points {
+        for point in &self.left {
             let away = (point.x - line.x_at(point.y, region)).abs() / tolerance(point.y, region);
             if away < 1.0 {
                 on += 1.0;
@@ -177,11 +179,9 @@ impl LineFinder {
         }
         // In noise, points lie near the line as often as on it: a fifth of them on it.
         let share: f32 = on / near;
+        (line.on, line.share) = (on, share);
         let length = (last - first) * line.slope.hypot(1.0);
-        (2.0 * on >= needs.edge_points && length >= needs.length && share >= 0.45).then(|| {
-            line.confidence = (on / (0.35 * region.rows as f32)).min(1.0) * share;
-            line
-        })
+        (2.0 * on >= needs.edge_points && length >= needs.length && share >= 0.4).then_some(line)
     }
 }
 
@@ -190,19 +190,10 @@ fn tolerance(row: f32, region: &Region) -> f32 {
     1.0 + 2.0 * region.unit + 0.008 * row
 }
 
-/// Whether a line on that side bounds the lane ahead: it starts beside the vehicle and leads to about the middle of
-/// the horizon.
-fn is_plausible(line: Line, region: &Region, side: Side) -> bool {
+/// Whether a line may be one of the road's: it leads to about the middle of the horizon.
+fn is_plausible(line: Line, region: &Region, horizon: f32) -> bool {
     let width = region.width as f32;
-    let aside = line.at_bottom / width - 0.5;
-    let on_side = match side {
-        Side::Left => (-1.0..-0.04).contains(&aside),
-        Side::Right => (0.04..1.0).contains(&aside),
-    };
-    // Half a picture's height is 300 units; the horizon is around there.
-    let horizon = 310.0 * region.unit - region.top as f32;
-    let at_horizon = line.x_at(horizon, region) / width - 0.5;
-    on_side && at_horizon.abs() < 0.2
+    (line.at_bottom / width - 0.5).abs() < 1.5 && (line.x_at(horizon, region) / width - 0.5).abs() < 0.25
 }
 
 impl Line {
@@ -243,7 +234,7 @@ impl Grid {
     fn line(&self, angle_cell: usize, distance_cell: usize) -> Line {
         let (sin, cos) = self.directions[angle_cell];
         let distance = (distance_cell as f32 + 0.5 - self.distances as f32 / 2.0) * self.step;
-        Line { at_bottom: self.origin.0 + distance / cos, slope: -sin / cos, confidence: 0.0 }
+        Line { at_bottom: self.origin.0 + distance / cos, slope: -sin / cos, on: 0.0, share: 0.0 }
     }
 }
 

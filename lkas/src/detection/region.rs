@@ -18,11 +18,6 @@ pub(super) struct Region {
     pub(super) unit: f32,
 }
 
-/// Where the region starts, as a share of the picture's height: close below a horizon at 58 %, above which there is
-/// no road. With the horizon at 50 %, 1.4 m below a camera with 64° of view, the road starts to be looked at 11 m
-/// ahead.
-const TOP: f32 = 0.61;
-
 /// A working picture has about this many columns and rows at most.
 const WORKING_SIZE: (usize, usize) = (1280, 960);
 
@@ -30,12 +25,13 @@ const WORKING_SIZE: (usize, usize) = (1280, 960);
 const LEAST_SIDE: usize = 16;
 
 impl Region {
-    /// The region in pictures of that shape; `None` where they are too small to see a line in.
-    pub(super) fn new(shape: ImageShape) -> Option<Self> {
+    /// The region of pictures of that shape that starts at the share `top` of their height; `None` where they are too
+    /// small to see a line in.
+    pub(super) fn new(shape: ImageShape, top: f32) -> Option<Self> {
         let (width, height) = (shape.width() as usize, shape.height() as usize);
         let scale = width.div_ceil(WORKING_SIZE.0).max(height.div_ceil(WORKING_SIZE.1));
         let (width, height) = (width / scale, height / scale);
-        let top = (height as f32 * TOP).round() as usize;
+        let top = (height as f32 * top.clamp(0.0, 1.0)).round() as usize;
         let rows = height.saturating_sub(top);
         (width >= LEAST_SIDE && rows >= LEAST_SIDE).then(|| Self {
             scale,
@@ -48,8 +44,8 @@ impl Region {
 
     /// The first and the last but one column looked at in `row`: a trapezoid that narrows towards the horizon.
     pub(super) fn columns(&self, row: usize) -> (usize, usize) {
-        // A fifth of the width is cut off on either side at the top, nothing from half way down.
-        let cut = (0.2 - 0.4 * row as f32 / self.rows as f32).max(0.0);
+        // A quarter of the width is cut off on either side at the top, nothing from half way down.
+        let cut = (0.25 - 0.5 * row as f32 / self.rows as f32).max(0.0);
         let cut = (cut * self.width as f32) as usize;
         (cut, self.width - cut)
     }

@@ -6,7 +6,7 @@
 
 use super::{
     ground,
-    outline::Outline,
+    outline::{FAR_M, Outline},
     road::{Pose, Road},
     scenery::Scenery,
     sky::Sky,
@@ -81,6 +81,8 @@ pub(super) struct Pinhole {
     pub(super) mount: f32,
     /// Sine and cosine of the angle by which it looks down.
     pub(super) pitch: [f32; 2],
+    /// How the ground ahead bends up (positive) or down, in 1/m.
+    pub(super) bend: f32,
 }
 
 impl Pinhole {
@@ -91,15 +93,39 @@ impl Pinhole {
         [self.focal * cos - below * sin, self.focal * sin + below * cos]
     }
 
-    /// The row of the horizon.
+    /// The row below which there is ground: the horizon where it is flat.
     pub(super) fn horizon(&self) -> f32 {
-        self.centre[1] - self.focal * self.pitch[0] / self.pitch[1]
+        let slope = if self.bend < 0.0 {
+            (-2.0 * self.bend * self.mount).sqrt()
+        } else if self.bend > 0.0 {
+            self.mount / FAR_M - 0.5 * self.bend * FAR_M
+        } else {
+            0.0
+        };
+        let [sin, cos] = self.pitch;
+        self.centre[1] + self.focal * (slope * cos - sin) / (cos + slope * sin)
+    }
+
+    /// What a row shows of the ground: how far ahead in metres, and metres to the side for each pixel. `None` where it
+    /// shows none.
+    pub(super) fn ground(&self, row: f32) -> Option<[f32; 2]> {
+        let [ahead, down] = self.ray(row);
+        let slope = down / ahead;
+        let root = (slope * slope + 2.0 * self.bend * self.mount).sqrt();
+        // The nearer one of two places on a parabola; NaN and infinity where the ray meets none.
+        let distance = 2.0 * self.mount / (slope + root);
+        if !(distance > 0.0 && distance <= FAR_M) {
+            return None;
+        }
+        let [sin, cos] = self.pitch;
+        let below = self.mount - 0.5 * self.bend * distance * distance;
+        Some([distance, (distance * cos + below * sin) / self.focal])
     }
 
     /// Where a point shows that is `ahead`, `right` and `up` metres from the ground below the camera; `None` behind it.
     pub(super) fn project(&self, ahead: f32, right: f32, up: f32) -> Option<[f32; 2]> {
         let [sin, cos] = self.pitch;
-        let below = self.mount - up;
+        let below = self.mount - up - 0.5 * self.bend * ahead * ahead;
         let depth = ahead * cos + below * sin;
         (depth > 0.05).then(|| {
             let scale = self.focal / depth;
@@ -116,10 +142,12 @@ impl Pinhole {
 pub struct Camera {
     shape: ImageShape,
     pinhole: Pinhole,
+    pitch: f64,
     outline: Outline,
     sky: Sky,
     ground: ground::Painter,
     scenery: Option<Scenery>,
+    shadows: f32,
 }
 
 impl Camera {
@@ -148,14 +176,17 @@ impl Camera {
             centre: [0.5 * width as f32, 0.5 * height as f32],
             mount: mount as f32,
             pitch: [pitch.sin() as f32, pitch.cos() as f32],
+            bend: 0.0,
         };
         Ok(Self {
             shape,
             pinhole,
+            pitch,
             outline: Outline::default(),
             sky: Sky::new(&pinhole),
             ground: ground::Painter::new(&pinhole),
             scenery: options.scenery.then(Scenery::new),
+            shadows: 0.0,
         })
     }
 
@@ -169,6 +200,24 @@ impl Camera {
     #[must_use]
     pub fn horizon(&self) -> f32 {
         self.pinhole.horizon()
+    }
+
+    /// Lets the camera look down by so many degrees more than it is mounted for, at most 10 either way, on ground that
+    /// bends up (positive) or down, in 1/m.
+    pub fn look(&mut self, down_deg: f64, bend: f64) {
+        let pitch = self.pitch + down_deg.clamp(-10.0, 10.0).to_radians();
+        self.pinhole.pitch = [pitch.sin() as f32, pitch.cos() as f32];
+        self.pinhole.bend = bend as f32;
+    }
+
+    /// How dark the shadows of trees on the road are, 0 to 1.
+    pub fn shade(&mut self, shadows: f64) {
+        self.shadows = shadows.clamp(0.0, 1.0) as f32;
+    }
+
+    /// The geometry in force.
+    pub(super) fn pinhole(&self) -> &Pinhole {
+        &self.pinhole
     }
 
     /// Where a point of the ground shows in the picture taken from `pose`: column and row in pixels, possibly outside
@@ -190,7 +239,7 @@ impl Camera {
         self.outline.trace(road, pose, s);
         let (above, below) = pixels.split_at_mut((pinhole.horizon() as usize).min(rows) * row_bytes);
         self.sky.draw(pinhole, pose.heading, above);
-        self.ground.draw(pinhole, road, &self.outline, below);
+        self.ground.draw(pinhole, road, &self.outline, self.shadows, below);
         if let Some(scenery) = &mut self.scenery {
             scenery.draw(pinhole, road, pose, s, pixels);
         }

@@ -3,8 +3,8 @@
 use super::{
     camera::Pinhole,
     outline::{Cursor, FAR_M, Outline, Place},
-    road::{ASPHALT_M, LINE_WIDTH_M, LINES, Road},
-    texture::{self, Ripmap, phase, phase_step},
+    road::{LINE_WIDTH_M, Road},
+    texture::{self, Ripmap, phase, phase_step, unit},
 };
 
 /// The colour into which everything far away fades, and that of the sky at the horizon.
@@ -13,7 +13,11 @@ pub(super) const HAZE: [f32; 3] = [203.0, 216.0, 226.0];
 // Both as bright as each other in a grey picture: the strongest edges are those of the lines, as on a real road.
 const ASPHALT: [f32; 3] = [106.0, 107.0, 111.0];
 const GRASS: [f32; 3] = [98.0, 122.0, 62.0];
-const LINE: [f32; 3] = [238.0, 238.0, 232.0];
+const WHITE: [f32; 3] = [238.0, 238.0, 232.0];
+const YELLOW: [f32; 3] = [232.0, 178.0, 44.0];
+
+/// Extent of the pattern of shadows in metres, sideways and along the road.
+const SHADE_M: [f64; 2] = [44.0, 57.0];
 
 /// How much a full swing of the noise changes each colour.
 const ASPHALT_GRAIN: [f32; 3] = [17.0, 17.0, 17.0];
@@ -57,14 +61,13 @@ struct Slice {
 
 impl Slice {
     fn new(pinhole: &Pinhole, row: f32, cursor: &mut Cursor<'_>) -> Self {
-        let [ahead, down] = pinhole.ray(row);
-        let ahead = (pinhole.mount * ahead / down).clamp(0.0, FAR_M);
+        let [ahead, scale] = pinhole.ground(row).unwrap_or([FAR_M, (FAR_M / pinhole.focal).max(f32::MIN_POSITIVE)]);
         let place = cursor.at(ahead);
         // Where the road runs nearly across the picture the bend is left out: far away, and a series of one term would
         // not do there.
         let weight = ((place.cos.abs() - 0.3) / 0.3).clamp(0.0, 1.0);
         let bend = 0.5 * weight * place.curvature * place.sin * place.sin;
-        Self { place, scale: pinhole.mount / down, centre: pinhole.centre[0], bend }
+        Self { place, scale, centre: pinhole.centre[0], bend }
     }
 
     /// The column in which a lateral offset shows, in pixels.
@@ -142,7 +145,7 @@ pub(super) struct Painter {
     wear: [i8; 256],
     /// How much of each pixel of the row in work is line.
     line: Vec<f32>,
-    first_row: usize,
+    shade: Ripmap,
 }
 
 impl Painter {
@@ -157,23 +160,21 @@ impl Painter {
             let in_lane = if (-5.25..1.75).contains(&offset) { 1.0 } else { 0.0 };
             (in_lane * -62.0 * (-from_track * from_track).exp()) as i8
         });
-        let first_row = (pinhole.horizon() as usize).min(pinhole.height);
-        Self { noise: texture::ground(), wear, line: vec![0.0; pinhole.width], first_row }
+        Self { noise: texture::ground(), wear, line: vec![0.0; pinhole.width], shade: texture::clouds() }
     }
 
-    /// Draws all rows from the horizon to the bottom.
-    pub(super) fn draw(&mut self, pinhole: &Pinhole, road: &Road, outline: &Outline, pixels: &mut [u8]) {
+    /// Draws all rows from the horizon to the bottom. `shadows` is how dark shadows are, 0 to 1.
+    pub(super) fn draw(&mut self, pinhole: &Pinhole, road: &Road, outline: &Outline, shadows: f32, pixels: &mut [u8]) {
         let mut cursor = outline.cursor();
+        let first_row = (pinhole.horizon() as usize).min(pinhole.height);
         // From the bottom up: distances grow.
         for (i, row) in pixels.chunks_exact_mut(3 * pinhole.width).enumerate().rev() {
-            let row_top = (self.first_row + i) as f32;
-            let [ahead, down] = pinhole.ray(row_top + 0.5);
-            if down <= 0.0 || pinhole.mount * ahead > FAR_M * down {
+            let row_top = (first_row + i) as f32;
+            let Some([ahead, _]) = pinhole.ground(row_top + 0.5) else {
                 let plain = Surface::new(GRASS, GRASS_GRAIN, visibility(FAR_M)).at(0);
                 row.chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&plain));
                 continue;
-            }
-            let ahead = pinhole.mount * ahead / down;
+            };
             let count = if ahead > FAR_SLICES_FROM_M { FAR_SLICES } else { NEAR_SLICES };
             let mut slices = [Slice::default(); FAR_SLICES];
             let slices = &mut slices[..count];
@@ -182,6 +183,33 @@ impl Painter {
             }
             self.surfaces(pinhole, road, slices, visibility(ahead), row);
             self.lines(road, slices, visibility(ahead), row);
+            if shadows > 0.0 {
+                self.shade(slices, shadows * visibility(ahead), row);
+            }
+        }
+    }
+
+    /// The shadows of trees: dark patches with soft edges that stay in their places on the ground.
+    fn shade(&self, slices: &[Slice], shadows: f32, row: &mut [u8]) {
+        let middle = &slices[slices.len() / 2];
+        let depth = (slices[0].place.ahead - slices[slices.len() - 1].place.ahead).abs();
+        let Place { right, sin, cos, .. } = middle.place;
+        let [scale, right, sin, cos] = [middle.scale, right, sin, cos].map(f64::from);
+        let start = f64::from(0.5 - middle.centre) * scale - right;
+        let course = Course {
+            side: phase(start * cos / SHADE_M[0]),
+            side_step: phase_step(scale * cos / SHADE_M[0]),
+            along: phase((f64::from(middle.place.s) + start * sin) / SHADE_M[1]),
+            along_step: phase_step(scale * sin / SHADE_M[1]),
+        };
+        let level = self.shade.level(scale as f32 / SHADE_M[0] as f32, depth / SHADE_M[1] as f32);
+        for (column, pixel) in row.chunks_exact_mut(3).enumerate() {
+            let (side, along) = course.at(column);
+            let cover = level.at(side, along) as f32 / 127.0;
+            let left = 1.0 - 0.7 * shadows * cover;
+            for value in pixel {
+                *value = (f32::from(*value) * left) as u8;
+            }
         }
     }
 
@@ -196,7 +224,7 @@ impl Painter {
         let Place { right, sin, cos, s, .. } = middle.place;
         let start = f64::from((0.5 - middle.centre) * middle.scale - right);
         // A whole number of tiles in a lap, so that the texture has no seam.
-        let tile = road.length() / (road.length() / TILE_M[1]).round();
+        let tile = road.length() / (road.length() / TILE_M[1]).round().max(1.0);
         let (sin, cos, scale) = (f64::from(sin), f64::from(cos), f64::from(middle.scale));
         let course = Course {
             side: phase(start * cos / TILE_M[0]),
@@ -209,10 +237,11 @@ impl Painter {
             .noise
             .level((scale * cos) as f32 / TILE_M[0] as f32, depth.max((scale * sin).abs() as f32) / TILE_M[1] as f32);
 
+        let asphalt_m = road.asphalt().map(|offset| offset as f32);
         let mut bounds = [[f32::MAX, f32::MIN]; 2];
         let mut edges = [[0.0; 2]; FAR_SLICES];
         for (slice, edges) in slices.iter().zip(&mut edges) {
-            *edges = slice.columns([ASPHALT_M[0] as f32, ASPHALT_M[1] as f32]);
+            *edges = slice.columns(asphalt_m);
             for (bound, edge) in bounds.iter_mut().zip(*edges) {
                 *bound = [bound[0].min(edge), bound[1].max(edge)];
             }
@@ -255,22 +284,21 @@ impl Painter {
         let (near, far) = (slices[slices.len() - 1].place.s, slices[0].place.s);
         // Along the road, a slice is as long as the slices are apart.
         let length = (far - near) / (slices.len() - 1) as f32;
-        let (mut first, mut end) = (width, 0);
-        for line in &LINES {
-            let (offset, half) = (line.offset_m as f32, 0.5 * LINE_WIDTH_M as f32);
+        for line in road.lines() {
+            let (mut first, mut end) = (width, 0);
+            let half = 0.5 * LINE_WIDTH_M as f32;
             for slice in slices {
+                // The place along the road where this row meets the line.
+                let s = f64::from(slice.place.s) + line.offset_m * f64::from(slice.place.sin / slice.place.cos);
+                let offset = line.offset_at(s) as f32;
                 let [from, to] = slice.columns([offset - half, offset + half]);
-                if to <= 0.0 || from >= width as f32 {
+                if !line.covers(s) || to <= 0.0 || from >= width as f32 {
                     continue;
                 }
-                let share = if line.broken {
-                    // The place along the road where this row meets the line.
-                    let s = slice.place.s + offset * slice.place.sin / slice.place.cos;
-                    road.painted_share(f64::from(s - 0.5 * length), f64::from(s + 0.5 * length)) as f32
-                } else {
-                    1.0
-                };
-                let weight = share / slices.len() as f32;
+                let share = line.dashes_m.map_or(1.0, |dashes| {
+                    Road::painted_share(dashes, s - 0.5 * f64::from(length), s + 0.5 * f64::from(length)) as f32
+                });
+                let weight = share * worn(line.wear as f32, s, line.offset_m) / slices.len() as f32;
                 let span = from.max(0.0) as usize..(to.min(width as f32).ceil() as usize);
                 first = first.min(span.start);
                 end = end.max(span.end);
@@ -278,19 +306,28 @@ impl Painter {
                     *cover += weight * overlap(span.start + i, [from, to]);
                 }
             }
-        }
-        if first >= end {
-            return;
-        }
-        let colour = hazed(LINE, visibility);
-        for (cover, pixel) in self.line[first..end].iter_mut().zip(row[3 * first..3 * end].chunks_exact_mut(3)) {
-            if *cover > 0.0 {
-                let share = cover.min(1.0);
-                for (value, line) in pixel.iter_mut().zip(colour) {
-                    *value = (f32::from(*value) + (line - f32::from(*value)) * share) as u8;
+            if first >= end {
+                continue;
+            }
+            let colour = hazed(if line.yellow { YELLOW } else { WHITE }, visibility);
+            for (cover, pixel) in self.line[first..end].iter_mut().zip(row[3 * first..3 * end].chunks_exact_mut(3)) {
+                if *cover > 0.0 {
+                    let share = cover.min(1.0);
+                    for (value, line) in pixel.iter_mut().zip(colour) {
+                        *value = (f32::from(*value) + (line - f32::from(*value)) * share) as u8;
+                    }
+                    *cover = 0.0;
                 }
-                *cover = 0.0;
             }
         }
     }
+}
+
+/// How much paint is left at `s` of a line that is worn: it flakes off in patches.
+fn worn(wear: f32, s: f64, offset: f64) -> f32 {
+    if wear <= 0.0 {
+        return 1.0;
+    }
+    let place = (s * 3.0).floor() as i64 as u32 ^ (offset * 16.0) as i32 as u32;
+    (1.0 - wear * (0.5 + unit(place))).clamp(0.0, 1.0)
 }

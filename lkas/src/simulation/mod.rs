@@ -15,11 +15,15 @@ pub mod road;
 mod scenery;
 mod sky;
 mod texture;
+mod traffic;
 mod vehicle;
+mod weather;
 mod world;
 
 pub use camera::{Camera, CameraError, CameraOptions};
 pub use replay::{Replay, ReplayError};
-pub use road::{Pose, Road};
-pub use vehicle::{Command, MAX_WHEEL_ANGLE_DEG, Vehicle, WHEELBASE_M};
+pub use road::{Part, Pose, Road};
+pub use traffic::Car;
+pub use vehicle::{Command, MAX_WHEEL_ANGLE_DEG, SAFETY, Vehicle, WHEELBASE_M};
+pub use weather::{Lens, Weather};
 pub use world::{Statistics, World, WorldOptions};

@@ -9,25 +9,15 @@
 
 use core::f64::consts::{PI, TAU};
 
-/// Width of a lane, from the middle of one line to the middle of the other, in metres.
+/// Width of a lane, from the middle of one line to the middle of the other, in metres, where a road says nothing else.
 pub const LANE_WIDTH_M: f64 = 3.5;
 
 /// Width of a painted line, in metres.
 pub const LINE_WIDTH_M: f64 = 0.15;
 
-/// Where the asphalt begins and ends, as lateral offsets in metres: one more lane to the left, and shoulders.
-pub const ASPHALT_M: [f64; 2] = [-1.5 * LANE_WIDTH_M - 1.25, 0.5 * LANE_WIDTH_M + 1.5];
-
-/// The painted lines, from left to right.
-pub const LINES: [Line; 3] = [
-    Line { offset_m: -1.5 * LANE_WIDTH_M, broken: false },
-    Line { offset_m: -0.5 * LANE_WIDTH_M, broken: true },
-    Line { offset_m: 0.5 * LANE_WIDTH_M, broken: false },
-];
-
 /// Length of a dash and of the gap behind it, in metres. Denser than on a motorway: at every place there is a dash so
 /// near to the camera that it is at least 40 pixels long in a picture 640 pixels wide.
-const DASH_M: f64 = 4.0;
+pub const DASHES_M: [f64; 2] = [4.0, 4.0];
 
 /// Distance of the stored points along the road, in metres. Between them, positions are integrated.
 const SPACING_M: f64 = 1.0;
@@ -35,13 +25,62 @@ const SPACING_M: f64 = 1.0;
 /// Length over which the curvature changes from one value to the next, in metres.
 const TRANSITION_M: f64 = 50.0;
 
+/// An open road is straight for this long before its first and after its last part, in metres.
+const LEAD_M: [f64; 2] = [20.0, 500.0];
+
 /// One painted line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Line {
     /// Its middle, as a lateral offset in metres.
     pub offset_m: f64,
-    /// Whether it is made of dashes.
-    pub broken: bool,
+    /// Length of a dash and of the gap behind it in metres; `None` for a solid line.
+    pub dashes_m: Option<[f64; 2]>,
+    /// Yellow instead of white.
+    pub yellow: bool,
+    /// How worn it is, 0 (fresh) to 1 (gone).
+    pub wear: f64,
+    /// The stretch of the road along which it is painted, in metres.
+    pub stretch_m: [f64; 2],
+    /// How it bends away from the road after the stretch's start, in 1/m: the edge of an exit does.
+    pub veer: f64,
+}
+
+impl Line {
+    /// A fresh white line all along the road.
+    #[must_use]
+    pub fn new(offset_m: f64, dashes_m: Option<[f64; 2]>) -> Self {
+        Self { offset_m, dashes_m, yellow: false, wear: 0.0, stretch_m: [f64::NEG_INFINITY, f64::INFINITY], veer: 0.0 }
+    }
+
+    /// Its lateral offset at `s`, in metres.
+    #[must_use]
+    pub fn offset_at(&self, s: f64) -> f64 {
+        let along = if self.veer == 0.0 { 0.0 } else { (s - self.stretch_m[0]).max(0.0) };
+        self.offset_m + 0.5 * self.veer * along * along
+    }
+
+    /// Whether there is paint at `s`, dashes left aside.
+    #[must_use]
+    pub fn covers(&self, s: f64) -> bool {
+        s >= self.stretch_m[0] && s < self.stretch_m[1]
+    }
+}
+
+/// The lines of a road with one more lane to the left of the vehicle's: solid, broken, solid.
+#[must_use]
+pub fn usual_lines(lane_width_m: f64) -> Vec<Line> {
+    [(-1.5, None), (-0.5, Some(DASHES_M)), (0.5, None)].map(|(at, dashes)| Line::new(at * lane_width_m, dashes)).into()
+}
+
+/// A crest or a dip: a stretch of the road that bends up or down.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bump {
+    /// Where its middle is, in metres along the road.
+    pub at_m: f64,
+    /// Its length in metres.
+    pub length_m: f64,
+    /// Its radius in metres in the middle: negative on a crest, positive in a dip.
+    pub radius_m: f64,
 }
 
 /// A place and a direction on the ground.
@@ -97,7 +136,7 @@ impl Piece {
     }
 }
 
-/// A closed road.
+/// A road: a lap, or one with two ends.
 ///
 /// Curves change their curvature linearly along their transitions (clothoids), so that it has no jumps and can be
 /// followed by a vehicle whose wheels take time to turn.
@@ -108,11 +147,17 @@ pub struct Road {
     points: Vec<Pose>,
     spacing: f64,
     length: f64,
-    dash_period: f64,
+    closed: bool,
+    lane_width: f64,
+    /// Where the asphalt begins and ends, as lateral offsets in metres.
+    asphalt: [f64; 2],
+    lines: Vec<Line>,
+    bumps: Vec<Bump>,
 }
 
-/// What a lap is made of.
-enum Part {
+/// What a road is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Part {
     /// Metres.
     Straight(f64),
     /// A curve by this many degrees, positive to the right, with this radius in metres.
@@ -143,6 +188,25 @@ impl Road {
     /// The lap: about 4.6 km with straights, and curves to both sides with radii from 150 to 400 m.
     #[must_use]
     pub fn new() -> Self {
+        let lap: Vec<Part> = HALF_LAP.iter().chain(&HALF_LAP).copied().collect();
+        let mut road = Self::of(&lap, true);
+        // A whole number of dashes, so that the pattern has no seam.
+        let period = road.length / (road.length / (DASHES_M[0] + DASHES_M[1])).round();
+        for line in &mut road.lines {
+            line.dashes_m = line.dashes_m.map(|_| [0.5 * period; 2]);
+        }
+        road
+    }
+
+    /// A road with two ends: straight for 20 m, then `parts`, then straight again for 500 m.
+    #[must_use]
+    pub fn open(parts: &[Part]) -> Self {
+        let [before, after] = LEAD_M.map(Part::Straight);
+        let all: Vec<Part> = [before].into_iter().chain(parts.iter().copied()).chain([after]).collect();
+        Self::of(&all, false)
+    }
+
+    fn of(parts: &[Part], closed: bool) -> Self {
         let mut pieces: Vec<Piece> = Vec::new();
         let mut end = Piece { start: 0.0, length: 0.0, heading: 0.0, curvature: 0.0, slope: 0.0 };
         let mut append = |length: f64, curvature: f64| {
@@ -151,27 +215,32 @@ impl Road {
             let start = piece.start + length;
             end = Piece { start, heading: piece.heading_at(start), curvature, ..piece };
         };
-        for part in HALF_LAP.iter().chain(&HALF_LAP) {
+        for part in parts {
             match *part {
                 Part::Straight(length) => append(length, 0.0),
                 Part::Curve(degrees, radius) => {
                     let curvature = degrees.signum() / radius;
-                    append(TRANSITION_M, curvature);
+                    let whole = degrees.to_radians() / curvature;
+                    let transition = TRANSITION_M.min(0.8 * whole);
+                    append(transition, curvature);
                     // Each transition turns by half of what an arc of its length would.
-                    append(degrees.to_radians() / curvature - TRANSITION_M, curvature);
-                    append(TRANSITION_M, 0.0);
+                    append(whole - transition, curvature);
+                    append(transition, 0.0);
                 }
             }
         }
         let length = end.start;
-        let count = (length / SPACING_M).round();
+        let count = (length / SPACING_M).round().max(1.0);
         let mut road = Self {
             pieces,
             points: Vec::new(),
             spacing: length / count,
             length,
-            // A whole number of dashes, so that the pattern has no seam.
-            dash_period: length / (length / (2.0 * DASH_M)).round(),
+            closed,
+            lane_width: LANE_WIDTH_M,
+            asphalt: [-1.5 * LANE_WIDTH_M - 1.25, 0.5 * LANE_WIDTH_M + 1.5],
+            lines: usual_lines(LANE_WIDTH_M),
+            bumps: Vec::new(),
         };
         let mut point = Pose::default();
         for i in 0..count as usize {
@@ -182,15 +251,65 @@ impl Road {
         road
     }
 
-    /// The length of one lap in metres.
+    /// The same road with other lanes: their width, where the asphalt begins and ends, and the lines.
+    #[must_use]
+    pub fn with_lanes(self, lane_width_m: f64, asphalt_m: [f64; 2], lines: Vec<Line>) -> Self {
+        Self { lane_width: lane_width_m, asphalt: asphalt_m, lines, ..self }
+    }
+
+    /// The same road with crests and dips.
+    #[must_use]
+    pub fn with_bumps(self, bumps: Vec<Bump>) -> Self {
+        Self { bumps, ..self }
+    }
+
+    /// The width of the vehicle's lane in metres.
+    #[must_use]
+    pub fn lane_width(&self) -> f64 {
+        self.lane_width
+    }
+
+    /// Where the asphalt begins and ends, as lateral offsets in metres.
+    #[must_use]
+    pub fn asphalt(&self) -> [f64; 2] {
+        self.asphalt
+    }
+
+    /// The painted lines.
+    #[must_use]
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// How the road bends up (positive) or down at `s`, in 1/m.
+    #[must_use]
+    pub fn vertical_curvature(&self, s: f64) -> f64 {
+        let share = |bump: &Bump| {
+            let away = (s - bump.at_m).abs() / (0.5 * bump.length_m);
+            if away < 1.0 { 0.5 * (1.0 + (PI * away).cos()) / bump.radius_m } else { 0.0 }
+        };
+        self.bumps.iter().map(share).sum()
+    }
+
+    /// Whether the road leads back to its start.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The length of the road, or of one lap, in metres.
     #[must_use]
     pub fn length(&self) -> f64 {
         self.length
     }
 
-    /// The same place with `s` between 0 and the lap's length. 0 where `s` is not finite.
+    /// The same place with `s` between 0 and the lap's length, or the nearest place of a road with ends. 0 where `s` is
+    /// not finite.
     #[must_use]
     pub fn wrap(&self, s: f64) -> f64 {
+        if !self.closed {
+            return if s.is_finite() { s.clamp(0.0, self.length - 1e-6) } else { 0.0 };
+        }
         let wrapped = s.rem_euclid(self.length);
         // The remainder of a tiny negative number rounds up to the length itself.
         if wrapped < self.length { wrapped } else { 0.0 }
@@ -270,19 +389,19 @@ impl Road {
         None
     }
 
-    /// How much of the broken line between two places is painted, 0 to 1.
+    /// How much of a line with those dashes is painted between two places, 0 to 1.
     ///
     /// `from` and `to` in metres along the road, in any order; where they are the same it is 0 or 1.
     #[must_use]
-    pub fn painted_share(&self, from: f64, to: f64) -> f64 {
-        let dash = 0.5 * self.dash_period;
+    pub fn painted_share([dash, gap]: [f64; 2], from: f64, to: f64) -> f64 {
+        let period = dash + gap;
         let painted = |s: f64| {
-            let periods = (s / self.dash_period).floor();
+            let periods = (s / period).floor();
             // Of the same rounding as the line above, unlike a remainder.
-            periods * dash + (s - periods * self.dash_period).clamp(0.0, dash)
+            periods * dash + (s - periods * period).clamp(0.0, dash)
         };
         if (to - from).abs() < 1e-6 {
-            return if from.rem_euclid(self.dash_period) < dash { 1.0 } else { 0.0 };
+            return if from.rem_euclid(period) < dash { 1.0 } else { 0.0 };
         }
         ((painted(to) - painted(from)) / (to - from)).clamp(0.0, 1.0)
     }
@@ -360,9 +479,21 @@ mod tests {
     #[test]
     fn half_of_the_broken_line_is_painted() {
         let road = Road::new();
-        assert!((road.painted_share(0.0, road.length()) - 0.5).abs() < 1e-9);
-        assert_eq!((road.painted_share(1.0, 1.0), road.painted_share(5.5, 5.5)), (1.0, 0.0));
-        assert!((road.painted_share(3.0, 5.0) - 0.5).abs() < 0.01);
-        assert!((road.painted_share(5.0, 3.0) - 0.5).abs() < 0.01, "in either direction");
+        let dashes = road.lines()[1].dashes_m.unwrap();
+        let share = |from, to| Road::painted_share(dashes, from, to);
+        assert!((share(0.0, road.length()) - 0.5).abs() < 1e-9);
+        assert_eq!((share(1.0, 1.0), share(5.5, 5.5)), (1.0, 0.0));
+        assert!((share(3.0, 5.0) - 0.5).abs() < 0.01);
+        assert!((share(5.0, 3.0) - 0.5).abs() < 0.01, "in either direction");
+    }
+
+    #[test]
+    fn a_road_with_ends_has_its_parts_between_two_straights() {
+        let road = Road::open(&[Part::Curve(90.0, 100.0), Part::Straight(30.0), Part::Curve(-10.0, 60.0)]);
+        let length = 20.0 + (90.0_f64.to_radians() * 100.0 + 50.0) + 30.0 + 1.8 * 10.0_f64.to_radians() * 60.0 + 500.0;
+        assert!((road.length() - length).abs() < 1e-6, "{} {length}", road.length());
+        assert_eq!((road.wrap(-5.0), road.curvature(10.0)), (0.0, 0.0));
+        assert!((road.curvature(20.0 + 100.0) - 0.01).abs() < 1e-9);
+        assert!((road.pose_at(road.length()).heading - 80.0_f64.to_radians()).abs() < 1e-6);
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     camera::Pinhole,
     ground::{HAZE, visibility},
-    road::{ASPHALT_M, Pose, Road},
+    road::{Pose, Road},
     texture::{hash, unit},
 };
 
@@ -249,15 +249,15 @@ impl Scenery {
         s: f64,
         ahead: f64,
         distance: f64,
-        thing: impl Fn(u32) -> Option<(Thing, f64, f64)>,
+        thing: impl Fn(u32, [f64; 2]) -> Option<(Thing, f64, f64)>,
     ) {
-        let places = (road.length() / distance).round();
+        let places = (road.length() / distance).round().max(1.0);
         let distance = road.length() / places;
         let first = (s / distance).floor();
         for i in 0..(REACH_M / distance) as u32 {
             let place = (first + ahead * f64::from(i)).rem_euclid(places);
             for side in 0..2 {
-                let Some((thing, shift, offset)) = thing(place as u32 * 2 + side) else { continue };
+                let Some((thing, shift, offset)) = thing(place as u32 * 2 + side, road.asphalt()) else { continue };
                 let at = place * distance + shift;
                 let [ahead, right] = pose.to_local(road.pose_at(at).point(0.0, offset));
                 if ahead > 2.0 {
@@ -268,13 +268,13 @@ impl Scenery {
     }
 
     /// The tree with this number, how far along the road it is shifted, and its lateral offset in metres.
-    fn tree(number: u32) -> Option<(Thing, f64, f64)> {
+    fn tree(number: u32, asphalt: [f64; 2]) -> Option<(Thing, f64, f64)> {
         let random = |k: u32| unit(hash(number) ^ (k + 77));
         if random(0) < 0.25 {
             return None;
         }
         let away = 7.0 + 34.0 * f64::from(random(1) * random(1));
-        let offset = if number.is_multiple_of(2) { ASPHALT_M[0] - away } else { ASPHALT_M[1] + away };
+        let offset = if number.is_multiple_of(2) { asphalt[0] - away } else { asphalt[1] + away };
         let sprite = (random(2) * TREES as f32) as usize % TREES;
         let high = if sprite < 3 { 5.0 + 4.0 * random(3) } else { 6.0 + 5.0 * random(3) };
         let wide = if sprite < 3 { high * 1.0 } else { high * 0.75 };
@@ -283,8 +283,8 @@ impl Scenery {
     }
 
     /// The post with this number.
-    fn post(number: u32) -> Option<(Thing, f64, f64)> {
-        let offset = if number.is_multiple_of(2) { ASPHALT_M[0] - 1.2 } else { ASPHALT_M[1] + 1.2 };
+    fn post(number: u32, asphalt: [f64; 2]) -> Option<(Thing, f64, f64)> {
+        let offset = if number.is_multiple_of(2) { asphalt[0] - 1.2 } else { asphalt[1] + 1.2 };
         Some((Thing { sprite: POST, ahead: 0.0, right: 0.0, size: [0.36, 1.0] }, 0.0, offset))
     }
 }

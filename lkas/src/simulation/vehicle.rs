@@ -2,6 +2,7 @@
 
 use super::road::{Pose, wrap_angle};
 use lkas_messages::{Control, VehicleStateFields};
+use lkas_shm::SafetyOptions;
 
 /// Distance between the axles in metres.
 pub const WHEELBASE_M: f64 = 2.7;
@@ -36,6 +37,10 @@ const MAX_STEP_S: f64 = 0.005;
 
 /// No more than this is simulated in one call, in seconds: a program that was held up must not make the vehicle jump.
 const MAX_CALL_S: f64 = 0.25;
+
+/// The limits of its safety monitor. It brakes hard: until it stands it steers along the last curvature, and the shorter
+/// its way, the less the road can bend meanwhile.
+pub const SAFETY: SafetyOptions = SafetyOptions { max_age_s: 0.25, brake: 0.85, resume_after_s: 0.5 };
 
 /// What the vehicle is told to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -83,18 +88,38 @@ pub struct Vehicle {
     /// Angle of the front wheels in radians, positive to the right.
     wheel_angle: f64,
     command: Command,
+    /// Sideways acceleration by wind, in m/s².
+    wind: f64,
 }
 
 impl Vehicle {
     /// A vehicle that stands at `pose` with straight wheels.
     #[must_use]
     pub fn new(pose: Pose) -> Self {
-        Self { pose, speed: 0.0, wheel_angle: 0.0, command: Command::default() }
+        Self { pose, speed: 0.0, wheel_angle: 0.0, command: Command::default(), wind: 0.0 }
     }
 
     /// Puts the vehicle back to `pose`, standing, with straight wheels.
     pub fn respawn(&mut self, pose: Pose) {
         *self = Self::new(pose);
+    }
+
+    /// The same vehicle on its way at `speed` m/s (0 or more), with its wheels set for a curve of `curvature`, in 1/m.
+    #[must_use]
+    pub fn moving(self, speed: f64, curvature: f64) -> Self {
+        let limit = MAX_WHEEL_ANGLE_DEG.to_radians();
+        Self { speed: speed.max(0.0), wheel_angle: (curvature * WHEELBASE_M).atan().clamp(-limit, limit), ..self }
+    }
+
+    /// Lets wind push it to the right (positive) or left, in m/s²: it turns as if its wheels were set by that much aside.
+    pub fn push(&mut self, sideways: f64) {
+        self.wind = if sideways.is_finite() { sideways.clamp(-MAX_SIDEWAYS, MAX_SIDEWAYS) } else { 0.0 };
+    }
+
+    /// The front wheels' angle as a part of the largest, -1 to 1, positive to the right.
+    #[must_use]
+    pub fn steering(&self) -> f64 {
+        self.wheel_angle / MAX_WHEEL_ANGLE_DEG.to_radians()
     }
 
     /// Place and direction of the vehicle's centre.
@@ -147,7 +172,9 @@ impl Vehicle {
         let slip = (REAR_M / WHEELBASE_M * self.wheel_angle.tan()).atan();
         let yaw_rate = speed * slip.cos() * self.wheel_angle.tan() / WHEELBASE_M;
         let yaw_limit = MAX_SIDEWAYS / speed;
-        let turn = yaw_rate.clamp(-yaw_limit, yaw_limit) * dt;
+        // The wind's share fades out where the vehicle hardly moves: standing wheels hold it.
+        let wind = self.wind * speed / (speed * speed + 4.0);
+        let turn = (yaw_rate + wind).clamp(-yaw_limit, yaw_limit) * dt;
         let (sin, cos) = (self.pose.heading + 0.5 * turn + slip).sin_cos();
         self.pose.x += speed * cos * dt;
         self.pose.y += speed * sin * dt;

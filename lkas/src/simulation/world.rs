@@ -2,8 +2,10 @@
 
 use super::{
     camera::{Camera, CameraError, CameraOptions},
-    road::Road,
+    road::{Pose, Road},
+    traffic::{self, Car},
     vehicle::{Command, Vehicle},
+    weather::{Filter, Lens, Weather},
 };
 use lkas_messages::{ImageShape, VehicleStateFields};
 
@@ -11,12 +13,28 @@ use lkas_messages::{ImageShape, VehicleStateFields};
 const MOVING: f64 = 0.5;
 
 /// What a [`World`] is made from.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct WorldOptions {
     /// The camera.
     pub camera: CameraOptions,
+    /// The road.
+    pub road: Road,
     /// Where along the road the vehicle starts and respawns, in metres. Wraps around after a lap.
     pub start_s: f64,
+    /// How far from the middle of the lane it starts, in metres, positive to the right.
+    pub start_offset_m: f64,
+    /// By how much it starts turned to the right of the road's direction, in degrees.
+    pub start_heading_deg: f64,
+    /// How fast it is at the start, in m/s.
+    pub start_speed: f64,
+    /// Other vehicles.
+    pub cars: Vec<Car>,
+    /// Light and weather.
+    pub weather: Weather,
+    /// What lens and sensor do to pictures.
+    pub lens: Lens,
+    /// What noise and dirt are drawn from.
+    pub seed: u32,
 }
 
 /// How well the vehicle kept its lane, from the ground truth.
@@ -41,7 +59,10 @@ pub struct World {
     road: Road,
     vehicle: Vehicle,
     camera: Camera,
-    start_s: f64,
+    filter: Filter,
+    options: WorldOptions,
+    time_s: f64,
+    frame: u64,
     /// The vehicle's place along the road and its offset from the middle of the lane.
     place: (f64, f64),
     paused: bool,
@@ -56,18 +77,24 @@ impl World {
     /// # Errors
     /// [`CameraError`] where the camera can't be made as asked.
     pub fn new(options: WorldOptions) -> Result<Self, CameraError> {
-        let road = Road::new();
-        let start_s = road.wrap(options.start_s);
-        Ok(Self {
-            vehicle: Vehicle::new(road.pose_at(start_s)),
-            camera: Camera::new(options.camera)?,
-            start_s,
-            place: (start_s, 0.0),
+        let mut camera = Camera::new(options.camera)?;
+        camera.shade(options.weather.shadows);
+        let filter = Filter::new(options.weather, options.lens, options.seed, camera.pinhole());
+        let mut world = Self {
+            road: options.road.clone(),
+            vehicle: Vehicle::new(Pose::default()),
+            camera,
+            filter,
+            time_s: 0.0,
+            frame: 0,
+            place: (0.0, 0.0),
             paused: false,
             statistics: Statistics::default(),
             offset_seconds: 0.0,
-            road,
-        })
+            options,
+        };
+        world.respawn();
+        Ok(world)
     }
 
     /// Lets `dt` seconds pass under `command`, at most 0.25. While paused nothing passes.
@@ -77,6 +104,7 @@ impl World {
         }
         let before = self.vehicle.pose();
         self.vehicle.step(command, dt);
+        self.time_s += if dt.is_finite() { dt.clamp(0.0, 0.25) } else { 0.0 };
         let after = self.vehicle.pose();
         self.place = self.road.locate([after.x, after.y], self.place.0);
         self.statistics.distance_m += (after.x - before.x).hypot(after.y - before.y);
@@ -91,7 +119,33 @@ impl World {
 
     /// Draws what the camera sees now; see [`Camera::render`].
     pub fn render(&mut self, pixels: &mut [u8]) {
-        self.camera.render(&self.road, self.vehicle.pose(), self.place.0, pixels);
+        let (pose, s) = (self.vehicle.pose(), self.place.0);
+        self.frame += 1;
+        // How the ground bends a little way ahead is what shows.
+        let bend = self.road.vertical_curvature(s + 12.0);
+        self.camera.look(self.filter.nod(self.time_s), bend);
+        self.camera.render(&self.road, pose, s, pixels);
+        let lights = self.options.weather.daylight < 0.6;
+        let moment = traffic::Moment { pose, start_s: self.options.start_s, own_s: s, time_s: self.time_s, lights };
+        traffic::draw(self.camera.pinhole(), &self.road, &self.options.cars, &moment, pixels);
+        self.filter.apply(self.camera.pinhole(), self.frame, pixels);
+    }
+
+    /// Lets wind push the vehicle; see [`Vehicle::push`].
+    pub fn push(&mut self, sideways: f64) {
+        self.vehicle.push(sideways);
+    }
+
+    /// The camera.
+    #[must_use]
+    pub fn camera(&self) -> &Camera {
+        &self.camera
+    }
+
+    /// The road's direction relative to the vehicle's in radians, positive to the right: the ground truth.
+    #[must_use]
+    pub fn heading_error(&self) -> f64 {
+        super::road::wrap_angle(self.road.pose_at(self.place.0).heading - self.vehicle.pose().heading)
     }
 
     /// Stops time. Pictures can still be drawn.
@@ -110,10 +164,15 @@ impl World {
         self.paused
     }
 
-    /// Puts the vehicle back to the start: standing, in the middle of the lane. A pause goes on.
+    /// Puts the vehicle back to where and how it started. A pause goes on.
     pub fn respawn(&mut self) {
-        self.vehicle.respawn(self.road.pose_at(self.start_s));
-        self.place = (self.start_s, 0.0);
+        let WorldOptions { start_s, start_offset_m, start_heading_deg, start_speed, .. } = self.options;
+        let s = self.road.wrap(start_s);
+        let middle = self.road.pose_at(s);
+        let [x, y] = middle.point(0.0, start_offset_m);
+        let pose = Pose { x, y, heading: middle.heading + start_heading_deg.to_radians() };
+        self.vehicle = Vehicle::new(pose).moving(start_speed, self.road.curvature(s));
+        self.place = (s, start_offset_m);
     }
 
     /// What the vehicle does. While paused, its speed is the one with which it will go on.

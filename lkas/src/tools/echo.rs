@@ -1,15 +1,15 @@
 //! `lkas echo`: the values of any channel, field by field, as its segment describes them.
 
-use super::{short, unless_nobody_reads};
-use crate::feed::Feed;
+use super::{rest, short, unless_nobody_reads};
+use crate::Failure;
 use crate::options::SystemOptions;
 use crate::stop::Stop;
-use crate::{Failure, say};
 use clap::Args;
-use lkas_shm::{AnyChannel, ChannelName, Description, FieldValue, OpenError, OpenOptions, Reader, clock};
+use lkas_core::Observed;
+use lkas_shm::{ChannelName, Description, FieldValue, Observer, OpenError, clock};
 use serde_json::{Map, Value};
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What `lkas echo` prints.
 #[derive(Args, Clone, Debug)]
@@ -19,66 +19,101 @@ pub struct EchoOptions {
     /// One JSON object in a line for each value
     #[arg(long)]
     json: bool,
+    /// Only this field, one value in a line
+    #[arg(long, conflicts_with = "json")]
+    field: Option<String>,
+    /// End after one value
+    #[arg(long, conflicts_with = "count")]
+    once: bool,
     /// End after so many values
     #[arg(long, value_name = "N")]
     count: Option<u64>,
 }
 
-const TIMEOUT: Duration = Duration::from_millis(100);
+/// How often the channel is looked at: values that come faster are skipped, and counted.
+const LOOK: Duration = Duration::from_millis(1);
 
-/// Prints values as they come, the newest each time, until the program shall end. Takes a reader place.
+/// How often it is looked for a channel that is not there, or was replaced.
+const SEARCH: Duration = Duration::from_millis(100);
+
+/// Prints values as they come, the newest each time, until the program shall end. Takes no reader place: each value is a
+/// copy that is whole.
 ///
 /// # Errors
-/// The channel can't be used, or its name is unusable.
+/// The channel can't be used, its name is unusable, or it has no such field.
 pub fn echo(system: &SystemOptions, options: &EchoOptions, stop: &Stop) -> Result<(), Failure> {
     let name = ChannelName::new(&system.namespace, &options.name)?;
-    let mut feed = Feed::new(name.clone(), open);
-    let mut left = options.count.unwrap_or(u64::MAX);
-    let mut description: Option<Description> = None;
+    let mut left = if options.once { 1 } else { options.count.unwrap_or(u64::MAX) };
+    let (mut said_waiting, mut skipped, mut bytes) = (false, 0, Vec::new());
     while !stop.is_set() && left > 0 {
-        if description.is_none() {
-            description = describe(&name)?;
-        }
-        let Some(value) = feed.next(TIMEOUT)? else {
-            // Where it was replaced, the next one may be of another shape.
-            description = None;
-            continue;
+        let channel = match Observer::open(&name) {
+            Ok(channel) => channel,
+            Err(OpenError::NoSuchChannel { .. }) => {
+                if !core::mem::replace(&mut said_waiting, true) {
+                    tracing::info!("waiting for {name}: its writer was not started yet");
+                }
+                rest(SEARCH, stop);
+                continue;
+            }
+            Err(why) => return Err(why.into()),
         };
-        let Some(described) = &description else { continue };
-        let text = if options.json { json(described, &value) } else { lines(described, &value) };
-        let printed = writeln!(io::stdout().lock(), "{text}");
-        if printed.is_err() {
-            return unless_nobody_reads(printed.map_err(Failure::from));
+        let description = channel.description();
+        if let Some(field) = &options.field
+            && !description.fields().iter().any(|known| known.name == *field)
+        {
+            let known: Vec<_> = description.fields().iter().map(|known| known.name.as_str()).collect();
+            return Err(format!("{name} has no field \"{field}\"; it has {}", known.join(", ")).into());
         }
-        left -= 1;
+        let (mut before, mut looked) = (0, Instant::now());
+        while !stop.is_set() && left > 0 {
+            let newest = channel.newest().ok().flatten().filter(|newest| newest.sequence != before);
+            // A writer that is faster than a copy is looked at again.
+            let copied = newest.and_then(|_| channel.copy(&mut bytes).ok().flatten());
+            let Some(value) = copied else {
+                std::thread::sleep(LOOK);
+                if looked.elapsed() > SEARCH {
+                    looked = Instant::now();
+                    if channel.is_gone() {
+                        break;
+                    }
+                }
+                continue;
+            };
+            looked = Instant::now();
+            skipped += if before == 0 { 0 } else { value.sequence.saturating_sub(before + 1) };
+            before = value.sequence;
+            let text = match &options.field {
+                Some(field) => one(description, &bytes, field),
+                None if options.json => json(description, value, &bytes),
+                None => lines(description, value, &bytes),
+            };
+            let printed = writeln!(io::stdout().lock(), "{text}");
+            if printed.is_err() {
+                return unless_nobody_reads(printed.map_err(Failure::from));
+            }
+            left -= 1;
+        }
     }
-    if feed.missed() > 0 && !options.json {
-        say!("{} values came too fast to be printed", feed.missed());
+    if skipped > 0 && !options.json {
+        tracing::info!("{skipped} values came too fast to be printed");
     }
     Ok(())
-}
-
-fn open(name: &ChannelName, patience: OpenOptions) -> Result<Reader<[u8]>, OpenError> {
-    AnyChannel::open(name, patience).map(|(_, reader)| reader)
-}
-
-/// What the channel says of itself; `None` while there is none.
-fn describe(name: &ChannelName) -> Result<Option<Description>, OpenError> {
-    match lkas_shm::Observer::open(name) {
-        Ok(channel) => Ok(Some(channel.description().clone())),
-        Err(OpenError::NoSuchChannel { .. }) => Ok(None),
-        Err(why) => Err(why),
-    }
 }
 
 fn age(published: u64) -> Duration {
     Duration::from_nanos(clock::now().saturating_sub(published))
 }
 
-fn lines(description: &Description, value: &lkas_shm::Sample<'_, [u8]>) -> String {
-    let mut text = format!("{} #{}, {} old", description.type_name(), value.sequence(), short(age(value.time())));
+/// The value of one field; `-` where it has none.
+fn one(description: &Description, bytes: &[u8], name: &str) -> String {
+    let number = description.values(bytes).find(|(field, _)| field.name == name).and_then(|(_, number)| number);
+    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+fn lines(description: &Description, value: Observed, bytes: &[u8]) -> String {
+    let mut text = format!("{} #{}, {} old", description.type_name(), value.sequence, short(age(value.time)));
     let width = description.fields().iter().map(|field| field.name.len()).max().unwrap_or(0);
-    for (field, number) in description.values(value) {
+    for (field, number) in description.values(bytes) {
         let number = number.map_or_else(|| "-".to_owned(), |number| number.to_string());
         text += format!("\n  {:<width$}  {number} {}", field.name, field.unit).trim_end();
     }
@@ -97,15 +132,15 @@ fn json_value(value: FieldValue) -> Value {
     }
 }
 
-fn json(description: &Description, value: &lkas_shm::Sample<'_, [u8]>) -> String {
+fn json(description: &Description, value: Observed, bytes: &[u8]) -> String {
     let fields: Map<String, Value> = description
-        .values(value)
+        .values(bytes)
         .map(|(field, value)| (field.name.clone(), value.map_or(Value::Null, json_value)))
         .collect();
     serde_json::json!({
         "type": description.type_name(),
-        "sequence": value.sequence(),
-        "age_s": age(value.time()).as_secs_f64(),
+        "sequence": value.sequence,
+        "age_s": age(value.time).as_secs_f64(),
         "fields": fields,
     })
     .to_string()

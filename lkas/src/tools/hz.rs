@@ -3,7 +3,6 @@
 use super::{rest, short};
 use crate::Failure;
 use crate::options::SystemOptions;
-use crate::say;
 use crate::stop::Stop;
 use lkas_shm::{ChannelName, Observer, OpenError};
 use std::io::Write;
@@ -42,7 +41,7 @@ fn wait_for(name: &ChannelName, stop: &Stop) -> Result<Option<Observer>, Failure
             Ok(channel) => return Ok(Some(channel)),
             Err(OpenError::NoSuchChannel { .. }) => {
                 if !std::mem::replace(&mut said, true) {
-                    say!("waiting for {name}: its writer was not started yet");
+                    tracing::info!("waiting for {name}: its writer was not started yet");
                 }
                 rest(LINE / 10, stop);
             }

@@ -1,6 +1,6 @@
 //! Tools for people: what the channels of this machine do, what they carry, and what is wrong with them.
 //!
-//! All but `echo` take no role and disturb nobody.
+//! None takes a role, so none can disturb a system; `clean` removes what nobody uses.
 
 mod channels;
 mod clean;

@@ -66,7 +66,9 @@ fn pass_on(client: &mut ViewerClient, hub: &Hub, watched: &mut bool) -> Result<(
             data["frame_id"] = Value::from(detection.frame_id.to_string());
             hub.show(topic, &data);
         }
-        ViewerMessage::State(data) | ViewerMessage::Telemetry(data) => hub.show(topic, &data),
+        ViewerMessage::State(data) | ViewerMessage::Telemetry(data) | ViewerMessage::Status(data) => {
+            hub.show(topic, &data)
+        }
         ViewerMessage::ParameterStatus(status) => hub.show(topic, &json!(status)),
         ViewerMessage::ActionStatus(status) => hub.show(topic, &json!(status)),
         _ => {}

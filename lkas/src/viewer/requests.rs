@@ -14,7 +14,10 @@ const ACTIONS: [&str; 3] = ["pause", "resume", "respawn"];
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Request {
     /// The frame sent last has been decoded: the next may come.
-    Acknowledged,
+    Acknowledged {
+        /// How long the browser worked on it: not a matter of the connection. Milliseconds.
+        work_ms: u32,
+    },
     /// Something for the broker.
     Command(Command),
 }
@@ -64,9 +67,18 @@ impl Refusal {
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Raw {
-    Ack,
-    Parameter { category: String, parameter: String, value: f64 },
-    Action { action: String },
+    Ack {
+        #[serde(default)]
+        work_ms: u32,
+    },
+    Parameter {
+        category: String,
+        parameter: String,
+        value: f64,
+    },
+    Action {
+        action: String,
+    },
 }
 
 /// The request in `text`.
@@ -75,7 +87,7 @@ enum Raw {
 /// Anything that is not exactly a known request with known names and a value in range.
 pub(super) fn parse(text: &str) -> Result<Request, Refusal> {
     match serde_json::from_str(text) {
-        Ok(Raw::Ack) => Ok(Request::Acknowledged),
+        Ok(Raw::Ack { work_ms }) => Ok(Request::Acknowledged { work_ms }),
         Ok(Raw::Parameter { category, parameter, value }) => {
             let refuse = |reason: &str| Refusal::of_parameter(&category, &parameter, reason);
             let found = category
@@ -107,7 +119,8 @@ mod tests {
 
     #[test]
     fn known_requests_are_understood() {
-        assert_eq!(parse(r#"{"type":"ack"}"#), Ok(Request::Acknowledged));
+        assert_eq!(parse(r#"{"type":"ack"}"#), Ok(Request::Acknowledged { work_ms: 0 }));
+        assert_eq!(parse(r#"{"type":"ack","work_ms":7}"#), Ok(Request::Acknowledged { work_ms: 7 }));
         assert_eq!(parse(r#"{"type":"action","action":"pause"}"#), Ok(Request::Command(Command::Action("pause"))));
         let Ok(Request::Command(Command::Parameter(parameter, value))) =
             parse(r#"{"type":"parameter","category":"decision","parameter":"kp","value":1}"#)

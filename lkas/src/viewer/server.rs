@@ -58,7 +58,7 @@ use std::{io, sync::Arc};
 use tokio::net::TcpListener;
 
 /// The page: path, kind and content of each file.
-const PAGE: [(&str, &str, &str); 9] = [
+const PAGE: [(&str, &str, &str); 11] = [
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     ("/controls.css", "text/css; charset=utf-8", include_str!("page/controls.css")),
@@ -67,6 +67,8 @@ const PAGE: [(&str, &str, &str); 9] = [
     ("/video.js", "text/javascript; charset=utf-8", include_str!("page/video.js")),
     ("/instruments.js", "text/javascript; charset=utf-8", include_str!("page/instruments.js")),
     ("/parameters.js", "text/javascript; charset=utf-8", include_str!("page/parameters.js")),
+    ("/processes.js", "text/javascript; charset=utf-8", include_str!("page/processes.js")),
+    ("/alarm.js", "text/javascript; charset=utf-8", include_str!("page/alarm.js")),
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
 ];
 

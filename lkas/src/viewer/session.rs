@@ -15,6 +15,9 @@ use tokio::{
 /// How often a browser hears of the link, and so that its own connection lives.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
+/// How long it is of interest how long a frame took to a browser.
+const MEASURED: Duration = Duration::from_secs(2);
+
 /// A browser that takes nothing for this long is gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -45,8 +48,10 @@ pub(super) async fn run(mut socket: WebSocket, seat: Seat) {
         let message = tokio::select! {
             received = socket.recv() => match received {
                 Some(Ok(Message::Text(text))) => match requests::parse(text.as_str()) {
-                    Ok(Request::Acknowledged) => {
-                        frame_ms = under_way.take().map(|sent| sent.elapsed().as_millis()).or(frame_ms);
+                    Ok(Request::Acknowledged { work_ms }) => {
+                        if let Some(sent) = under_way.take() {
+                            frame_ms = Some((Instant::now(), sent.elapsed().as_millis().saturating_sub(work_ms.into())));
+                        }
                         continue;
                     }
                     Ok(Request::Command(command)) => match hub.command(command) {
@@ -74,7 +79,11 @@ pub(super) async fn run(mut socket: WebSocket, seat: Seat) {
                 Err(RecvError::Lagged(_)) => Message::Text(hub.values()),
                 Err(RecvError::Closed) => return,
             },
-            _ = heartbeat.tick() => Message::Text(hub.link(frame_ms)),
+            _ = heartbeat.tick() => {
+                // A time that nothing repeats says nothing about the connection now.
+                let recent = frame_ms.filter(|(at, _)| at.elapsed() <= MEASURED);
+                Message::Text(hub.link(recent.map(|(_, took)| took)))
+            },
             () = &mut stopped => {
                 let farewell = CloseFrame { code: close_code::AWAY, reason: "the viewer stops".into() };
                 send(&mut socket, Message::Close(Some(farewell))).await;

@@ -1,4 +1,4 @@
-//! The two kinds of values: a command of 64 bytes, and a picture that takes long enough to fill that much happens
+//! The two kinds of values: a command of 64 bytes, and a frame that takes long enough to fill that much happens
 //! meanwhile.
 
 use lkas_core::Payload;

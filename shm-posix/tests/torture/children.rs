@@ -1,10 +1,10 @@
 //! The processes that are tortured. They check what they can see themselves and panic where it is wrong; the driver
 //! notices that a child ended whom it did not kill.
 
-use crate::payload::{Controls, Payloads};
+use crate::payload::{CONTRACTS, Controls, Payloads};
 use crate::random::Random;
 use crate::report::{Pipe, Report, Taken};
-use lkas_shm::{ChannelName, CreateError, OpenError, clock};
+use lkas_shm::{ChannelName, CreateError, NameCheck, OpenError, clock};
 use rustix::process::{Pid, Signal};
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub(crate) fn write<P: Payloads>(name: &ChannelName, life: u64, seed: u64, leave
     let deadline = Instant::now() + ROLE_IS_FREE_WITHIN;
     let mut tries = 0;
     let mut writer = loop {
-        match P::create(name) {
+        match P::create(name, life) {
             Ok(writer) => break writer,
             Err(CreateError::HasWriter { .. }) if Instant::now() < deadline => tries += 1,
             Err(why) => panic!("the role of a dead writer can't be had: {why}"),
@@ -40,6 +40,7 @@ pub(crate) fn write<P: Payloads>(name: &ChannelName, life: u64, seed: u64, leave
         std::thread::yield_now();
     };
     pipe.send(Report::Writing { sequence: writer.sequence(), tries });
+    fork_sometimes(&mut random);
     loop {
         let small = P::HAS_SMALL && !random.one_in(3);
         for _ in 0..=random.below(if small { Controls::BURST } else { P::BURST }) {
@@ -50,6 +51,9 @@ pub(crate) fn write<P: Payloads>(name: &ChannelName, life: u64, seed: u64, leave
             let mut loan = writer.loan();
             P::fill(&mut loan, sequence, life, small);
             loan.publish();
+        }
+        if writer.check_name().unwrap_or_else(|why| panic!("{why}")) == NameCheck::Moved {
+            fork_sometimes(&mut random);
         }
         if leaves && random.one_in(20) {
             return;
@@ -75,14 +79,27 @@ pub(crate) fn read<P: Payloads>(name: &ChannelName, seed: u64) {
         std::thread::yield_now();
     };
     pipe.send(Report::Reading { tries });
+    fork_sometimes(&mut random);
 
     let (mut count, mut first, mut last, mut life) = (0_u64, 0, 0, 0);
+    let mut last_before_move = 0;
     let mut telling = Telling { pipe, unsent: None, sent_at: 0 };
     loop {
         let (sleeps, holds) = (random.one_in(2), random.one_in(2));
         for _ in 0..random.below(64) {
             let before = clock::now();
+            let contract = reader.contract();
+            let promised =
+                contract.is_ok_and(|contract| contract.is_some_and(|contract| CONTRACTS.contains(&contract)));
+            assert!(promised, "a promise that nobody made: {contract:?}");
             let Some(value) = reader.take() else {
+                if reader.is_retired() {
+                    // Its name was removed, and the writer moved.
+                    reader = reopen::<P>(name);
+                    (count, first) = (0, 0);
+                    last_before_move = last;
+                    continue;
+                }
                 telling.tell_when_due(before);
                 if sleeps {
                     let _ = reader.wait(random.pause(Duration::from_millis(200)));
@@ -93,7 +110,9 @@ pub(crate) fn read<P: Payloads>(name: &ChannelName, seed: u64) {
             };
             let after = clock::now();
             let (sequence, published) = (value.sequence(), value.time());
-            assert!(sequence > last, "number {sequence} after {last}");
+            // A move shows the newest value again.
+            let repeats = sequence == last && last == last_before_move;
+            assert!(sequence > last || repeats, "number {sequence} after {last}");
             let of = P::check(&value, sequence).unwrap_or_else(|why| panic!("{why}"));
             assert!(of >= life, "number {sequence} of writer {of} after {last} of writer {life}");
             if holds && random.one_in(4) {
@@ -109,7 +128,37 @@ pub(crate) fn read<P: Payloads>(name: &ChannelName, seed: u64) {
             assert_eq!(reader.missed() + count, sequence - first + 1, "each value was either taken or missed");
             let is_news = of != life;
             (last, life) = (sequence, of);
+            if repeats {
+                continue;
+            }
             telling.add(Taken { life, values: 1, first: sequence, last, published, before, after }, is_news);
+        }
+    }
+}
+
+/// Sometimes has a child that lives on for a while, as Python's multiprocessing makes them: it has neither role nor place.
+fn fork_sometimes(random: &mut Random) {
+    if !random.one_in(4) {
+        return;
+    }
+    // SAFETY: the child closes its reports, sleeps and ends, and touches nothing else.
+    if unsafe { libc::fork() } == 0 {
+        // SAFETY: its end of the pipe, which would keep the driver waiting.
+        unsafe { libc::close(1) };
+        std::thread::sleep(Duration::from_secs(2));
+        // SAFETY: ends the child at once.
+        unsafe { libc::_exit(0) };
+    }
+}
+
+/// Opens the channel after its writer moved.
+fn reopen<P: Payloads>(name: &ChannelName) -> lkas_shm::Reader<P::Value> {
+    let deadline = Instant::now() + ROLE_IS_FREE_WITHIN;
+    loop {
+        match P::open(name, PATIENCE) {
+            Ok(reader) => return reader,
+            Err(OpenError::NoPlace { .. }) if Instant::now() < deadline => std::thread::yield_now(),
+            Err(why) => panic!("the channel that moved can't be opened: {why}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::figures::Figures;
 use crate::ledger::Ledger;
-use crate::payload::{Payloads, READERS};
+use crate::payload::Payloads;
 use crate::process::Process;
 use crate::random::Random;
 use crate::report::Report;
@@ -31,7 +31,7 @@ const WRITER: usize = 0;
 struct Driver<'a, P> {
     name: &'a ChannelName,
     random: Random,
-    seats: [Option<Process>; 1 + READERS],
+    seats: Vec<Option<Process>>,
     lives: u64,
     ledger: Ledger,
     figures: Figures,
@@ -46,7 +46,7 @@ pub(crate) fn torture<P: Payloads>(name: &ChannelName, kills: u64, seed: u64) ->
     let mut driver = Driver::<P> {
         name,
         random: Random::new(seed),
-        seats: [const { None }; 1 + READERS],
+        seats: none::<P>(),
         lives: 0,
         ledger: Ledger::new(),
         figures: Figures::default(),
@@ -56,9 +56,13 @@ pub(crate) fn torture<P: Payloads>(name: &ChannelName, kills: u64, seed: u64) ->
     let outcome = driver.run(kills);
     driver.figures.print(P::NAME, driver.ledger.values);
     // Dead processes use nothing: what is refused here is a role that did not end.
-    driver.seats = [const { None }; 1 + READERS];
+    driver.seats = none::<P>();
     let removed = remove(name);
     outcome.and(removed).map(|()| driver.figures.faults())
+}
+
+fn none<P: Payloads>() -> Vec<Option<Process>> {
+    (0..=P::READERS).map(|_| None).collect()
 }
 
 fn remove(name: &ChannelName) -> Result<(), String> {
@@ -89,8 +93,11 @@ impl<P: Payloads> Driver<'_, P> {
 
     /// One fault: whoever the seat belongs to is started, killed, suspended or continued.
     fn fault(&mut self) -> Result<(), String> {
+        if self.random.one_in(16) {
+            self.refuse_removal()?;
+        }
         // The writer twice as often as each reader.
-        let seat = (self.random.below(2 + READERS as u64) as usize).saturating_sub(1);
+        let seat = (self.random.below(2 + P::READERS as u64) as usize).saturating_sub(1);
         let Some(process) = &mut self.seats[seat] else {
             self.start(seat, true);
             return Ok(());
@@ -131,7 +138,7 @@ impl<P: Payloads> Driver<'_, P> {
             if !writer.suspend() {
                 return false;
             }
-            if mailboxes_differ(self.name, &mut self.segment) {
+            if mailboxes_differ(self.name, P::READERS, &mut self.segment) {
                 self.figures.hit += 1;
                 self.figures.suspended += 1;
                 return true;
@@ -159,7 +166,10 @@ impl<P: Payloads> Driver<'_, P> {
             return Err(format!("{} was not killed, but ended with {status}", process.what));
         }
         if status.success() {
-            self.listen()?;
+            // It was faster, and left. All that it had to say is in its pipe.
+            self.listen_to(seat)?;
+            self.figures.left += 1;
+            self.seats[seat] = None;
             return Ok(());
         }
         self.figures.killed_suspended += u64::from(process.is_suspended);
@@ -168,7 +178,7 @@ impl<P: Payloads> Driver<'_, P> {
         if seat == WRITER {
             self.figures.writers_killed += 1;
             self.figures.without_role += u64::from(!process.has_role);
-            self.figures.between_mailboxes += u64::from(mailboxes_differ(self.name, &mut self.segment));
+            self.figures.between_mailboxes += u64::from(mailboxes_differ(self.name, P::READERS, &mut self.segment));
         } else {
             self.figures.readers_killed += 1;
         }
@@ -216,13 +226,47 @@ impl<P: Payloads> Driver<'_, P> {
         Ok(ended)
     }
 
+    /// Nobody removes what somebody uses, and looking disturbs nobody.
+    fn refuse_removal(&mut self) -> Result<(), String> {
+        if !self.seats.iter().flatten().any(|process| process.has_role && !process.leaves) {
+            return Ok(());
+        }
+        self.figures.removals_refused += 1;
+        match unlink(self.name) {
+            Err(UnlinkError::InUse { .. }) => Ok(()),
+            other => Err(format!("a channel in use is removed: {other:?}")),
+        }
+    }
+
+    /// The name goes, as by `rm`: the writer moves, and the readers follow.
+    fn remove_name(&mut self) -> Result<(), String> {
+        let told_all = self.seats[WRITER + 1..].iter().flatten().map(|reader| reader.before).min();
+        self.ledger.check(told_all.unwrap_or(0))?;
+        let path = format!("/dev/shm/{}", self.name);
+        std::fs::remove_file(&path).map_err(|why| format!("{path}: {why}"))?;
+        self.segment = None;
+        self.figures.names_removed += 1;
+        let deadline = Instant::now() + STUCK_AFTER;
+        while !std::path::Path::new(&path).exists() {
+            if Instant::now() > deadline {
+                return Err("the writer does not move".into());
+            }
+            self.listen()?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.fresh_values_for_all()?;
+        // Who was still at the old segment may have had an older value than who was at the new one.
+        self.ledger.forget_recent();
+        Ok(())
+    }
+
     /// A suspended writer keeps its role.
     fn refuse_second_writer(&mut self) -> Result<(), String> {
         // One that leaves may have left already; one that has said nothing may not have come.
         let Some(process) = self.seats[WRITER].as_ref().filter(|process| process.has_role && !process.leaves) else {
             return Ok(());
         };
-        match P::create(self.name) {
+        match P::create(self.name, 0) {
             Err(CreateError::HasWriter { pid, .. }) if pid == process.id() => {}
             Err(why) => return Err(format!("a second writer was refused, but because: {why}")),
             Ok(_) => return Err(format!("a second writer while {} is suspended", process.what)),
@@ -249,8 +293,13 @@ impl<P: Payloads> Driver<'_, P> {
             }
         }
         self.fresh_values_for_all()?;
+        // By a writer that stays: one that leaves is followed by one that finds no name.
+        if self.random.one_in(2) && self.seats[WRITER].as_ref().is_some_and(|writer| writer.has_role && !writer.leaves)
+        {
+            self.remove_name()?;
+        }
         match P::open(self.name, Duration::ZERO) {
-            Err(OpenError::NoPlace { places: READERS, .. }) => self.figures.further_readers += 1,
+            Err(OpenError::NoPlace { places, .. }) if places == P::READERS => self.figures.further_readers += 1,
             Err(why) => return Err(format!("one reader more than there are places was refused, but because: {why}")),
             Ok(_) => return Err("one reader more than there are places".into()),
         }
@@ -302,12 +351,12 @@ impl<P: Payloads> Driver<'_, P> {
             self.seats[seat] = None;
         }
         self.ledger.check(u64::MAX)?;
-        let mut writer = P::create(self.name).map_err(|why| format!("no writer can follow: {why}"))?;
+        self.lives += 1;
+        let mut writer = P::create(self.name, self.lives).map_err(|why| format!("no writer can follow: {why}"))?;
         let mut readers = Vec::new();
-        for place in 0..READERS {
+        for place in 0..P::READERS {
             readers.push(P::open(self.name, Duration::ZERO).map_err(|why| format!("no reader at {place}: {why}"))?);
         }
-        self.lives += 1;
         self.ledger.took_over(self.lives, writer.sequence());
         self.ledger.check(u64::MAX)?;
         for _ in 0..100 {
@@ -328,7 +377,7 @@ impl<P: Payloads> Driver<'_, P> {
 
 /// Whether the mailboxes name different slots: whoever puts the newest value there was stopped halfway. The place of the
 /// mailboxes is that of the design document.
-fn mailboxes_differ(name: &ChannelName, segment: &mut Option<File>) -> bool {
+fn mailboxes_differ(name: &ChannelName, readers: usize, segment: &mut Option<File>) -> bool {
     if segment.is_none() {
         *segment = File::open(format!("/dev/shm/{name}")).ok();
     }
@@ -337,5 +386,5 @@ fn mailboxes_differ(name: &ChannelName, segment: &mut Option<File>) -> bool {
         let mut word = [0; 4];
         segment.read_exact_at(&mut word, 4096 + 128 * place as u64).map(|()| word[0]).ok()
     };
-    (1..READERS).any(|place| current(place) != current(0))
+    (1..readers).any(|place| current(place) != current(0))
 }

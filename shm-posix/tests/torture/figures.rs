@@ -24,6 +24,9 @@ pub(crate) struct Figures {
     /// Writers that were refused, and readers.
     pub(crate) second_writers: u64,
     pub(crate) further_readers: u64,
+    /// Removals of a channel in use that were refused, and names removed by force, after which the writer moved.
+    pub(crate) removals_refused: u64,
+    pub(crate) names_removed: u64,
     /// How often a role was still taken whose owner was dead.
     pub(crate) tries: u64,
     /// From each kill that was followed by nothing else.
@@ -37,7 +40,7 @@ impl Figures {
 
     /// A short suspension is one fault, although it is two signals.
     pub(crate) fn faults(&self) -> u64 {
-        self.kills() + self.suspended + self.continued + self.aimed
+        self.kills() + self.suspended + self.continued + self.aimed + self.names_removed
     }
 
     /// Prints all of it, for `values` that readers reported.
@@ -62,6 +65,11 @@ impl Figures {
         );
         println!("    writers left {left} in good order, some of them while they were tortured");
         println!("    refused      {second_writers} second writers, {further_readers} readers too many");
+        println!(
+            "    names        {} removed under all of them, after which the writer moved; {} removals of the",
+            self.names_removed, self.removals_refused
+        );
+        println!("                 channel in use refused");
         println!("    tries        {tries} for a role whose owner was just dead");
         println!("    values       {values} reported by readers");
         println!("    recovery     p50 {middle:.2?}, max {longest:.2?} of {rounds}: from a kill, through the start of");

@@ -55,6 +55,11 @@ impl Ledger {
         self.lives.range(life..).map(|(_, life)| life.first_at).min().filter(|at| *at != u64::MAX)
     }
 
+    /// Leaves out of the next check what was seen since the last one.
+    pub(crate) fn forget_recent(&mut self) {
+        self.recent.clear();
+    }
+
     /// Checks what was seen since the last time. `told_all` is an instant from which on all takes that are not reported
     /// yet began.
     pub(crate) fn check(&mut self, told_all: u64) -> Result<(), String> {

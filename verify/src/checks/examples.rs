@@ -52,7 +52,17 @@ fn readme() -> Outcome {
         "[package]\nname = \"readme\"\nedition = \"2024\"\n\n{dependencies}\n\n[patch.crates-io]\n{patches}\n[workspace]\n"
     );
     fs::write(folder.join("Cargo.toml"), manifest).map_err(|why| why.to_string())?;
-    fs::write(folder.join("README.md"), &text).map_err(|why| why.to_string())?;
+    // The snippets use `?`, as a program does.
+    let mut tested = String::new();
+    let mut is_rust = false;
+    for line in text.lines() {
+        if is_rust && line == "```" {
+            tested += "# Ok::<(), Box<dyn std::error::Error>>(())\n";
+        }
+        is_rust = if line.starts_with("```") { line == "```rust" } else { is_rust };
+        tested += &format!("{line}\n");
+    }
+    fs::write(folder.join("README.md"), &tested).map_err(|why| why.to_string())?;
     fs::write(folder.join("src/lib.rs"), "#![doc = include_str!(\"../README.md\")]\n")
         .map_err(|why| why.to_string())?;
     fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).map_err(|why| why.to_string())?;

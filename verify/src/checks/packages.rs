@@ -128,7 +128,8 @@ pub(crate) fn features(_: &How) -> Outcome {
 pub(crate) fn licences(_: &How) -> Outcome {
     let arguments =
         ["deny", "--all-features", "--offline", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"];
-    run(&mut cargo(None, "", &arguments), "cargo install --locked cargo-deny; cargo fetch")
+    run(&mut cargo(None, "", &["fetch", "--locked"]), "")?;
+    run(&mut cargo(None, "", &arguments), "cargo install --locked cargo-deny")
 }
 
 /// Compares the public items of each library with the list in `docs/api`, which is written anew with

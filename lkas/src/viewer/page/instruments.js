@@ -1,7 +1,7 @@
 // What the vehicle does and what the system thinks: numbers, needles and bars.
 
 /** A value that nobody repeats is no value: an old speed is as dangerous as a frozen picture. */
-const STALE_MS = 2000;
+const STALE_MS = 500;
 const NOTHING = "–";
 const TRACE_MS = 30_000;
 
@@ -11,6 +11,14 @@ const MODES = {
   lane_keeping: ["Lane keeping", "good"],
   emergency_stop: ["Emergency stop", "bad"],
 };
+const STATES = {
+  waiting: ["Waiting", "neutral"],
+  safe_stop: ["Safe stop", "bad"],
+  standing: ["Safe stop", "bad"],
+  emergency_stop: ["Emergency stop", "bad"],
+  unknown: ["Unknown", "none"],
+};
+const UNKNOWN = ["Unknown", "none"];
 const DEPARTURES = { centred: ["centred", "good"], drift: ["drifting", "warn"], departure: ["leaving the lane", "bad"] };
 const SPEED_RANGES = [60, 120, 200, 320];
 
@@ -88,6 +96,8 @@ export class Instruments {
   #stateAt = -Infinity;
   #telemetry = null;
   #telemetryAt = -Infinity;
+  #status = null;
+  #statusAt = -Infinity;
   #lanesAt = -Infinity;
   #lanesMs = null;
   #speedRange = 0;
@@ -108,6 +118,13 @@ export class Instruments {
     this.#telemetryAt = performance.now();
   }
 
+  /** The `data` of a status message: what the vehicle and each process say of themselves. */
+  status(data) {
+    if (typeof data !== "object" || data === null) return;
+    this.#status = data;
+    this.#statusAt = performance.now();
+  }
+
   /** The `data` of a detection message: how long it took is known even where there is no telemetry. */
   detection(data) {
     this.#lanesMs = number(data?.processing_time_ms);
@@ -116,7 +133,7 @@ export class Instruments {
 
   /** Nobody repeats the values any more. */
   forget() {
-    this.#stateAt = this.#telemetryAt = this.#lanesAt = -Infinity;
+    this.#stateAt = this.#telemetryAt = this.#statusAt = this.#lanesAt = -Infinity;
   }
 
   /** Whether the vehicle stands still on request; null where nobody says. */
@@ -125,13 +142,20 @@ export class Instruments {
     return typeof paused === "boolean" ? paused : null;
   }
 
+  /** What the vehicle says of itself now; null where it does not, or where a broker sends no status. */
+  get #vehicle() {
+    return this.#fresh(this.#status, this.#statusAt)?.vehicle ?? null;
+  }
+
   /** What a person must know now: `{ text, severe }` or null. */
   get notice() {
-    const telemetry = this.#fresh(this.#telemetry, this.#telemetryAt);
-    const notice = typeof telemetry?.notice === "string" && telemetry.notice ? telemetry.notice : null;
-    const stopped = telemetry?.mode === "emergency_stop";
-    if (!notice && !stopped) return null;
-    return { text: notice ?? "emergency stop: the vehicle brakes", severe: stopped || /^(safe|emergency) stop/i.test(notice) };
+    const vehicle = this.#vehicle;
+    if (typeof vehicle?.words === "string") return { text: vehicle.words, severe: vehicle.severe === true };
+    if (vehicle) return null;
+    // It said something before, or other things come: then that it says nothing now is worth knowing.
+    if (this.#status) return { text: "vehicle unknown: nothing is heard of it", severe: false };
+    const stopped = this.#fresh(this.#telemetry, this.#telemetryAt)?.mode === "emergency_stop";
+    return stopped ? { text: "emergency stop: the vehicle brakes", severe: true } : null;
   }
 
   #fresh(data, then) {
@@ -165,7 +189,10 @@ export class Instruments {
   }
 
   #drawMode(telemetry) {
-    const [name, kind] = MODES[telemetry?.mode] ?? ["no mode", "none"];
+    const vehicle = this.#vehicle;
+    // The vehicle itself has the last word: a control that asks for something else is not executed in a safe stop.
+    const own = vehicle ? STATES[vehicle.state] : this.#status ? UNKNOWN : null;
+    const [name, kind] = own ?? MODES[telemetry?.mode] ?? UNKNOWN;
     text("mode", name);
     at("mode").dataset.kind = kind;
   }
@@ -183,6 +210,7 @@ export class Instruments {
     const steering = actual ?? wanted;
     text("steering", steering === null ? NOTHING : Math.abs(steering).toFixed(2));
     text("steering-side", steering === null ? "" : side(steering, 2).trim() || "straight");
+    at("wheel").style.visibility = steering === null ? "hidden" : "visible";
     at("wheel").style.transform = `rotate(${120 * clamp(steering ?? 0)}deg)`;
     const command = at("wheel-command");
     command.style.visibility = wanted === null ? "hidden" : "visible";
@@ -196,6 +224,7 @@ export class Instruments {
     meter.style.setProperty("--value", Math.min(1, Math.max(0, value ?? 0)));
     meter.style.setProperty("--wanted", Math.min(1, Math.max(0, wanted ?? 0)));
     meter.classList.toggle("commanded", wanted !== null);
+    meter.classList.toggle("unknown", value === null);
   }
 
   #drawPosition(telemetry) {

@@ -1,7 +1,7 @@
 // A slider for each parameter, and what is really in force.
 
 /** After this long without an answer the value is called unconfirmed. */
-const ANSWER_MS = 2000;
+const ANSWER_MS = 3000;
 /** While a slider moves, at most one message in this time. */
 const PACE_MS = 60;
 /** An answer with another value may still be one to an earlier message; after this long it is taken for the last one's. */
@@ -133,7 +133,8 @@ class Row {
   }
 
   /** The system's answer: what it accepted or refused, and the value in force. */
-  answer({ value, accepted, reason }) {
+  answer({ value, accepted, confirmed, reason }) {
+    if (confirmed === false && accepted !== false) return this.known({ value, confirmed });
     const known = typeof value === "number" && Number.isFinite(value);
     const why = typeof reason === "string" && reason ? reason : null;
     if (known) this.#inForce = value;
@@ -163,7 +164,11 @@ class Row {
   known(status) {
     this.#inForce = null;
     this.#unconfirmed = null;
-    if (status && typeof status.value === "number") this.#inForce = status.value;
+    if (status && typeof status.value === "number") {
+      if (status.confirmed === false) this.#unconfirmed = status.value;
+      else this.#inForce = status.value;
+    }
+    if (this.#asked && same(this.#asked.value, this.#unconfirmed ?? NaN, this.#about)) this.#asked = null;
     this.#follow();
   }
 
@@ -214,7 +219,7 @@ class Row {
     if (this.#asked) return ["pending", `asked for ${this.format(this.#asked.value)}${inForce && ` · ${inForce}`}`];
     if (this.#refusal) return [this.#refusal.kind, `${this.#refusal.words}${inForce && ` · ${inForce}`}`];
     if (this.#unconfirmed !== null) return ["unconfirmed", `${this.format(this.#unconfirmed)} sent, not confirmed`];
-    return inForce ? ["confirmed", inForce] : ["unknown", "default, not reported"];
+    return inForce ? ["confirmed", inForce] : ["unknown", "not known"];
   }
 }
 

@@ -1,12 +1,16 @@
 // Puts the parts of the page together.
 
 import { Instruments } from "./instruments.js";
+import { Alarm } from "./alarm.js";
 import { Link } from "./link.js";
 import { Parameters } from "./parameters.js";
+import { Processes } from "./processes.js";
 import { Video } from "./video.js";
 
 /** Without a new picture for this long, the one on the screen is not live. */
-const SIGNAL_MS = 2000;
+const SIGNAL_MS = 500;
+/** A broker that says nothing for this long is silent: it speaks ten times a second. */
+const SILENT_MS = 1000;
 /** Without an answer for this long, a broker is taken for one that gives none. */
 const ANSWER_MS = 2000;
 /** A picture that takes this long to arrive is worth a warning. */
@@ -17,6 +21,8 @@ const at = (id) => document.getElementById(id);
 const instruments = new Instruments();
 const video = new Video(at("video"), shown);
 const parameters = new Parameters(at("parameters"), (message) => link.send(message));
+const alarm = new Alarm(at("mute"));
+const processes = new Processes(at("processes"), at("events"));
 const unanswered = new Map();
 let shownAt = -Infinity;
 let shownTimes = [];
@@ -34,15 +40,17 @@ const link = new Link({
   close() {
     parameters.disconnected();
     instruments.forget();
+    processes.forget();
     unanswered.clear();
     broker = null;
     draw();
   },
   frame(message) {
+    const arrived = performance.now();
     video.frame(message).then(() => (undecodable = false), () => {
       if (!undecodable) toast("bad", "A picture from the broker could not be decoded.");
       undecodable = true;
-    }).finally(() => link.send({ type: "ack" }));
+    }).finally(() => link.send({ type: "ack", work_ms: Math.round(performance.now() - arrived) }));
   },
   text: receive,
 });
@@ -70,6 +78,12 @@ function receive(message) {
       break;
     case "telemetry":
       instruments.telemetry(data);
+      break;
+    case "status":
+      instruments.status(data);
+      processes.show(data);
+      // At once: this is what a person must see first.
+      draw();
       break;
     case "parameter_status":
       parameters.status(data);
@@ -207,7 +221,7 @@ function drawBroker(now) {
   }
   if (broker.last_message_ms === null) return pill("link-broker", "bad", "no data yet");
   const silent = broker.last_message_ms + (now - brokerAt);
-  if (silent > SIGNAL_MS) return pill("link-broker", "bad", `silent for ${seconds(silent)}`);
+  if (silent > SILENT_MS) return pill("link-broker", "bad", `silent for ${seconds(silent)}`);
   pill("link-broker", "good", "receiving");
 }
 
@@ -225,6 +239,7 @@ function drawOverlay(live, paused, age) {
 function drawBanner() {
   const slow = (broker?.frame_ms ?? 0) > SLOW_MS && link.open;
   const notice = link.open ? instruments.notice : null;
+  alarm.set(notice?.severe ?? false);
   const words = notice?.text ?? (slow ? `slow connection: pictures arrive ${seconds(broker.frame_ms)} late` : "");
   const banner = at("banner");
   banner.hidden = words === "";

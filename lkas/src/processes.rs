@@ -1,0 +1,142 @@
+//! What the processes of a system say of themselves, as one object for viewers.
+
+use crate::options::{PROCESSES, SystemOptions};
+use crate::status::{Declared, Seen, State, StatusWatch, vehicle_words};
+use lkas_messages::names::Category;
+use lkas_shm::{ChannelNameError, clock};
+use lkas_zmq::ParameterReport;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// How often the processes are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How often viewers are told where nothing changes.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// All processes of one system, looked at from outside.
+#[derive(Debug)]
+pub(crate) struct Processes {
+    watches: Vec<(&'static str, StatusWatch)>,
+    look_due: Instant,
+    tell_due: Instant,
+    told: Option<Value>,
+    reports: Vec<(Category, Vec<ParameterReport>)>,
+}
+
+impl Processes {
+    pub(crate) fn new(system: &SystemOptions) -> Result<Self, ChannelNameError> {
+        let watch = |name| Ok((name, StatusWatch::new(system.status_channel(name)?)));
+        let watches = PROCESSES.into_iter().map(watch).collect::<Result<_, _>>()?;
+        let now = Instant::now();
+        Ok(Self { watches, look_due: now, tell_due: now, told: None, reports: Vec::new() })
+    }
+
+    /// What the servers say of their parameters, as of the last look; each look is returned once.
+    pub(crate) fn reports(&mut self) -> Vec<(Category, Vec<ParameterReport>)> {
+        std::mem::take(&mut self.reports)
+    }
+
+    /// What viewers are to be told now: every 100 ms, and at once where the vehicle's state is another one.
+    pub(crate) fn due(&mut self) -> Option<Value> {
+        let now = Instant::now();
+        if now < self.look_due {
+            return None;
+        }
+        self.look_due = now + LOOK_EVERY;
+        let seen: Vec<_> = self.watches.iter_mut().map(|(name, watch)| (*name, watch.look())).collect();
+        let of = |category: Category| {
+            let (_, seen) = seen.iter().find(|(name, _)| *name == category.name())?;
+            Some((category, seen.as_ref()?.status.declared().map(report).collect()))
+        };
+        self.reports = Category::ALL.into_iter().filter_map(of).collect();
+        let vehicle = vehicle(seen.iter().find(|(name, _)| *name == "simulation").and_then(|(_, seen)| seen.as_ref()));
+        let changed = self.told.as_ref() != Some(&vehicle["state"]);
+        if !changed && now < self.tell_due {
+            return None;
+        }
+        self.tell_due = now + TELL_EVERY;
+        self.told = Some(vehicle["state"].clone());
+        let processes: Vec<Value> = seen.iter().map(|(name, seen)| process(name, seen.as_ref())).collect();
+        Some(json!({"vehicle": vehicle, "processes": processes}))
+    }
+}
+
+fn report(declared: &Declared) -> ParameterReport {
+    ParameterReport {
+        name: declared.name.to_string(),
+        value: declared.value,
+        asked: declared.asked,
+        answers: declared.answers,
+        refusal: Some(declared.refusal.to_string()).filter(|why| !why.is_empty()),
+    }
+}
+
+fn vehicle(seen: Option<&Seen>) -> Value {
+    let current = seen.filter(|seen| seen.is_current());
+    let state = current.and_then(|seen| State::from_code(seen.status.state));
+    json!({
+        "state": state.map_or("unknown", State::name),
+        "reason": current.map(|seen| seen.status.reason.to_string()).filter(|reason| !reason.is_empty()),
+        "words": vehicle_words(seen),
+        "severe": state.is_some_and(State::is_severe),
+        "since_s": state.and(current).map(|seen| seconds_since(seen.status.since)),
+    })
+}
+
+fn process(name: &str, seen: Option<&Seen>) -> Value {
+    let Some(seen) = seen else { return json!({"name": name, "alive": false}) };
+    let status = &seen.status;
+    let state = State::from_code(status.state).filter(|_| seen.is_current());
+    let mut events: Vec<_> = status.events.iter().filter(|event| event.number > 0).collect();
+    events.sort_unstable_by_key(|event| event.number);
+    let events: Vec<Value> = events
+        .into_iter()
+        .map(|event| json!({"number": event.number, "age_s": seconds_since(event.time), "words": event.words.to_string()}))
+        .collect();
+    json!({
+        "name": name,
+        "alive": seen.is_alive,
+        "silent": !seen.is_current(),
+        "pid": status.process,
+        "age_s": seen.age.map(|age| age.as_secs_f64()),
+        "up_s": seconds_since(status.started),
+        "state": state.map_or("unknown", State::name),
+        "reason": status.reason.to_string(),
+        "published": status.vitals.published,
+        "missed": status.vitals.missed,
+        "events": events,
+    })
+}
+
+fn seconds_since(time: u64) -> f64 {
+    clock::now().saturating_sub(time) as f64 * 1e-9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Status;
+
+    fn seen(state: u64, age_ms: u64, is_alive: bool) -> Seen {
+        let status = Status { state, reason: "why".into(), ..Status::default() };
+        Seen { status, age: Some(Duration::from_millis(age_ms)), is_alive }
+    }
+
+    #[test]
+    fn a_vehicle_that_is_silent_or_gone_is_unknown() {
+        for unknown in [None, Some(seen(0, 5000, true)), Some(seen(0, 10, false)), Some(seen(99, 10, true))] {
+            let told = vehicle(unknown.as_ref());
+            assert_eq!(told["state"], "unknown", "{told}");
+            assert!(told["words"].as_str().is_some_and(|words| words.contains("unknown")), "{told}");
+        }
+        assert_eq!(vehicle(Some(&seen(0, 10, true)))["words"], Value::Null);
+    }
+
+    #[test]
+    fn a_safe_stop_is_told_with_its_reason() {
+        let told = vehicle(Some(&seen(State::SafeStop.code(), 10, true)));
+        assert_eq!((&told["state"], &told["severe"]), (&json!("safe_stop"), &json!(true)));
+        assert_eq!(told["words"], "SAFE STOP: braking; why");
+    }
+}

@@ -1,0 +1,165 @@
+//! `lkas scenario`.
+
+use super::sweep::{Axis, sweep};
+use super::{Drive, Report, Scenario};
+use crate::Failure;
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+
+/// Which scenarios run, and how.
+#[derive(Args, Clone, Debug)]
+pub struct ScenarioOptions {
+    /// Scenario files, or folders with files named *.toml
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// What noise and dirt are drawn from
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Print the reports as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Use a camera of 320x240 pixels, whatever the files say
+    #[arg(long)]
+    pub fast: bool,
+    /// Write the frame from the middle of each drive into this folder
+    #[arg(long, value_name = "DIR")]
+    pub draw: Option<PathBuf>,
+    /// Drive one file once for each pair of values of two parameters, or of `delay`, and print the map: NAME=FROM..TO
+    #[arg(long, num_args = 2, value_names = ["NAME=FROM..TO", "NAME=FROM..TO"])]
+    pub sweep: Option<Vec<Axis>>,
+    /// Write the map as SVG
+    #[arg(long, value_name = "FILE", requires = "sweep")]
+    pub svg: Option<PathBuf>,
+}
+
+/// Runs the scenarios and prints a line for each. Returns whether all passed.
+///
+/// # Errors
+/// A file is no scenario, or the map can't be written.
+pub fn program(options: &ScenarioOptions) -> Result<bool, Failure> {
+    let mut scenarios = Vec::new();
+    for path in files(&options.files)? {
+        let mut scenario = Scenario::read(&path)?;
+        if options.fast {
+            scenario.make_small();
+        }
+        scenarios.push(scenario);
+    }
+    if let Some(axes) = &options.sweep {
+        let ([scenario], [across, up]) = (&scenarios[..], &axes[..]) else {
+            return Err(format!("--sweep drives one file, found {}; name one", scenarios.len()).into());
+        };
+        let map = sweep(scenario, options.seed, across, up)?;
+        print!("{map}");
+        if let Some(path) = &options.svg {
+            std::fs::write(path, map.svg()).map_err(|why| format!("{}: {why}", path.display()))?;
+        }
+        return Ok(map.is_safe());
+    }
+    let print = |report: &Report| {
+        if !options.json {
+            println!("{report}");
+        }
+    };
+    let reports = run_all(&scenarios, options.seed, options.draw.as_deref(), print)?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&reports)?);
+    } else {
+        let failed = reports.iter().filter(|report| !report.passed()).count();
+        println!("{} scenarios, {failed} failed", reports.len());
+    }
+    Ok(reports.iter().all(Report::passed))
+}
+
+/// The files themselves, and those in folders in the order of their names.
+fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut all = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            all.push(path.clone());
+            continue;
+        }
+        let failed = |why| format!("{}: {why}", path.display());
+        let entries = std::fs::read_dir(path).map_err(failed)?;
+        let paths =
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let is_scenario = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+        let mut inside: Vec<PathBuf> = paths.into_iter().filter(is_scenario).collect();
+        inside.sort_unstable();
+        if inside.is_empty() {
+            return Err(format!("{}: no scenario in it, expected files named *.toml", path.display()).into());
+        }
+        all.extend(inside);
+    }
+    Ok(all)
+}
+
+/// Runs scenarios on all processors and hands each report to `done`, in the order of the scenarios.
+fn run_all(
+    scenarios: &[Scenario],
+    seed: u64,
+    draw: Option<&Path>,
+    mut done: impl FnMut(&Report),
+) -> Result<Vec<Report>, Failure> {
+    if let Some(folder) = draw {
+        std::fs::create_dir_all(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    }
+    let mut reports: Vec<Option<Result<Report, Failure>>> = scenarios.iter().map(|_| None).collect();
+    let mut finished = Vec::new();
+    in_parallel(
+        scenarios.len(),
+        |index| drive(&scenarios[index], seed, draw),
+        |index, report| {
+            reports[index] = Some(report);
+            while let Some(Some(Ok(report))) = reports.get(finished.len()) {
+                done(report);
+                finished.push(());
+            }
+        },
+    );
+    reports.into_iter().flatten().collect()
+}
+
+/// Drives a scenario, and writes the frame from its middle as `draw` asks.
+fn drive(scenario: &Scenario, seed: u64, draw: Option<&Path>) -> Result<Report, Failure> {
+    let mut drive = Drive::new(scenario, seed)?;
+    let middle = (0.5 * scenario.duration_s * scenario.fps) as u64;
+    let mut frame = 0;
+    while drive.frame() {
+        frame += 1;
+        if let Some(folder) = draw.filter(|_| frame == middle) {
+            let shape = drive.world().shape();
+            let path = folder.join(&scenario.name).with_extension("png");
+            image::save_buffer(&path, drive.pixels(), shape.width(), shape.height(), image::ColorType::Rgb8)
+                .map_err(|why| format!("{}: {why}", path.display()))?;
+        }
+    }
+    Ok(drive.finish())
+}
+
+/// Does `work` for each index on all processors; `done` gets the results in the order in which they come.
+pub(super) fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync, mut done: impl FnMut(usize, T)) {
+    let next = AtomicUsize::new(0);
+    let (sender, results) = channel();
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
+        for _ in 0..threads {
+            let (sender, next, work) = (sender.clone(), &next, &work);
+            scope.spawn(move || {
+                loop {
+                    // Only hands out numbers; the results go through the channel.
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count || sender.send((index, work(index))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (index, result) in results {
+            done(index, result);
+        }
+    });
+}

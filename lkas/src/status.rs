@@ -1,0 +1,280 @@
+//! What each process of the system says of itself: one channel in shared memory for each, and nobody else speaks for it.
+//!
+//! The segment stays when its process dies. So the counters, the events and the parameters in force are there for its
+//! successor, and for a broker that was started later.
+
+use crate::vitals::Vitals;
+use lkas_shm::{ChannelName, Message, Observer, Plain, Text};
+use std::time::Duration;
+
+/// Parameters that one process can declare.
+pub const PARAMETERS: usize = 16;
+
+/// The last events that are kept.
+pub const EVENTS: usize = 16;
+
+/// What a process does now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Its work.
+    #[default]
+    Running,
+    /// It waits for what it needs, and has not worked yet.
+    Waiting,
+    /// The vehicle brakes by itself, because controls stopped coming.
+    SafeStop,
+    /// The vehicle stands after a safe stop.
+    Standing,
+    /// An emergency stop is commanded or executed.
+    EmergencyStop,
+}
+
+impl State {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Running, "running"),
+        (Self::Waiting, "waiting"),
+        (Self::SafeStop, "safe_stop"),
+        (Self::Standing, "standing"),
+        (Self::EmergencyStop, "emergency_stop"),
+    ];
+
+    /// The state as a number.
+    #[must_use]
+    pub fn code(self) -> u64 {
+        self as u64
+    }
+
+    /// The state of that code; `None` where there is no such code.
+    #[must_use]
+    pub fn from_code(code: u64) -> Option<Self> {
+        Self::ALL.into_iter().find_map(|(state, _)| (state.code() == code).then_some(state))
+    }
+
+    /// The state's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.into_iter().find_map(|(state, name)| (state == self).then_some(name)).unwrap_or("running")
+    }
+
+    /// The state of a vehicle in words; `None` where there is nothing to say.
+    #[must_use]
+    pub fn words(self) -> Option<&'static str> {
+        match self {
+            Self::Running => None,
+            Self::Waiting => Some("waiting for the first control"),
+            Self::SafeStop => Some("SAFE STOP: braking"),
+            Self::Standing => Some("SAFE STOP: standing, waiting for fresh controls"),
+            Self::EmergencyStop => Some("EMERGENCY STOP"),
+        }
+    }
+
+    /// Whether the vehicle does not drive and somebody must look after it.
+    #[must_use]
+    pub fn is_severe(self) -> bool {
+        matches!(self, Self::SafeStop | Self::Standing | Self::EmergencyStop)
+    }
+}
+
+/// A parameter, as the process that applies it declares it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Message)]
+#[message(name = "lkas.Declared")]
+#[repr(C)]
+pub struct Declared {
+    /// Its name.
+    pub name: Text<32>,
+    /// One line of help.
+    pub help: Text<96>,
+    /// Its unit; empty where it has none.
+    pub unit: Text<8>,
+    /// The value in force.
+    pub value: f64,
+    /// The value at a first start.
+    pub default: f64,
+    /// The smallest value that is accepted.
+    pub min: f64,
+    /// The largest value that is accepted.
+    pub max: f64,
+    /// The value that was asked for last.
+    pub asked: f64,
+    /// How often a value was asked for and applied or refused.
+    pub answers: u64,
+    /// Why the value asked for last was not applied; empty where it was.
+    pub refusal: Text<96>,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Message)]
+#[message(name = "lkas.Event")]
+#[repr(C)]
+pub struct Event {
+    /// Its number, from 1 on and across restarts; 0 where there is none in this place.
+    pub number: u64,
+    /// When, in nanoseconds of the channels' clock.
+    #[message(unit = "ns")]
+    pub time: u64,
+    /// What.
+    pub words: Text<160>,
+}
+
+/// What one process says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Message)]
+#[message(name = "lkas.Status")]
+#[repr(C)]
+pub struct Status {
+    /// Process id.
+    pub process: u64,
+    /// When it started, in nanoseconds of the channels' clock.
+    #[message(unit = "ns")]
+    pub started: u64,
+    /// A [`State`] as its code.
+    pub state: u64,
+    /// Since when, in nanoseconds of the channels' clock.
+    #[message(unit = "ns")]
+    pub since: u64,
+    /// Why; empty where there is nothing to say.
+    pub reason: Text<160>,
+    /// Counters and figures.
+    pub vitals: Vitals,
+    /// The parameters; places with an empty name are unused.
+    pub parameters: [Declared; PARAMETERS],
+    /// The number of the newest event.
+    pub events_seen: u64,
+    /// The last events: number `n` is in place `n` modulo their count.
+    pub events: [Event; EVENTS],
+}
+
+impl Status {
+    /// The declared parameters.
+    pub fn declared(&self) -> impl Iterator<Item = &Declared> {
+        self.parameters.iter().filter(|parameter| parameter.name != Text::default())
+    }
+
+    /// Changes the state; `true` if it or its reason is another one than before.
+    pub fn enter(&mut self, state: State, reason: &str, now: u64) -> bool {
+        let reason = Text::from(reason);
+        let changed = (self.state, self.reason) != (state.code(), reason);
+        if self.state != state.code() {
+            self.since = now;
+        }
+        (self.state, self.reason) = (state.code(), reason);
+        changed
+    }
+
+    /// Notes an event in the place of the oldest.
+    pub fn note(&mut self, words: &str, time: u64) {
+        self.events_seen += 1;
+        let place = (self.events_seen % EVENTS as u64) as usize;
+        if let Some(event) = self.events.get_mut(place) {
+            *event = Event { number: self.events_seen, time, words: words.into() };
+        }
+    }
+}
+
+/// A status as somebody else sees it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What the process said last.
+    pub status: Status,
+    /// How long ago; `None` where another clock stamped it.
+    pub age: Option<Duration>,
+    /// Whether the process is there, running or suspended.
+    pub is_alive: bool,
+}
+
+impl Seen {
+    /// Whether the process is there and says so: what it said is what is.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.is_alive && self.age.is_some_and(|age| age <= SILENCE)
+    }
+}
+
+/// The vehicle in words for a person; `None` where it drives and says so.
+#[must_use]
+pub fn vehicle_words(seen: Option<&Seen>) -> Option<String> {
+    let Some(seen) = seen else { return Some("vehicle unknown: none has been seen".into()) };
+    if !seen.is_alive {
+        return Some("vehicle unknown: its process is gone".into());
+    }
+    if !seen.is_current() {
+        let age = seen.age.map_or_else(|| "an impossible time".into(), |age| format!("{:.1} s", age.as_secs_f32()));
+        return Some(format!("vehicle unknown: its process has said nothing for {age}"));
+    }
+    let Some(state) = State::from_code(seen.status.state) else {
+        return Some(format!("vehicle unknown: it is in state {}", seen.status.state));
+    };
+    let words = state.words()?;
+    let reason = seen.status.reason.to_string();
+    Some(if reason.is_empty() { words.to_owned() } else { format!("{words}; {reason}") })
+}
+
+/// A process that says nothing for so long is dead or suspended: three times its own pace.
+pub const SILENCE: Duration = Duration::from_millis(300);
+
+/// Looks at the status of one process, without a reader place.
+#[derive(Debug)]
+pub struct StatusWatch {
+    name: ChannelName,
+    observer: Option<Observer>,
+    bytes: Vec<u8>,
+}
+
+impl StatusWatch {
+    /// A watch of the status on the channel `name`, which need not be there yet.
+    #[must_use]
+    pub fn new(name: ChannelName) -> Self {
+        Self { name, observer: None, bytes: Vec::new() }
+    }
+
+    /// The newest status; `None` while there is none. A few system calls.
+    pub fn look(&mut self) -> Option<Seen> {
+        if self.observer.as_ref().is_none_or(Observer::is_gone) {
+            let is_status = |channel: &Observer| {
+                let description = channel.description();
+                description.type_name() == Status::NAME && description.layout().payload_size() == size_of::<Status>()
+            };
+            self.observer = Observer::open(&self.name).ok().filter(is_status);
+        }
+        let channel = self.observer.as_ref()?;
+        let look = channel.look();
+        channel.copy(&mut self.bytes).ok()??;
+        let status = Status::from_bytes(&self.bytes)?;
+        Some(Seen { status, age: look.age, is_alive: look.has_writer })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_at_a_whole_character_and_foreign_bytes_are_read() {}
+
+    #[test]
+    fn states_survive_as_codes() {
+        for (state, _) in State::ALL {
+            assert_eq!(State::from_code(state.code()), Some(state));
+        }
+        assert_eq!(State::from_code(99), None, "what is not known is not called running");
+    }
+
+    #[test]
+    fn a_state_lasts_since_it_was_entered_and_a_new_reason_is_a_change() {
+        let mut status = Status::default();
+        assert!(status.enter(State::SafeStop, "the writer died", 5));
+        assert!(!status.enter(State::SafeStop, "the writer died", 6));
+        assert!(status.enter(State::SafeStop, "silent", 7));
+        assert_eq!((status.since, status.reason.to_string()), (5, "silent".to_owned()));
+    }
+
+    #[test]
+    fn the_last_events_are_kept() {
+        let mut status = Status::default();
+        for number in 1..=20 {
+            status.note(&format!("event {number}"), number);
+        }
+        let mut kept = status.events.map(|event| event.number);
+        kept.sort_unstable();
+        assert_eq!((kept[0], kept[EVENTS - 1]), (5, 20));
+    }
+}

@@ -70,14 +70,14 @@ impl Pixels {
         }
         let pixels = slf.get();
         pixels.check_fork()?;
-        let Some(picture) = pixels.pin.image().view() else {
-            return Err(PyBufferError::new_err("the frame describes no picture: its memory was damaged"));
+        let Some(image) = pixels.pin.image().view() else {
+            return Err(PyBufferError::new_err("the frame describes no image: its memory was damaged"));
         };
         let has = |wanted| flags & wanted == wanted;
         // SAFETY: the interpreter's own view. What it points to lives as long as this object, which the view refers to.
         let view = unsafe { &mut *view };
-        view.buf = picture.pixels().as_ptr().cast_mut().cast();
-        view.len = picture.pixels().len() as isize;
+        view.buf = image.pixels().as_ptr().cast_mut().cast();
+        view.len = image.pixels().len() as isize;
         view.readonly = 1;
         view.itemsize = 1;
         view.format = if has(ffi::PyBUF_FORMAT) { c"B".as_ptr().cast_mut() } else { core::ptr::null_mut() };
@@ -117,7 +117,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// `None` where the slot describes no picture.
+    /// `None` where the slot describes no image.
     pub(crate) fn new(py: Python<'_>, pin: Pin) -> PyResult<Option<Self>> {
         let image = pin.image();
         let Some(shape) = image.shape() else { return Ok(None) };

@@ -140,7 +140,7 @@ impl ImageReader {
         self.places.with(py, |places| Ok(places.pinned()))
     }
 
-    /// How many frames described no picture and were left out.
+    /// How many frames described no image and were left out.
     #[getter]
     fn damaged(&self, py: Python<'_>) -> PyResult<u64> {
         self.places.with(py, |places| Ok(places.damaged()))

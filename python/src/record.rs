@@ -29,6 +29,7 @@ fn channel_type(name: &str, fields: Vec<Field>, size: usize, align: usize) -> Py
         let kind = match scalar {
             Some(scalar) => FieldKind::Number(scalar),
             None if kind == "bool" => FieldKind::Bool,
+            None if kind == "text" => FieldKind::Text,
             None => {
                 return Err(PyValueError::new_err(format!("field {name} is of kind {kind}, which no channel knows")));
             }
@@ -43,14 +44,17 @@ fn fields_of(description: &Description) -> Vec<Field> {
     let fields = |field: &DescribedField| {
         let kind = match &field.kind {
             FieldKind::Number(scalar) | FieldKind::Code(scalar, _) => scalar.name(),
-            FieldKind::Text => "u8",
-            _ => "bool",
+            FieldKind::Text => "text",
+            // A byte that is 0 or 1, and whatever there may be one day, as bytes.
+            FieldKind::Bool => "bool",
+            _ => "u8",
         };
         let (name, offset, unit) = (field.name.clone(), field.offset, field.unit.clone());
         let (kind, count) = (kind.to_owned(), field.count);
         // What is there several times is a field for each: numpy has no name for the others.
         let (times, stride) = field.repeat.unwrap_or((1, 0));
-        let name_of = move |item: usize| if stride > 0 { name.replacen("[]", &format!("[{item}]"), 1) } else { name.clone() };
+        let name_of =
+            move |item: usize| if stride > 0 { name.replacen("[]", &format!("[{item}]"), 1) } else { name.clone() };
         (0..times).map(move |item| (name_of(item), kind.clone(), count, offset + item * stride, unit.clone()))
     };
     description.fields().iter().flat_map(fields).collect()

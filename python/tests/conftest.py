@@ -32,7 +32,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.002)
 
 
-def picture(value: int, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
+def solid(value: int, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
     return np.full(shape, value % 256, dtype=np.uint8)
 
 

@@ -70,6 +70,13 @@ def test_a_reader_without_a_type_takes_that_of_the_channel(name):
         del controls
 
 
+def test_text(name):
+    with Channel(name, [("word", "S8"), ("x", "<f4")]).create() as writer, Channel(name).open() as reader:
+        writer.write((b"lane", 1))
+        record = reader.take()
+        assert record["word"] == b"lane" and record["x"] == 1 and reader.dtype["word"] == np.dtype("S8")
+
+
 def test_types_are_checked(name):
     with Channel(name, [("x", "<f4"), ("y", "<f4")]).create():
         for other in ([("x", "<f4"), ("z", "<f4")], [("x", "<i4"), ("y", "<f4")], [("x", "<f4")]):
@@ -77,7 +84,7 @@ def test_types_are_checked(name):
                 Channel(name, other).open()
         with pytest.raises(WrongType):
             Channel(name, [("x", "<f4"), ("y", "<f4")], type_name="other").open()
-    for bad in ("f4", [("x", "O")], [("x", "S3")], [("x", ">f4")], [("x", "<c8")], [("x", "<f2")]):
+    for bad in ("f4", [("x", "O")], [("x", "S3", 2)], [("x", ">f4")], [("x", "<c8")], [("x", "<f2")]):
         with pytest.raises(TypeError):
             Channel(name, bad)
     with pytest.raises(ValueError, match="units of fields"):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import GENEROUS, SHAPE, picture, wait_until
+from conftest import GENEROUS, SHAPE, solid, wait_until
 
 import lkas_channels
 import lkas_channels.compat as compat
@@ -46,14 +46,14 @@ def test_images(name):
     reader = ImageChannel(name=name, create=False)
     assert reader.read() is None
     before = time.time()
-    writer.write(picture(5), frame_id=1)
+    writer.write(solid(5), frame_id=1)
     message = reader.read()
     assert message.frame_id == 1 and message.image.shape == SHAPE and (message.image == 5).all()
     assert before - 0.01 <= message.timestamp <= time.time() + 0.01, "seconds since 1970"
     assert reader.read() is None, "not the same frame for ever"
     kept = [message]
     for number in range(2, 30):
-        writer.write(picture(number), frame_id=number)
+        writer.write(solid(number), frame_id=number)
         message = reader.read()
         assert message.frame_id == number and not message.image.flags.writeable
         if number < 8:
@@ -70,14 +70,14 @@ def test_images_of_the_programs(name):
     writer = SharedMemoryImageChannel(name, SHAPE, create=True)
     reader = SharedMemoryImageChannel(name=name, shape=SHAPE, create=False, retry_count=1, retry_delay=0.0)
     stamp = time.time() - 5
-    writer.write(picture(1), stamp, 17)
+    writer.write(solid(1), stamp, 17)
     message = reader.read_blocking(timeout=GENEROUS)
     assert (message.frame_id, message.image[0, 0, 0]) == (17, 1) and abs(message.timestamp - stamp) < 0.01
     message.image[:] = 0  # a copy, one's own
-    writer.write(picture(2), timestamp=stamp, frame_id=18)
+    writer.write(solid(2), timestamp=stamp, frame_id=18)
     view = reader.read(copy=False).image
     for number in range(30):
-        writer.write(picture(100 + number), stamp, 100 + number)
+        writer.write(solid(100 + number), stamp, 100 + number)
     assert (view == 2).all()
     with pytest.raises(ValueError):
         writer.write(np.zeros((4, 4, 3), np.uint8), stamp, 1)
@@ -95,7 +95,7 @@ def test_the_owner_may_be_the_reader(name):
     server_detections = SharedMemoryDetectionChannel(name + ".d", create=True)
     client_images = SharedMemoryImageChannel(name, SHAPE, create=False, retry_count=1)
     client_detections = SharedMemoryDetectionChannel(name + ".d", create=False, retry_count=1)
-    client_images.write(picture(3), time.time(), 1)
+    client_images.write(solid(3), time.time(), 1)
     assert server_images.read().frame_id == 1
     server_detections.write(DetectionMessage(LaneMessage(1, 2, 3, 4, 0.5), None, 1, time.time(), 2.5))
     found = client_detections.read()
@@ -112,13 +112,13 @@ def test_the_owner_may_be_the_reader(name):
 
 def test_an_owner_takes_over_what_is_used_and_forgets_what_is_not(name):
     with ImageWriter(name, SHAPE) as living:
-        living.write(picture(1), 1)
+        living.write(solid(1), 1)
         owner = ImageChannel(name, create=True, width=64, height=48)
         assert owner.read().frame_id == 1, "its writer was there before"
         owner.unlink()
         assert name in lkas_channels.channels(), "what is in use stays"
     old = ImageChannel(name, create=True, width=64, height=48)
-    old.write(picture(2), 2)
+    old.write(solid(2), 2)
     old.close()
     new = ImageChannel(name, create=True, width=64, height=48)
     assert ImageChannel(name, create=False).read() is None, "an earlier run's frame is nobody's news"
@@ -218,14 +218,14 @@ def test_with_programs_of_the_modern_names(name):
     """One side by the old names, the other by the new ones, in both directions."""
     old = ImageChannel(name, create=True, width=64, height=48)
     with ImageReader(name) as modern:
-        old.write(picture(1), frame_id=1)
+        old.write(solid(1), frame_id=1)
         assert modern.wait(GENEROUS)
         with modern.take() as frame:
             assert 0 <= lkas_channels.now() - frame.timestamp < GENEROUS, "on the channels' clock"
     old.close()
     reader = ImageChannel(name, create=False)
     with ImageWriter(name, SHAPE) as modern:
-        modern.write(picture(2), 2)
+        modern.write(solid(2), 2)
         assert abs(reader.read_blocking(GENEROUS).timestamp - time.time()) < GENEROUS
     reader.close()
 
@@ -247,7 +247,7 @@ def test_programs_of_the_same_shape_as_the_document(name, base_port):
         viewer.subscribe(topic)
     tuner = context.socket(zmq.PUB)
     tuner.connect(f"tcp://localhost:{base_port + 2}")
-    image = picture(0).copy()
+    image = solid(0).copy()
     image[30:, 10] = image[30:, 50] = 200
     got: dict[bytes, list[bytes]] = {}
     number = 0

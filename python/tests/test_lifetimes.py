@@ -12,7 +12,7 @@ import weakref
 
 import numpy as np
 import pytest
-from conftest import GENEROUS, SHAPE, picture, wait_until
+from conftest import GENEROUS, SHAPE, solid, wait_until
 
 from lkas_channels import ImageReader, ImageWriter, NoPlace, Released, unlink
 
@@ -26,7 +26,7 @@ def pair(name):
 def storm(writer, count=40):
     """So many frames that every slot is written to again that may be."""
     for number in range(count):
-        writer.write(picture(100 + number), 1000 + number)
+        writer.write(solid(100 + number), 1000 + number)
 
 
 def test_a_frame_is_what_was_written(pair):
@@ -46,9 +46,21 @@ def test_a_frame_is_what_was_written(pair):
     assert reader.latest().frame_id == 7
 
 
+def test_what_was_not_taken_is_counted_as_missed(pair):
+    writer, reader = pair
+    for number in range(3):
+        writer.write(solid(number), number)
+    assert reader.take().sequence == 3 and reader.missed == 0, "what came before the first is not missed"
+    writer.write(solid(3), 3)
+    assert reader.take().sequence == 4 and reader.missed == 0
+    for number in range(5):
+        writer.write(solid(number), number)
+    assert reader.take().sequence == 9 and reader.missed == 4
+
+
 def test_leaving_a_frame_never_raises_and_closes_it(pair):
     writer, reader = pair
-    writer.write(picture(1), 1)
+    writer.write(solid(1), 1)
     with reader.take() as frame:
         kept = frame.image
     assert frame.closed
@@ -64,7 +76,7 @@ def test_a_frame_without_views_is_free_once_closed(pair):
     writer, reader = pair
     frames = []
     for number in range(10):
-        writer.write(picture(number), number)
+        writer.write(solid(number), number)
         frames.append(reader.take())
         frames[-1].close()
     assert reader.pinned == 0
@@ -84,7 +96,7 @@ def test_a_frame_without_views_is_free_once_closed(pair):
 )
 def test_slice_kept(pair, cut):
     writer, reader = pair
-    writer.write(picture(1), 1)
+    writer.write(solid(1), 1)
     kept = cut(reader.take().image)
     before = np.array(kept)
     storm(writer)
@@ -99,10 +111,10 @@ def test_all_places_pinned_is_an_error_and_no_recycled_frame(pair):
     writer, reader = pair
     kept = []
     for number in (1, 2):
-        writer.write(picture(number), number)
+        writer.write(solid(number), number)
         kept.append(reader.take().image)
     assert reader.take() is None, "nothing new is no error"
-    writer.write(picture(3), 3)
+    writer.write(solid(3), 3)
     for use in (reader.take, reader.latest):
         with pytest.raises(BufferError, match="all 2 frames"):
             use()
@@ -116,7 +128,7 @@ def test_more_places_keep_more_frames(name):
     with ImageWriter(name, SHAPE) as writer, ImageReader(name, places=5) as reader:
         kept = []
         for number in range(5):
-            writer.write(picture(number), number)
+            writer.write(solid(number), number)
             kept.append(reader.take().image)
         storm(writer)
         assert [int(image[0, 0, 0]) for image in kept] == [0, 1, 2, 3, 4]
@@ -129,7 +141,7 @@ def test_reader_dropped(name):
     writer = ImageWriter(name, SHAPE, readers=2)
     reader = ImageReader(name)
     gone = weakref.ref(reader)
-    writer.write(picture(1), 1)
+    writer.write(solid(1), 1)
     kept = reader.take().image
     del reader
     gc.collect()
@@ -145,7 +157,7 @@ def test_reader_dropped(name):
 
 def test_reader_closed(pair):
     writer, reader = pair
-    writer.write(picture(1), 1)
+    writer.write(solid(1), 1)
     kept = reader.take().image
     reader.close()
     reader.close()
@@ -160,7 +172,7 @@ def test_reader_closed(pair):
 def test_writer_dropped(name):
     writer = ImageWriter(name, SHAPE)
     reader = ImageReader(name)
-    writer.write(picture(1), 1)
+    writer.write(solid(1), 1)
     kept = reader.take().image
     assert reader.writer_alive
     del writer
@@ -174,7 +186,7 @@ def test_writer_dropped(name):
 
 def test_del(pair):
     writer, reader = pair
-    writer.write(picture(1), 1)
+    writer.write(solid(1), 1)
     frame = reader.take()
     image = frame.image
     del frame
@@ -185,7 +197,7 @@ def test_del(pair):
 
 def test_exception(pair):
     writer, reader = pair
-    writer.write(picture(1), 1)
+    writer.write(solid(1), 1)
     kept = None
     with pytest.raises(RuntimeError, match="detector"):
         with reader.take() as frame:
@@ -197,20 +209,20 @@ def test_exception(pair):
 
 def test_the_last_turns_frame_lives_while_the_next_is_taken(pair):
     writer, reader = pair
-    writer.write(picture(1), 1)
+    writer.write(solid(1), 1)
     seen = []
     for frame in reader.frames(timeout=GENEROUS):
         seen.append((frame.frame_id, int(frame.image[0, 0, 0])))
         if frame.frame_id == 20:
             break
-        writer.write(picture(frame.frame_id + 1), frame.frame_id + 1)
+        writer.write(solid(frame.frame_id + 1), frame.frame_id + 1)
     assert seen == [(number, number) for number in range(1, 21)]
 
 
 def test_generator_left_early(pair):
     writer, reader = pair
     for number in range(1, 30):
-        writer.write(picture(number), number)
+        writer.write(solid(number), number)
         for frame in reader.frames(timeout=GENEROUS):
             assert frame.frame_id == number
             break
@@ -218,7 +230,7 @@ def test_generator_left_early(pair):
     gc.collect()
     assert reader.pinned == 0
     frames = reader.frames()
-    writer.write(picture(30), 30)
+    writer.write(solid(30), 30)
     kept = next(frames).image
     frames.close()
     storm(writer)
@@ -228,7 +240,7 @@ def test_generator_left_early(pair):
 def test_thread(pair):
     """A frame that is taken in one thread and dropped in another; the reader is used by both."""
     writer, reader = pair
-    writer.write(picture(1), 1)
+    writer.write(solid(1), 1)
     handed = [reader.take().image]
     found = []
 
@@ -268,7 +280,7 @@ def test_threads_that_take_from_one_reader_see_whole_frames(name):
 
         def write_until_enough():
             number = next(numbers)
-            writer.write(picture(number), number)
+            writer.write(solid(number), number)
             return len(taken) > 200
 
         try:
@@ -324,12 +336,12 @@ def test_asyncio(pair):
 
     async def main():
         seen = []
-        writer.write(picture(1), 1)
+        writer.write(solid(1), 1)
         async for frame in reader:
             seen.append(int(frame.image[0, 0, 0]))
             if len(seen) == 10:
                 break
-            writer.write(picture(len(seen) + 1), len(seen) + 1)
+            writer.write(solid(len(seen) + 1), len(seen) + 1)
         return seen
 
     assert asyncio.run(asyncio.wait_for(main(), GENEROUS)) == list(range(1, 11))
@@ -346,7 +358,7 @@ def test_asyncio_task_cancelled(pair):
                 seen.append(frame.image)
 
         task = asyncio.create_task(watch())
-        writer.write(picture(1), 1)
+        writer.write(solid(1), 1)
         while not seen:
             await asyncio.sleep(0.001)
         task.cancel()
@@ -401,7 +413,7 @@ def test_loan(pair):
     assert (kept == 1).all()
     with pytest.raises(RuntimeError):
         with writer.loan(7) as loan:
-            raise RuntimeError("no picture")
+            raise RuntimeError("no frame came")
     assert reader.latest().frame_id == 6, "a loan that fails publishes nothing"
 
 
@@ -412,7 +424,7 @@ def test_shapes_and_types_are_checked(pair):
     with pytest.raises(TypeError, match="float64.*uint8"):
         writer.write(np.zeros(SHAPE), 1)
     with pytest.raises(ValueError, match="finite"):
-        writer.write(picture(1), 1, timestamp=float("nan"))
+        writer.write(solid(1), 1, timestamp=float("nan"))
     writer.write(np.full((48, 128, 3), 3, np.uint8)[:, ::2], 1)  # not contiguous
 
 
@@ -431,7 +443,7 @@ def test_a_reader_follows_its_channel(name):
     kept = []
     for shape in ((4, 6, 3), (8, 6, 3), (8, 6, 1)):
         with ImageWriter(name, shape) as writer:
-            writer.write(picture(1, shape), 1)
+            writer.write(solid(1, shape), 1)
             reader = reader or ImageReader(name, places=3)
             wait_until(lambda: reader.shape == shape or reader.take(), "the new channel")
             frame = reader.latest()
@@ -446,10 +458,10 @@ def test_a_reader_finds_a_channel_whose_name_was_removed(name):
 
     writer = ImageWriter(name, SHAPE)
     reader = ImageReader(name)
-    writer.write(picture(1), 1)
+    writer.write(solid(1), 1)
     assert reader.take().frame_id == 1
     os.unlink(f"/dev/shm/{name}")
     with pytest.warns(RuntimeWarning, match="removed the channel"):
-        wait_until(lambda: writer.write(picture(2), 2) or os.path.exists(f"/dev/shm/{name}"), "the name")
-    writer.write(picture(3), 3)
+        wait_until(lambda: writer.write(solid(2), 2) or os.path.exists(f"/dev/shm/{name}"), "the name")
+    writer.write(solid(3), 3)
     wait_until(lambda: (frame := reader.latest()) and frame.frame_id == 3, "the frame under the new name")

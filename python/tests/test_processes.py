@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import GENEROUS, SHAPE, picture, wait_until
+from conftest import GENEROUS, SHAPE, solid, wait_until
 
 from lkas_channels import (
     Control,
@@ -33,13 +33,13 @@ from lkas_channels import (
 def uses(name):
     """Each handle with what it does, all in use."""
     writer, reader = ImageWriter(name, SHAPE), ImageReader(name)
-    writer.write(picture(1), 1)
+    writer.write(solid(1), 1)
     frame = reader.take()
     controls, control_reader = ControlWriter(name + ".c"), ControlReader(name + ".c")
     supervisor = ControlSupervisor(name + ".c")
     handles = [writer, reader, frame, controls, control_reader, supervisor]
     return handles, [
-        lambda: writer.write(picture(2), 2),
+        lambda: writer.write(solid(2), 2),
         lambda: writer.sequence,
         reader.take,
         reader.latest,
@@ -94,7 +94,7 @@ def test_handles_in_a_forked_child_say_so(name):
     # The parent's roles are its own still.
     handles[1].close()
     thread.join()
-    handles[0].write(picture(3), 3)
+    handles[0].write(solid(3), 3)
     assert (handles[2].image == 1).all()
     with pytest.raises(WriterExists):
         ImageWriter(name, SHAPE, grace=0)
@@ -114,12 +114,12 @@ def answer(name):
 def test_multiprocessing(name, method):
     context = multiprocessing.get_context(method)
     writer = ImageWriter(name, SHAPE)
-    writer.write(picture(0), 0)
+    writer.write(solid(0), 0)
     child = context.Process(target=answer, args=(name,))
     child.start()
     detections = DetectionReader(name + ".d", wait=GENEROUS)
     for number in range(1, 51):
-        writer.write(picture(number), number)
+        writer.write(solid(number), number)
         wait_until(lambda: (found := detections.latest()) and found.frame_id == number, "an answer")
         assert detections.latest().left.x1 == number
     child.join(GENEROUS)
@@ -136,7 +136,7 @@ def test_an_open_that_waits_finds_a_channel_that_comes_later(name, process):
     )
     assert child.stdout.readline() == "up\n"
     with ImageWriter(name, SHAPE) as writer:
-        writer.write(picture(1), 1)
+        writer.write(solid(1), 1)
         assert child.communicate(timeout=GENEROUS)[0] == "1\n"
     with pytest.raises(NoChannel):
         ImageReader(name + "-nowhere", wait=0.05)
@@ -258,11 +258,11 @@ def test_a_suspended_reader_stops_nobody(name, process):
             "for frame in ImageReader(sys.argv[1]).frames(): print(frame.frame_id, flush=True)",
             name,
         )
-        writer.write(picture(1), 1)
+        writer.write(solid(1), 1)
         assert child.stdout.readline() == "1\n"
         child.send_signal(signal.SIGSTOP)
         for number in range(2, 100):
-            writer.write(picture(number), number)
+            writer.write(solid(number), number)
             with reader.take() as frame:
                 assert frame.frame_id == number
         child.send_signal(signal.SIGCONT)

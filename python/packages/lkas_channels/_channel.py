@@ -38,11 +38,14 @@ def _described(dtype: np.dtype[Any], units: Mapping[str, str], path: str = "", s
         base = field.base
         whole = f"{path}{name}"
         count = int(np.prod(shape)) if shape else None
-        if base.names is None:
+        if base.kind == "S" and count is None:
+            # As many bytes as the longest text has.
+            yield whole, "text", base.itemsize, start + offset, units.get(whole, "")
+        elif base.names is None:
             kind = _KINDS.get(base.str)
             if kind is None:
                 known = ", ".join(sorted(set(_KINDS.values())))
-                raise TypeError(f"field {whole} is of type {base}, expected one of {known}, little-endian")
+                raise TypeError(f"field {whole} is of type {base}, expected text (S) or one of {known}, little-endian")
             yield whole, kind, count, start + offset, units.get(whole, "")
         elif count is None:
             yield from _described(base, units, f"{whole}.", start + offset)
@@ -54,7 +57,12 @@ def _described(dtype: np.dtype[Any], units: Mapping[str, str], path: str = "", s
 
 def _dtype_of(fields: list[_Field], size: int) -> np.dtype[Any]:
     """A structured type of fields that a channel describes."""
-    formats = [_FORMATS[kind] if count is None else (_FORMATS[kind], (count,)) for _, kind, count, _, _ in fields]
+    def format_of(kind: str, count: int | None) -> Any:
+        if kind == "text":
+            return f"S{count}"
+        return _FORMATS[kind] if count is None else (_FORMATS[kind], (count,))
+
+    formats = [format_of(kind, count) for _, kind, count, _, _ in fields]
     return np.dtype(
         {
             "names": [field[0] for field in fields],
@@ -69,7 +77,7 @@ class Channel:
     """The channel `name` of values of the structured type `dtype`.
 
     `create` makes its writer, `open` a reader. Fields are booleans, integers and floating-point numbers, arrays of them,
-    and structures of such; a struct in Rust with the same fields at the same offsets is the same type.
+    text in bytes (`S`), and structures of such; a struct in Rust with the same fields at the same offsets is the same type.
 
     `type_name`: the name of the type, which both sides have to agree on; None is the channel's. `units`: units of fields,
     by their names. Without a `dtype`, readers get the one that the channel describes; then there are no writers.

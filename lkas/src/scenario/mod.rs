@@ -11,7 +11,7 @@
 //! let scenario: Scenario = Scenario::parse("a straight road", "duration_s = 3.0\n[camera]\nwidth = 160\nheight = 120")?;
 //! let report = run(&scenario, 1)?;
 //! assert_eq!(report.frames, 90);
-//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! # Ok::<(), lkas::Failure>(())
 //! ```
 
 mod drive;

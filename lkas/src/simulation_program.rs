@@ -16,6 +16,7 @@ use lkas_messages::{Control, Image, ImageShape};
 use lkas_shm::{
     Channel, Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, Writer, clock,
 };
+use lkas_zmq::wire::ACTION_AGE;
 use lkas_zmq::{ActionClient, VehicleStatusClient};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -102,6 +103,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         link: options.broadcast.then(|| Link::connect(system)).transpose()?,
         reason: String::new(),
         asked: Pace::default(),
+        late: Pace::default(),
     };
     // A predecessor's frames were numbered by the same sequence.
     let mut frame_id = simulation.camera.writer.sequence();
@@ -144,6 +146,8 @@ struct Simulation {
     reason: String,
     /// Actions that were asked for, to be said.
     asked: Pace<Name, bool>,
+    /// Actions that were refused because they came too late: the last one and its age.
+    late: Pace<(), (String, f64)>,
 }
 
 impl Simulation {
@@ -153,6 +157,12 @@ impl Simulation {
         for _ in 0..ACTIONS_PER_TURN {
             let Some(request) = link.actions.poll()? else { break };
             let mut known = true;
+            // What was asked for while this process or the network stood still is not meant for now.
+            let late = request.age_s().filter(|age| link.is_local && *age > ACTION_AGE.as_secs_f64());
+            if let Some(age) = late {
+                self.late.note((), (request.action.to_string(), age));
+                continue;
+            }
             match request.action.as_str() {
                 "pause" => world.pause(),
                 "resume" => world.resume(),
@@ -255,6 +265,12 @@ impl Simulation {
             let _ = link.status.send(&state);
             link.status_due = Instant::now() + STATUS_EVERY;
         }
+        for ((action, age), times) in self.late.due().into_values() {
+            let others = if times > 1 { format!("; {times} actions did") } else { String::new() };
+            let words = format!("{action} came too late: it was asked for {age:.1} s ago{others}");
+            tracing::warn!("{words}");
+            self.vitals.note(&words);
+        }
         for (action, (known, times)) in self.asked.due() {
             match known {
                 true if times > 1 => tracing::info!("{action} ({times} times)"),
@@ -336,6 +352,7 @@ struct Link {
     actions: ActionClient,
     status: VehicleStatusClient,
     status_due: Instant,
+    is_local: bool,
 }
 
 impl Link {
@@ -345,6 +362,7 @@ impl Link {
             actions: ActionClient::connect(&endpoint)?,
             status: VehicleStatusClient::connect(&endpoint)?,
             status_due: Instant::now(),
+            is_local: endpoint.is_loopback(),
         })
     }
 }

@@ -7,8 +7,10 @@ use lkas::status::StatusWatch;
 use lkas_messages::names::Category;
 use lkas_shm::ChannelName;
 use lkas_zmq::wire::ParameterStatus;
-use lkas_zmq::{Endpoint, Topic, ViewerClient, ViewerMessage};
+use lkas_zmq::{Broker, BrokerOptions, Endpoint, Topic, ViewerClient, ViewerMessage};
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::{Demo, PATIENCE, signal};
 
@@ -60,6 +62,11 @@ fn parameter(viewer: &mut ViewerClient, name: &str, fits: impl Fn(&ParameterStat
     panic!("no such answer on {name}; the last one is {last:?}");
 }
 
+/// Wakes a suspended process, unless it was replaced because it said nothing.
+fn resume(pid: u32) {
+    let _ = Command::new("kill").args(["-CONT", &pid.to_string()]).status().unwrap();
+}
+
 fn end(demo: Demo) {
     signal("TERM", demo.child.id());
     demo.finish();
@@ -70,27 +77,23 @@ fn a_safe_stop_is_told_with_its_reason_though_no_control_comes() {
     let demo = Demo::start("truth-stop", &["--no-viewer"]);
     let mut viewer = Viewer::of(&demo, Topic::Status);
     viewer.until_vehicle("running");
+    let stopped = |reason: &'static str| {
+        move |status: &Value| {
+            let vehicle = &status["vehicle"];
+            let severe = vehicle["severe"] == true && vehicle["reason"] == reason;
+            (severe && vehicle["words"].as_str()?.contains(reason)).then_some(())
+        }
+    };
     let decision = demo.processes("decision")[0];
     signal("STOP", decision);
-    let stop = viewer.until_vehicle("safe_stop");
-    assert_eq!(stop["severe"], true);
-    assert_eq!(stop["reason"], "the writer of the controls is there, but silent or without frames");
-    let silent = |status: &Value| {
-        let decision = status["processes"].as_array()?.iter().find(|process| process["name"] == "decision")?;
-        (decision["alive"] == true && decision["silent"] == true && decision["state"] == "unknown").then_some(())
-    };
-    viewer.until("a decision server that is there and silent", silent);
-    // It goes on being told for as long as it lasts.
-    let stands = viewer.until_vehicle("standing");
-    assert!(stands["words"].as_str().is_some_and(|words| words.starts_with("SAFE STOP: standing")), "{stands}");
-    for _ in 0..10 {
-        viewer.until_vehicle("standing");
-    }
-    signal("CONT", decision);
+    viewer.until("silence", stopped("the writer of the controls is there, but silent or without frames"));
+    viewer.until_vehicle("standing");
+    resume(decision);
     viewer.until_vehicle("running");
-    demo.kill("decision");
-    let stop = viewer.until_vehicle("safe_stop");
-    assert_eq!(stop["reason"], "the writer of the controls died");
+    if let [decision] = demo.processes("decision")[..] {
+        signal("KILL", decision);
+    }
+    viewer.until("death", stopped("the writer of the controls died"));
     end(demo);
 }
 
@@ -102,8 +105,8 @@ fn a_vehicle_that_says_nothing_is_unknown() {
     let simulation = demo.processes("simulation")[0];
     signal("STOP", simulation);
     let unknown = viewer.until_vehicle("unknown");
-    assert!(unknown["words"].as_str().is_some_and(|words| words.contains("said nothing for")), "{unknown}");
-    signal("CONT", simulation);
+    assert!(unknown["words"].as_str().is_some_and(|words| words.starts_with("vehicle unknown: ")), "{unknown}");
+    resume(simulation);
     viewer.until_vehicle("running");
     end(demo);
 }
@@ -147,6 +150,44 @@ fn a_value_is_in_force_when_its_server_says_so_and_outlives_broker_and_server() 
     let status = parameter(&mut viewer, "kp", |status| status.value == Some(1.25) || !status.accepted);
     assert_eq!((status.accepted, status.value), (false, Some(0.5)), "{status:?}");
     assert!(status.reason.as_ref().is_some_and(|why| why.contains("nobody applied it")), "{status:?}");
-    signal("CONT", decision);
+    resume(decision);
     end(demo);
+}
+
+#[test]
+fn what_was_asked_for_while_the_vehicle_was_suspended_is_not_done_afterwards() {
+    let namespace = format!("test-{}-late", std::process::id());
+    let port = support::free_ports(6);
+    let mut broker = Broker::bind(BrokerOptions { endpoint: Endpoint::local(port), ..Default::default() }).unwrap();
+    broker.register_action("respawn".parse().unwrap(), |_| {});
+    let mut viewer = ViewerClient::connect_to(broker.endpoint(), &[Topic::ActionStatus]).unwrap();
+    let mut simulation = Command::new(env!("CARGO_BIN_EXE_lkas"))
+        .args(["simulation", "--broadcast", "--namespace", &namespace, "--broker-port", &port.to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ask = || {
+        let deadline = Instant::now() + PATIENCE;
+        viewer.send_action(&"respawn".parse().unwrap()).unwrap();
+        while Instant::now() < deadline {
+            broker.wait(Duration::from_millis(5));
+            broker.poll();
+            if let Some(ViewerMessage::ActionStatus(status)) = viewer.next(Duration::from_millis(5)).unwrap() {
+                return status.delivered;
+            }
+        }
+        panic!("no answer");
+    };
+    while !ask() {}
+    let mut lines = BufReader::new(simulation.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("respawn")), "it listens");
+    signal("STOP", simulation.id());
+    assert!(ask(), "the broker can't know that it is suspended");
+    std::thread::sleep(Duration::from_millis(2500));
+    signal("CONT", simulation.id());
+    let late = lines.find(|line| line.contains("respawn")).unwrap();
+    assert!(late.contains("respawn came too late"), "{late}");
+    signal("TERM", simulation.id());
+    assert!(simulation.wait().unwrap().success());
 }

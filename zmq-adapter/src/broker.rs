@@ -35,11 +35,14 @@ pub struct BrokerOptions {
     /// answers with which a viewer is greeted. 24 unless told otherwise: a quarter of a second of frames, detections,
     /// states and telemetry at 25 frames a second.
     pub viewer_mark: u16,
+    /// An action that was asked for longer ago is refused; 2 s unless told otherwise. Where the broker is open to other
+    /// machines this is not looked at: their clocks may differ.
+    pub action_age: Duration,
 }
 
 impl Default for BrokerOptions {
     fn default() -> Self {
-        Self { endpoint: Endpoint::default(), viewer_mark: 24 }
+        Self { endpoint: Endpoint::default(), viewer_mark: 24, action_age: wire::ACTION_AGE }
     }
 }
 
@@ -149,6 +152,7 @@ pub struct Broker {
     simulations: Listeners,
     handlers: BTreeMap<Name, Handler>,
     last_state: Option<LastState>,
+    action_age: Duration,
     endpoint: Endpoint,
     statistics: Statistics,
 }
@@ -160,7 +164,7 @@ impl Broker {
     /// An endpoint that is no address, or a port that can't be bound; the error names it. What was bound before it is
     /// free again when this returns.
     pub fn bind(options: BrokerOptions) -> Result<Self, BindError> {
-        let BrokerOptions { endpoint, viewer_mark } = options;
+        let BrokerOptions { endpoint, viewer_mark, action_age } = options;
         endpoint.check()?;
         // A context of its own: dropping it with its last socket waits until the operating system has the ports back,
         // which closing a socket alone does not.
@@ -196,6 +200,7 @@ impl Broker {
             simulations: Listeners::new(&[ACTION]),
             handlers: BTreeMap::new(),
             last_state: None,
+            action_age,
             endpoint,
             statistics: Statistics::default(),
         })
@@ -375,8 +380,10 @@ impl Broker {
         let arrivals = &mut self.statistics.actions;
         let mut status =
             ActionStatus { action, accepted: false, delivered: false, reason: None, timestamp: wire::now() };
-        let refusal = match self.handlers.get_mut(&request.action) {
-            Some(handler) => {
+        let age = request.age_s().filter(|age| self.endpoint.is_loopback() && *age > self.action_age.as_secs_f64());
+        let refusal = match (self.handlers.get_mut(&request.action), age) {
+            (Some(_), Some(age_s)) => Some(Refusal::Expired { action: status.action.clone(), age_s }),
+            (Some(handler), None) => {
                 handler(&request);
                 status.accepted = true;
                 if self.simulations.has(ACTION) {
@@ -386,7 +393,7 @@ impl Broker {
                     None
                 }
             }
-            None => Some(Refusal::UnknownAction { action: status.action.clone() }),
+            (None, _) => Some(Refusal::UnknownAction { action: status.action.clone() }),
         };
         status.delivered = status.accepted && status.reason.is_none() && refusal.is_none();
         if status.delivered {

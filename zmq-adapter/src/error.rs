@@ -219,6 +219,13 @@ pub enum Refusal {
     },
     /// A name is malformed or unknown.
     Name(NameError),
+    /// An action that was asked for so long ago that whoever did may not mean it any more.
+    Expired {
+        /// The action.
+        action: String,
+        /// How long ago, in seconds.
+        age_s: f64,
+    },
     /// An action that is well-formed, but was not registered.
     UnknownAction {
         /// Its name.
@@ -246,6 +253,9 @@ impl fmt::Display for Refusal {
             Self::Missing { key } => write!(f, "\"{key}\" is missing"),
             Self::WrongKind { key, expected } => write!(f, "\"{key}\" is not {expected}"),
             Self::Name(error) => error.fmt(f),
+            Self::Expired { action, age_s } => {
+                write!(f, "{action} was asked for {age_s:.1} s ago, which is too long to do it now; ask again")
+            }
             Self::UnknownAction { action } => write!(f, "nobody registered the action \"{action}\""),
             Self::Message(error) => error.fmt(f),
             Self::Socket(error) => write!(f, "the socket did not take it: {error}"),

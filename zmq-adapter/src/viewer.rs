@@ -15,8 +15,8 @@ use std::time::Instant;
 
 /// Actions that wait for a broker, at most.
 const KEPT_ACTIONS: usize = 16;
-/// How long an action waits for a broker. A vehicle that respawns minutes after somebody asked for it would surprise.
-const ACTION_KEPT_FOR: Duration = Duration::from_secs(10);
+/// How long an action waits for a broker. A vehicle that respawns long after somebody asked for it would surprise.
+const ACTION_KEPT_FOR: Duration = wire::ACTION_AGE;
 /// Answers to commands that wait for [`ViewerClient::next`], at most.
 const KEPT_ANSWERS: usize = 64;
 
@@ -201,7 +201,7 @@ impl ViewerClient {
 
     /// Asks for an action. The answer comes as [`ViewerMessage::ActionStatus`].
     ///
-    /// While the broker does not listen, actions are kept for ten seconds, at most 16 of them, and sent in order by a
+    /// While the broker does not listen, actions are kept for two seconds, at most 16 of them, and sent in order by a
     /// later call of any method that takes `&mut self`.
     ///
     /// # Errors
@@ -259,7 +259,7 @@ impl ViewerClient {
         self.skipped
     }
 
-    /// Actions given up because no broker listened for ten seconds.
+    /// Actions given up because no broker listened for two seconds.
     #[must_use]
     pub fn expired(&self) -> u64 {
         self.expired

@@ -3,6 +3,7 @@
 use crate::error::{AddressError, Refusal};
 pub use crate::error::{MAX_JPEG, MAX_JSON};
 use core::fmt;
+use core::time::Duration;
 use lkas_messages::names::Name;
 use lkas_messages::{DetectionFields, Lane, VehicleStateFields};
 use serde::Serialize;
@@ -15,6 +16,9 @@ pub use crate::decode::{decode_action, decode_parameter, decode_vehicle_status, 
 pub const DEFAULT_HOST: &str = "127.0.0.1";
 /// The first of the six ports unless told otherwise.
 pub const DEFAULT_BASE_PORT: u16 = 5557;
+
+/// An action that was asked for longer ago than this is not executed any more, unless a broker is told otherwise.
+pub const ACTION_AGE: Duration = Duration::from_secs(2);
 
 /// Topic of action requests, on the way to the broker and from it to the simulation.
 pub const ACTION: &str = "action";
@@ -143,6 +147,12 @@ impl Endpoint {
         self.base_port.saturating_add(5)
     }
 
+    /// Whether only this machine is there: all clocks are one then.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<core::net::IpAddr>().is_ok_and(|host| host.is_loopback())
+    }
+
     /// Whether the host and all six ports can be addresses.
     ///
     /// # Errors
@@ -230,6 +240,16 @@ pub struct ActionRequest {
     pub timestamp: Option<f64>,
     /// The whole object, with keys that this version does not know.
     pub object: Map<String, Value>,
+}
+
+impl ActionRequest {
+    /// How long ago it was asked for, in seconds, by the clocks of its sender and of this machine; `None` where it does
+    /// not say when, or where the clocks differ so that it lies in the future. Only the clock of this machine itself can be
+    /// compared with it.
+    #[must_use]
+    pub fn age_s(&self) -> Option<f64> {
+        self.timestamp.map(|asked| now() - asked).filter(|age| *age >= 0.0)
+    }
 }
 
 /// The simulation's vehicle status, as it was sent.

@@ -12,7 +12,7 @@ use lkas_zmq::{
 };
 use serde_json::{Value, json};
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use support::{MOMENT, bind, broker, free_endpoint, next, poll_until, publisher, receive, subscriber, until, viewer};
 
 fn name(text: &str) -> Name {
@@ -452,4 +452,24 @@ fn waiting_ends_with_a_message_or_in_time() {
     assert!(broker.wait(support::PATIENCE));
     assert_eq!(broker.poll().actions, 1);
     assert_eq!(broker.poll().total(), 0);
+}
+
+#[test]
+fn an_action_that_was_asked_for_long_ago_is_refused() {
+    let mut broker = broker();
+    broker.register_action(name("pause"), |_| panic!("it must not be executed"));
+    let mut viewer = viewer(&mut broker);
+    let context = zmq::Context::new();
+    let sender = context.socket(zmq::PUB).unwrap();
+    sender.connect(&format!("tcp://127.0.0.1:{}", broker.endpoint().action_request_port())).unwrap();
+    let hour_ago = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() - 3600.0;
+    let object = json!({"action": "pause", "timestamp": hour_ago}).to_string();
+    // Until the connection is there, what is sent is lost.
+    poll_until("the request", &mut broker, |broker| {
+        sender.send_multipart(["action", &object], 0).unwrap();
+        broker.statistics().actions.received > 0
+    });
+    let status = next("an answer", &mut broker, &mut viewer, action_status);
+    assert_eq!((status.accepted, status.delivered), (false, false));
+    assert!(status.reason.as_ref().unwrap().contains(" s ago, which is too long"), "{status:?}");
 }

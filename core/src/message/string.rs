@@ -12,7 +12,7 @@ use core::fmt;
 ///
 /// let name = Text::<8>::from("kp");
 /// assert_eq!(name.as_str(), "kp");
-/// assert_eq!(Text::<4>::from("größer").as_str(), "gr", "cut at a whole character");
+/// assert_eq!(Text::<3>::from("größer").as_str(), "gr", "cut at a whole character");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// A stop that SIGINT and SIGTERM set. A second one of them ends the process at once.
+    /// A stop that SIGINT, SIGTERM and SIGHUP set. A second SIGINT or SIGTERM ends the process at once.
     ///
     /// # Errors
     /// The system does not let the signals be handled.
@@ -20,6 +20,8 @@ impl Stop {
             signal_hook::flag::register_conditional_shutdown(signal, 130, stop.0.clone())?;
             signal_hook::flag::register(signal, stop.0.clone())?;
         }
+        // From a terminal that closes, or a parent that ends: the system sends it again as each of the parent's threads ends.
+        signal_hook::flag::register(signal_hook::consts::SIGHUP, stop.0.clone())?;
         Ok(stop)
     }
 
@@ -36,11 +38,11 @@ impl Stop {
     }
 }
 
-/// Makes the kernel send SIGTERM to this process when the one that started it ends, however it ends.
+/// Makes the kernel send SIGHUP to this process when the one that started it ends, however it ends.
 ///
 /// # Errors
 /// The system refuses.
 pub fn with_parent() -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::HUP))?;
     Ok(())
 }

@@ -59,7 +59,7 @@ fn a_suspended_server_is_replaced_and_the_system_goes_on() {
     signal("STOP", demo.processes("detection")[0]);
     demo.wait_for("detection has said nothing for");
     demo.wait_for("detection was killed by signal 9; starting it again");
-    demo.wait_for("detections are back");
+    demo.wait_for("keeping the lane");
     signal("TERM", demo.child.id());
     assert_eq!(demo.finish()["restarts"], 1);
 }

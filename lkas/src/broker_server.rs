@@ -97,6 +97,7 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
         }
         vitals.now.missed = missed_before + frames.missed();
         vitals.publish_if_due();
+        vitals.keep_names(&mut []);
     }
     broker.close();
     Ok(())

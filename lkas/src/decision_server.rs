@@ -109,6 +109,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
         }
         vitals.now.missed = missed_before + detections.missed();
         vitals.publish_if_due();
+        vitals.keep_names(&mut [&mut writer]);
         if let Some(tuning) = &mut tuning {
             tuning.speak();
         }

@@ -70,6 +70,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
         }
         vitals.now.missed = missed_before + frames.missed();
         vitals.publish_if_due();
+        vitals.keep_names(&mut [&mut writer, &mut shapes]);
         if let Some(tuning) = &mut tuning {
             tuning.speak();
         }

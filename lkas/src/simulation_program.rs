@@ -258,6 +258,8 @@ impl Simulation {
         vitals.latency_p99_ms = self.latency_us.value_at_quantile(0.99) as f64 * 1e-3;
         vitals.latency_max_ms = self.latency_us.max() as f64 * 1e-3;
         self.vitals.publish_if_due();
+        let Camera { writer, truths, .. } = &mut self.camera;
+        self.vitals.keep_names(&mut [writer, truths, &mut self.motions]);
         if let Some(link) = &mut self.link
             && Instant::now() >= link.status_due
         {

@@ -4,7 +4,9 @@
 
 use crate::status::{Declared, State, Status};
 use lkas_messages::names::{Category, PARAMETERS};
-use lkas_shm::{Channel, ChannelName, Contract, CreateError, Message, Options, Text, Writer, clock};
+use lkas_shm::{
+    Channel, ChannelName, Contract, CreateError, Message, NameCheck, Options, Payload, Text, Writer, clock,
+};
 use std::time::{Duration, Instant};
 
 /// How often a process publishes its status.
@@ -58,6 +60,27 @@ pub struct VitalSigns {
     status: Status,
     writer: Writer<Status>,
     due: Instant,
+    /// When to look at the names of the process's channels.
+    look_due: Instant,
+}
+
+/// How often a process looks whether its channels have their names.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A writer, whatever it writes.
+pub trait Named {
+    /// As [`Writer::check_name`], said in the log: a channel that lost its name moves to a new segment.
+    fn keep_name(&mut self);
+}
+
+impl<T: Payload + ?Sized> Named for Writer<T> {
+    fn keep_name(&mut self) {
+        match self.check_name() {
+            Ok(NameCheck::Kept) => {}
+            Ok(_) => tracing::warn!("somebody removed {}; the channel has moved to a new segment", self.name()),
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
 }
 
 impl VitalSigns {
@@ -74,7 +97,8 @@ impl VitalSigns {
         (status.process, status.started) = (std::process::id().into(), clock::now());
         status.enter(State::Waiting, "", clock::now());
         status.note("started", clock::now());
-        Ok(Self { now: status.vitals, status, writer, due: Instant::now() })
+        let now = Instant::now();
+        Ok(Self { now: status.vitals, status, writer, due: now, look_due: now + LOOK_EVERY })
     }
 
     /// What the process does from now on, and why. A change is published at once, and is an event.
@@ -126,6 +150,16 @@ impl VitalSigns {
         place.refusal = Text::from(outcome.as_ref().err().map_or("", String::as_str));
         place.value = outcome.unwrap_or(place.value);
         self.due = Instant::now();
+    }
+
+    /// Once a second: sees to it that the process's channels have their names, `writers` and its status.
+    pub fn keep_names(&mut self, writers: &mut [&mut dyn Named]) {
+        if Instant::now() < self.look_due {
+            return;
+        }
+        self.look_due = Instant::now() + LOOK_EVERY;
+        self.writer.keep_name();
+        writers.iter_mut().for_each(|writer| writer.keep_name());
     }
 
     /// Publishes the figures if it is time to.

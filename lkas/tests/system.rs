@@ -103,6 +103,34 @@ fn ctrl_c_ends_everything() {
 }
 
 #[test]
+fn a_system_whose_channels_are_removed_goes_on() {
+    let mut demo = Demo::start("removed", &["--no-viewer"]);
+    demo.wait_for("driving: the first control arrived");
+    let before = demo.segments();
+    assert!(before.len() >= 7, "{before:?}");
+    // As `rm /dev/shm/*` does it, or the system when its user logs out.
+    for name in &before {
+        std::fs::remove_file(format!("/dev/shm/{name}")).unwrap();
+    }
+    let has_moved = |name: &String| Path::new(&format!("/dev/shm/{name}")).exists();
+    let deadline = Instant::now() + PATIENCE;
+    while !before.iter().all(has_moved) {
+        assert!(
+            Instant::now() < deadline,
+            "not back: {:?}",
+            before.iter().filter(|name| !has_moved(name)).collect::<Vec<_>>()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Everybody has found everybody again: the vehicle is given controls for frames of now.
+    std::thread::sleep(Duration::from_secs(2));
+    signal("INT", demo.child.id());
+    let report = demo.finish();
+    assert_eq!((&report["restarts"], &report["torn"]), (&0.into(), &0.into()));
+    assert!(report["controls"].as_u64() > Some(60), "{report}");
+}
+
+#[test]
 fn a_killed_demo_leaves_nothing() {
     let mut demo = Demo::start("killed", &["--no-viewer"]);
     demo.wait_for("driving: the first control arrived");

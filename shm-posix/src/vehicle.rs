@@ -46,7 +46,7 @@ impl Writer<Image> {
     }
 
     /// Publishes a copy of a frame, sealed. `timestamp` is the instant that it shows, in seconds of the
-    /// [clock].
+    /// [clock](crate::clock).
     ///
     /// # Errors
     /// [`PixelsError`] unless `pixels` has exactly as many bytes as the channel's shape says.

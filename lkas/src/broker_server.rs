@@ -33,7 +33,7 @@ const ACTIONS: [&str; 3] = ["pause", "resume", "respawn"];
 pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     // Not being nicer is no reason not to run.
     let _ = rustix::process::nice(NICE);
-    let mut broker = Broker::bind(BrokerOptions { endpoint: options.endpoint(), ..BrokerOptions::default() })?;
+    let mut broker = Broker::bind(BrokerOptions::new(options.endpoint()))?;
     for action in ACTIONS {
         broker.register_action(action.parse()?, |_| {});
     }

@@ -158,7 +158,7 @@ fn a_value_is_in_force_when_its_server_says_so_and_outlives_broker_and_server() 
 fn what_was_asked_for_while_the_vehicle_was_suspended_is_not_done_afterwards() {
     let namespace = format!("test-{}-late", std::process::id());
     let port = support::free_ports(6);
-    let mut broker = Broker::bind(BrokerOptions { endpoint: Endpoint::local(port), ..Default::default() }).unwrap();
+    let mut broker = Broker::bind(BrokerOptions::new(Endpoint::local(port))).unwrap();
     broker.register_action("respawn".parse().unwrap(), |_| {});
     let mut viewer = ViewerClient::connect_to(broker.endpoint(), &[Topic::ActionStatus]).unwrap();
     let mut simulation = Command::new(env!("CARGO_BIN_EXE_lkas"))

@@ -37,9 +37,7 @@ impl System {
         let start = 20_000 + (std::process::id() % 1000) as u16 * 6;
         let broker = (start..32_000)
             .step_by(6)
-            .find_map(|port| {
-                Broker::bind(BrokerOptions { endpoint: Endpoint::local(port), ..BrokerOptions::default() }).ok()
-            })
+            .find_map(|port| Broker::bind(BrokerOptions::new(Endpoint::local(port))).ok())
             .expect("six free ports in a row");
         let options = ViewerOptions { port: 0, broker: broker.endpoint().clone(), ..ViewerOptions::default() };
         let viewer = Viewer::bind(&options).expect("a free port");

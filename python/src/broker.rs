@@ -74,7 +74,7 @@ impl Broker {
     fn new(py: Python<'_>, host: &str, base_port: u16) -> PyResult<Self> {
         let endpoint = endpoint(host, base_port);
         let text = endpoint.to_string();
-        let bound = py.detach(|| lkas_zmq::Broker::bind(BrokerOptions { endpoint, ..BrokerOptions::default() }));
+        let bound = py.detach(|| lkas_zmq::Broker::bind(BrokerOptions::new(endpoint)));
         let broker = bound.map_err(|why| match why {
             lkas_zmq::BindError::Address(_) => errors::value(why),
             _ => PyOSError::new_err(why.to_string()),

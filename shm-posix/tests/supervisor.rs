@@ -13,7 +13,7 @@ use lkas_shm::{
 use std::time::{Duration, Instant};
 use support::{LONG, NO_WAIT, Name};
 
-const PATIENT: SafetyOptions = SafetyOptions { max_age_s: 20.0, brake: 0.6, resume_after_s: 0.0 };
+const PATIENT: SafetyOptions = SafetyOptions::new().max_age_s(20.0).resume_after_s(0.0);
 const CONTRACT: Contract = match Contract::new(Duration::from_secs(5), Duration::from_secs(15)) {
     Ok(contract) => contract,
     Err(_) => panic!(),
@@ -106,7 +106,7 @@ fn the_contract_of_the_channel_limits_the_age() {
 fn a_writer_that_left_is_trusted_for_a_period() {
     let Name(name) = &Name::new("supervisor_left");
     let mut writer = create(name, 4, Some(CONTRACT));
-    let mut controls = driving(name, &mut writer, SafetyOptions { resume_after_s: 0.05, ..PATIENT });
+    let mut controls = driving(name, &mut writer, PATIENT.resume_after_s(0.05));
     publish_old(&mut writer, 2, [6.0; 2], Mode::LaneKeeping);
     assert!(controls.next(LONG).unwrap().is_some());
     assert!(controls.decide(false).1.is_empty(), "late, but there is a writer");

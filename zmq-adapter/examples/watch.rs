@@ -10,7 +10,7 @@ use std::time::Duration;
 fn bind() -> Result<(Broker, Endpoint), Box<dyn std::error::Error>> {
     for base in (33_000..34_000).step_by(6) {
         let endpoint = Endpoint::local(base);
-        if let Ok(broker) = Broker::bind(BrokerOptions { endpoint: endpoint.clone(), ..Default::default() }) {
+        if let Ok(broker) = Broker::bind(BrokerOptions::new(endpoint.clone())) {
             return Ok((broker, endpoint));
         }
     }

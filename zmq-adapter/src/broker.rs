@@ -25,6 +25,7 @@ const MAX_PER_SOCKET: usize = 64;
 
 /// How a [`Broker`] is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BrokerOptions {
     /// Where it binds: this machine only, port 5557 and the five after it, unless told otherwise.
     pub endpoint: Endpoint,
@@ -42,7 +43,29 @@ pub struct BrokerOptions {
 
 impl Default for BrokerOptions {
     fn default() -> Self {
-        Self { endpoint: Endpoint::default(), viewer_mark: 24, action_age: wire::ACTION_AGE }
+        Self::new(Endpoint::default())
+    }
+}
+
+impl BrokerOptions {
+    /// A broker there, with a mark of 24 broadcasts and actions of up to 2 s.
+    #[must_use]
+    pub const fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, viewer_mark: 24, action_age: wire::ACTION_AGE }
+    }
+
+    /// Sets [`viewer_mark`](Self::viewer_mark).
+    #[must_use]
+    pub const fn viewer_mark(mut self, broadcasts: u16) -> Self {
+        self.viewer_mark = broadcasts;
+        self
+    }
+
+    /// Sets [`action_age`](Self::action_age).
+    #[must_use]
+    pub const fn action_age(mut self, age: Duration) -> Self {
+        self.action_age = age;
+        self
     }
 }
 

@@ -10,9 +10,9 @@
 //! use lkas_zmq::{Broker, BrokerOptions, Endpoint, Topic, ViewerClient, wire::FrameHeader};
 //! # for base_port in (32_000..32_700).step_by(6) {
 //! # let endpoint = Endpoint::local(base_port);
-//! # let Ok(free) = Broker::bind(BrokerOptions { endpoint: endpoint.clone(), ..Default::default() }) else { continue };
+//! # let Ok(free) = Broker::bind(BrokerOptions::new(endpoint.clone())) else { continue };
 //! # free.close();
-//! let mut broker = Broker::bind(BrokerOptions { endpoint: endpoint.clone(), ..Default::default() })?;
+//! let mut broker = Broker::bind(BrokerOptions::new(endpoint.clone()))?;
 //! broker.register_action("pause".parse()?, |request| println!("{} was asked for", request.action));
 //! let mut viewer = ViewerClient::connect(&endpoint)?; // usually in another process
 //! while !broker.has_viewers(Topic::Frame) {

@@ -404,7 +404,7 @@ fn a_first_command_to_a_running_broker_is_not_lost_either() {
 fn ports_in_use_are_named_and_what_was_bound_before_is_released() {
     let endpoint = free_endpoint();
     let last = std::net::TcpListener::bind(("127.0.0.1", endpoint.vehicle_status_port())).unwrap();
-    let options = BrokerOptions { endpoint: endpoint.clone(), ..Default::default() };
+    let options = BrokerOptions::new(endpoint.clone());
     let error = Broker::bind(options.clone()).unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, BindError::InUse { .. }), "{error:?}");
@@ -421,15 +421,12 @@ fn ports_in_use_are_named_and_what_was_bound_before_is_released() {
 fn endpoints_that_are_no_address_are_errors() {
     for (host, base_port) in [("", 5557), ("a b", 5557), ("a\0b", 5557), ("localhost", 0), ("localhost", 65531)] {
         let endpoint = Endpoint { host: host.to_owned(), base_port };
-        assert!(
-            Broker::bind(BrokerOptions { endpoint: endpoint.clone(), ..Default::default() }).is_err(),
-            "{endpoint}"
-        );
+        assert!(Broker::bind(BrokerOptions::new(endpoint.clone())).is_err(), "{endpoint}");
         assert!(ViewerClient::connect(&endpoint).is_err(), "{endpoint}");
     }
     // Documentation addresses are nobody's.
     let endpoint = Endpoint { host: "192.0.2.1".to_owned(), base_port: 5557 };
-    let error = Broker::bind(BrokerOptions { endpoint, ..Default::default() }).unwrap_err();
+    let error = Broker::bind(BrokerOptions::new(endpoint)).unwrap_err();
     assert!(matches!(error, BindError::Socket { .. }) && error.to_string().contains("192.0.2.1"), "{error}");
 }
 

@@ -93,7 +93,7 @@ fn our_own_viewer_skips_to_the_newest() {
 
 #[test]
 fn a_mark_of_one_still_delivers_to_who_keeps_up() {
-    let mut broker = broker_with(|endpoint| BrokerOptions { endpoint, viewer_mark: 1, ..BrokerOptions::default() });
+    let mut broker = broker_with(|endpoint| BrokerOptions::new(endpoint).viewer_mark(1));
     let mut viewer = viewer(&mut broker);
     for frame_id in 1..=20 {
         until("the frame", || {

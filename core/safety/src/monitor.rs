@@ -17,6 +17,7 @@ const MAX_STEP_S: f64 = 0.1;
 
 /// Limits of a [`SafetyMonitor`].
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SafetyOptions {
     /// A control older than this, in seconds, leads to a safe stop. Where its channel's [`Contract`](lkas_core::Contract) says less, that
     /// counts.
@@ -30,7 +31,36 @@ pub struct SafetyOptions {
 
 impl Default for SafetyOptions {
     fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SafetyOptions {
+    /// A control may be 0.25 s old, the brake is 0.6, and the vehicle drives again after 0.5 s.
+    #[must_use]
+    pub const fn new() -> Self {
         Self { max_age_s: 0.25, brake: 0.6, resume_after_s: 0.5 }
+    }
+
+    /// Sets [`max_age_s`](Self::max_age_s).
+    #[must_use]
+    pub const fn max_age_s(mut self, seconds: f64) -> Self {
+        self.max_age_s = seconds;
+        self
+    }
+
+    /// Sets [`brake`](Self::brake).
+    #[must_use]
+    pub const fn brake(mut self, brake: f32) -> Self {
+        self.brake = brake;
+        self
+    }
+
+    /// Sets [`resume_after_s`](Self::resume_after_s).
+    #[must_use]
+    pub const fn resume_after_s(mut self, seconds: f64) -> Self {
+        self.resume_after_s = seconds;
+        self
     }
 }
 

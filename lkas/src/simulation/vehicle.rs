@@ -40,7 +40,7 @@ const MAX_CALL_S: f64 = 0.25;
 
 /// The limits of its safety monitor. It brakes hard: until it stands it steers along the last curvature, and the shorter
 /// its way, the less the road can bend meanwhile.
-pub const SAFETY: SafetyOptions = SafetyOptions { max_age_s: 0.25, brake: 0.85, resume_after_s: 0.5 };
+pub const SAFETY: SafetyOptions = SafetyOptions::new().brake(0.85);
 
 /// What the vehicle is told to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -15,7 +15,7 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 
 /// A broker on ports of its own.
 pub fn broker() -> Broker {
-    broker_with(|endpoint| BrokerOptions { endpoint, ..BrokerOptions::default() })
+    broker_with(|endpoint| BrokerOptions::new(endpoint))
 }
 
 pub fn broker_with(options: impl Fn(Endpoint) -> BrokerOptions) -> Broker {
@@ -39,7 +39,7 @@ pub fn free_endpoint() -> Endpoint {
 }
 
 pub fn bind(endpoint: &Endpoint) -> Broker {
-    Broker::bind(BrokerOptions { endpoint: endpoint.clone(), ..BrokerOptions::default() }).unwrap()
+    Broker::bind(BrokerOptions::new(endpoint.clone())).unwrap()
 }
 
 /// Calls `step` until it returns something.

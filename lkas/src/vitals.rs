@@ -2,55 +2,14 @@
 //!
 //! Counters and events go on across restarts: a successor starts from what its predecessor published last.
 
+pub use crate::status::Vitals;
 use crate::status::{Declared, State, Status};
 use lkas_messages::names::{Category, PARAMETERS};
-use lkas_shm::{
-    Channel, ChannelName, Contract, CreateError, Message, NameCheck, Options, Payload, Text, Writer, clock,
-};
+use lkas_shm::{Channel, ChannelName, Contract, CreateError, NameCheck, Options, Payload, Text, Writer, clock};
 use std::time::{Duration, Instant};
 
 /// How often a process publishes its status.
 const EVERY: Duration = Duration::from_millis(100);
-
-/// Counters and figures of one process. What does not apply to a process stays zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Message)]
-#[message(name = "lkas.Vitals")]
-#[repr(C)]
-pub struct Vitals {
-    /// Values published on the process's channel.
-    pub published: u64,
-    /// Values taken from the channel that the process reads.
-    pub taken: u64,
-    /// Values that were replaced on that channel before the process took them.
-    pub missed: u64,
-    /// Values whose check value did not fit: torn or damaged.
-    pub torn: u64,
-    /// Detections with both lanes.
-    pub both_lanes: u64,
-    /// How often the process began a safe stop.
-    pub safe_stops: u64,
-    /// From a frame's capture to the publish of the control that answers it: median, in milliseconds.
-    #[message(unit = "ms")]
-    pub latency_p50_ms: f64,
-    /// The same, 99th percentile.
-    #[message(unit = "ms")]
-    pub latency_p99_ms: f64,
-    /// The same, longest.
-    #[message(unit = "ms")]
-    pub latency_max_ms: f64,
-    /// Mean distance of the vehicle from the middle of its lane while it drove, in metres.
-    #[message(unit = "m")]
-    pub offset_mean_abs_m: f64,
-    /// The same, largest.
-    #[message(unit = "m")]
-    pub offset_max_abs_m: f64,
-    /// That distance now, positive to the right.
-    #[message(unit = "m")]
-    pub offset_m: f64,
-    /// Speed now.
-    #[message(unit = "km/h")]
-    pub speed_kmh: f64,
-}
 
 /// The status of this process on its way out.
 #[derive(Debug)]

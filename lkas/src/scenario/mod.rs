@@ -16,6 +16,7 @@
 
 mod drive;
 mod file;
+mod parallel;
 mod program;
 mod report;
 mod sweep;

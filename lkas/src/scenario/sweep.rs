@@ -1,6 +1,6 @@
 //! A scenario driven again and again with other values: where it stays in its lane, where it stops, where it does neither.
 
-use super::program::in_parallel;
+use super::parallel::in_parallel;
 use super::{Report, Scenario, run};
 use crate::Failure;
 use core::fmt::{self, Write};

@@ -1,8 +1,8 @@
 //! Grass, asphalt and lines.
 
 use super::{
-    camera::Pinhole,
     outline::{Cursor, FAR_M, Outline, Place},
+    pinhole::Pinhole,
     road::{LINE_WIDTH_M, Road},
     texture::{self, Ripmap, phase, phase_step, unit},
 };

@@ -10,6 +10,7 @@
 mod camera;
 mod ground;
 mod outline;
+mod pinhole;
 mod replay;
 pub mod road;
 mod scenery;

@@ -1,8 +1,8 @@
 //! Trees and posts beside the road.
 
 use super::{
-    camera::Pinhole,
     ground::{HAZE, visibility},
+    pinhole::Pinhole,
     road::{Pose, Road},
     texture::{hash, unit},
 };

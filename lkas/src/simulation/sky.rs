@@ -1,8 +1,8 @@
 //! Sky, clouds and the hills on the horizon.
 
 use super::{
-    camera::Pinhole,
     ground::HAZE,
+    pinhole::Pinhole,
     texture::{self, Ripmap, phase, phase_step, value_noise},
 };
 use core::f64::consts::TAU;

@@ -1,8 +1,8 @@
 //! Other vehicles: boxes with windows, lights and wheels, and a shadow below.
 
 use super::{
-    camera::Pinhole,
     ground::{HAZE, visibility},
+    pinhole::Pinhole,
     road::{Pose, Road},
 };
 

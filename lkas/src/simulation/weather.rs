@@ -1,7 +1,7 @@
 //! Light and weather, and what a lens and its sensor add: a picture is drawn in fair weather and then changed.
 
 use super::{
-    camera::Pinhole,
+    pinhole::Pinhole,
     texture::{hash, unit, value_noise},
 };
 use core::f32::consts::TAU;

@@ -1,7 +1,8 @@
 //! Running cargo inside of cargo, each check in a target folder of its own.
 
 use crate::Outcome;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The workspace's folder.
@@ -74,4 +75,23 @@ pub(crate) fn code(source: &str) -> String {
         .lines()
         .map(|line| line.split_once("//").map_or(line, |(code, _)| code))
         .fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// Copies a file, or a folder with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
+    let wrong = |why: std::io::Error| format!("{}: {why}", from.display());
+    if from.is_dir() {
+        for entry in fs::read_dir(from).map_err(wrong)? {
+            let from = entry.map_err(wrong)?.path();
+            copy(&from, &to.join(from.file_name().unwrap_or_default()))?;
+        }
+        return Ok(());
+    }
+    fs::create_dir_all(to.parent().unwrap_or(to)).map_err(wrong)?;
+    fs::copy(from, to).map(drop).map_err(wrong)
+}
+
+/// Writes a file.
+pub(crate) fn write(file: &Path, text: &str) -> Outcome {
+    fs::write(file, text).map_err(|why| format!("{}: {why}", file.display()))
 }

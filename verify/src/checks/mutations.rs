@@ -1,7 +1,7 @@
 //! Mutations of the algorithm: core is copied, changed in one place, and a named model must fail.
 
 use crate::checks::models::{building, fails, models};
-use crate::tools::{executable, root, target};
+use crate::tools::{copy, executable, root, target, write};
 use crate::{How, Outcome};
 use std::collections::BTreeSet;
 use std::fs;
@@ -275,32 +275,14 @@ fn copy_workspace(to: &Path) -> Outcome {
             _ => format!("{line}\n"),
         })
         .collect();
-    copy_folder(&from.join("core"), &to.join("core"))?;
-    copy_folder(&from.join("verify/tests/models"), &to.join("verify/tests/models"))?;
+    copy(&from.join("core"), &to.join("core"))?;
+    copy(&from.join("verify/tests/models"), &to.join("verify/tests/models"))?;
     for file in ["Cargo.lock", "verify/Cargo.toml"] {
         fs::copy(from.join(file), to.join(file)).map_err(|why| format!("{file}: {why}"))?;
     }
     fs::create_dir_all(to.join("verify/src")).map_err(|why| why.to_string())?;
     write(&to.join("verify/src/main.rs"), "fn main() {}\n")?;
     write(&to.join("Cargo.toml"), &manifest)
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Outcome {
-    fs::create_dir_all(to).map_err(|why| format!("{}: {why}", to.display()))?;
-    for entry in fs::read_dir(from).map_err(|why| format!("{}: {why}", from.display()))? {
-        let from = entry.map_err(|why| why.to_string())?.path();
-        let to = to.join(from.file_name().unwrap_or_default());
-        if from.is_dir() {
-            copy_folder(&from, &to)?;
-        } else {
-            fs::copy(&from, &to).map_err(|why| format!("{}: {why}", from.display()))?;
-        }
-    }
-    Ok(())
-}
-
-fn write(file: &Path, text: &str) -> Outcome {
-    fs::write(file, text).map_err(|why| format!("{}: {why}", file.display()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The libraries as others get them: packaged, with the oldest dependencies and compiler that they name, with any features.
 
-use crate::tools::{cargo, output, root, run, target};
+use crate::tools::{cargo, copy, output, root, run, target};
 use crate::{How, Outcome};
 use std::fs;
 use std::path::Path;
@@ -91,7 +91,10 @@ fn copy_libraries(to: &Path) -> Outcome {
     }
     for (_, folder) in LIBRARIES {
         for part in ["src", "examples", "README.md", "Cargo.toml"] {
-            copy(&from.join(folder).join(part), &to.join(folder).join(part))?;
+            let part_from = from.join(folder).join(part);
+            if part_from.exists() {
+                copy(&part_from, &to.join(folder).join(part))?;
+            }
         }
         // Tests with programs of their own are named in the manifest, and not copied.
         let file = to.join(folder).join("Cargo.toml");
@@ -100,21 +103,6 @@ fn copy_libraries(to: &Path) -> Outcome {
         fs::write(&file, kept + "\n").map_err(|why| why.to_string())?;
     }
     fs::write(to.join("Cargo.toml"), lines).map_err(|why| why.to_string())
-}
-
-fn copy(from: &Path, to: &Path) -> Outcome {
-    if !from.exists() {
-        return Ok(());
-    }
-    if from.is_dir() {
-        for entry in fs::read_dir(from).map_err(|why| format!("{}: {why}", from.display()))? {
-            let from = entry.map_err(|why| why.to_string())?.path();
-            copy(&from, &to.join(from.file_name().unwrap_or_default()))?;
-        }
-        return Ok(());
-    }
-    fs::create_dir_all(to.parent().unwrap_or(to)).map_err(|why| why.to_string())?;
-    fs::copy(from, to).map(drop).map_err(|why| format!("{}: {why}", from.display()))
 }
 
 /// Builds the libraries with every combination of their features.

@@ -1,7 +1,7 @@
 //! What the derive macros refuse, and the words they refuse it with.
 
 use crate::Outcome;
-use crate::tools::{cargo, root, target};
+use crate::tools::{cargo, root, target, write};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -100,7 +100,7 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     ),
     (
         "too_long",
-        "#[derive(Message)] #[repr(C)] struct P { x: u8, y: u8 } #[derive(Message)] #[repr(C)] struct M { a: [P; 200] }",
+        "#[derive(Message)] #[repr(C)] struct P { x: u8, y: u8 } #[derive(Message)] #[repr(C)] struct M { a: [[P; 200]; 2] }",
         &["the description of a message is longer than 3840 bytes", "shorten names"],
     ),
     ("an_enum_without_a_size", "#[derive(Clone, Copy, Enumeration)] enum E { A }", &["write `#[repr(u8)]` above it"]),
@@ -178,8 +178,4 @@ fn errors(folder: &std::path::Path) -> Result<BTreeMap<String, String>, String> 
         *found.entry(name).or_default() += message["message"]["rendered"].as_str().unwrap_or_default();
     }
     Ok(found)
-}
-
-fn write(file: &std::path::Path, text: &str) -> Outcome {
-    fs::write(file, text).map_err(|why| format!("{}: {why}", file.display()))
 }

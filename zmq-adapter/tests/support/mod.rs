@@ -15,7 +15,7 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 
 /// A broker on ports of its own.
 pub fn broker() -> Broker {
-    broker_with(|endpoint| BrokerOptions::new(endpoint))
+    broker_with(BrokerOptions::new)
 }
 
 pub fn broker_with(options: impl Fn(Endpoint) -> BrokerOptions) -> Broker {

@@ -7,6 +7,7 @@ mod clean;
 mod doctor;
 mod echo;
 mod hz;
+mod names;
 
 pub use channels::{Every, TableOptions, channels, top};
 pub use clean::{CleanOptions, clean};
@@ -20,6 +21,9 @@ use crate::stop::Stop;
 use lkas_shm::ChannelName;
 use std::io;
 use std::time::{Duration, Instant};
+
+/// Where shared memory lies.
+const FOLDER: &str = "/dev/shm";
 
 /// How long a wait goes on before it looks whether it shall end.
 const SLICE: Duration = Duration::from_millis(50);

@@ -78,14 +78,16 @@ fn remove_ipc(root: &Path) -> bool {
         .filter(|path| path.extension().is_some_and(|end| end == "conf"))
         .collect();
     additions.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
-    let said = main.chain(additions).filter_map(|file| setting(&fs::read_to_string(file).ok()?)).last();
-    said.unwrap_or(true)
+    let mut said = main.chain(additions).filter_map(|file| setting(&fs::read_to_string(file).ok()?));
+    said.next_back().unwrap_or(true)
 }
 
 /// The last `RemoveIPC=` of a file.
 fn setting(text: &str) -> Option<bool> {
-    let values = text.lines().filter_map(|line| line.trim().strip_prefix("RemoveIPC")?.trim().strip_prefix('='));
-    values.last().map(|value| !matches!(value.trim().to_lowercase().as_str(), "no" | "false" | "off" | "0" | "n" | "f"))
+    let mut values = text.lines().filter_map(|line| line.trim().strip_prefix("RemoveIPC")?.trim().strip_prefix('='));
+    values
+        .next_back()
+        .map(|value| !matches!(value.trim().to_lowercase().as_str(), "no" | "false" | "off" | "0" | "n" | "f"))
 }
 
 #[cfg(test)]

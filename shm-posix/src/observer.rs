@@ -3,7 +3,7 @@
 use crate::claim::{self, Role};
 use crate::clock;
 use crate::description::Description;
-use crate::error::OpenError;
+use crate::error::{OpenError, Warning};
 use crate::fork::File;
 use crate::mapping::Mapping;
 use crate::name::ChannelName;
@@ -121,6 +121,13 @@ impl Observer {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// What its users should know: that some may read the segment and not write to it, which a reader's
+    /// [`warnings`](crate::Reader::warnings) say too. One system call.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        segment::mode_warning(&self.file).into_iter().collect()
     }
 
     /// Sequence number and publish time (nanoseconds of the [clock]) of the newest value; `None` before the first publish.

@@ -369,7 +369,7 @@ fn is_even(mode: u32) -> bool {
     (mode >> 1 ^ mode >> 2) & 0o111 == 0
 }
 
-fn mode_warning(file: &File) -> Option<Warning> {
+pub(crate) fn mode_warning(file: &File) -> Option<Warning> {
     let mode = rustix::fs::fstat(file).ok()?.st_mode & 0o777;
     (!is_even(mode)).then_some(Warning::Mode { mode })
 }

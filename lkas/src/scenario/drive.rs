@@ -132,10 +132,11 @@ impl<'a> Drive<'a> {
         let period = 1.0 / self.scenario.fps;
         self.frame += 1;
         self.report.frames += 1;
+        let truth = Truth::of(&self.world, self.frame, self.now_s);
         if self.keep_truths {
-            self.report.truths.push(Truth::of(&self.world, self.frame, self.now_s));
+            self.report.truths.push(truth);
         }
-        self.see();
+        self.see(&truth);
         let start = self.now_s;
         for tick in 0..TICKS {
             self.drive(period / f64::from(TICKS));
@@ -156,7 +157,7 @@ impl<'a> Drive<'a> {
     }
 
     /// Camera, detection and decision.
-    fn see(&mut self) {
+    fn see(&mut self, truth: &Truth) {
         let age_s = self.scenario.vehicle.latency_ms * 1e-3;
         if self.failing(Failing::Camera).is_some() {
             return;
@@ -175,7 +176,7 @@ impl<'a> Drive<'a> {
         let frame_dt = if self.frame == 1 { 1.0 / self.scenario.fps } else { self.now_s - self.last_frame_s };
         self.last_frame_s = self.now_s;
         let lanes = self.detector.detect_after(&view, frame_dt);
-        self.compare(&lanes);
+        self.compare(&lanes, truth);
         if self.failing(Failing::Detection).is_some() {
             return;
         }
@@ -278,8 +279,7 @@ impl<'a> Drive<'a> {
     }
 
     /// Compares sure lines with the true ones.
-    fn compare(&mut self, lanes: &Lanes) {
-        let truth = Truth::of(&self.world, self.frame, self.now_s);
+    fn compare(&mut self, lanes: &Lanes, truth: &Truth) {
         let sure = |line: &Option<Lane>| line.filter(|lane| lane.confidence >= SURE);
         let [left, right] = [sure(&lanes.left), sure(&lanes.right)];
         self.report.both_sure += u64::from(left.is_some() && right.is_some());

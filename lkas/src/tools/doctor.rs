@@ -1,15 +1,15 @@
 //! `lkas doctor`: what could keep a system from running on this machine, and what to do about it.
 
-use super::names::{logout_removes_channels, nameless};
+use super::names::{logout_removes_channels, nameless, starts_as_channel};
 use super::{FOLDER, channels_of, short, size, unless_nobody_reads};
 use crate::Failure;
 use crate::options::SystemOptions;
 use core::fmt;
-use lkas_shm::{Observation, Observer, OpenError, Warning, clock};
+use lkas_shm::{Observation, Observer, OpenError, clock};
 use rustix::process::{Resource, getrlimit};
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::{TcpListener, ToSocketAddrs};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What a system of cameras of 800x600 needs, with room for a second one (bytes).
@@ -122,7 +122,7 @@ fn segments(system: &SystemOptions) -> Vec<Finding> {
     for name in &names {
         let Ok(channel) = Observer::open(name) else { continue };
         let now = channel.look();
-        if let Some(warning) = uneven_mode(name.as_str()) {
+        for warning in channel.warnings() {
             findings.push(Finding::note(format!("channel {name}: {warning}"), format!("chmod 600 {FOLDER}/{name}")));
         }
         match segment(&now) {
@@ -154,13 +154,6 @@ fn segment(now: &Observation) -> Option<(String, &'static str)> {
             None => None,
         },
     }
-}
-
-/// Whether some users may read the segment and not write to it.
-fn uneven_mode(name: &str) -> Option<Warning> {
-    let mode = std::fs::metadata(format!("{FOLDER}/{name}")).ok()?.permissions().mode() & 0o777;
-    let (reads, writes) = (mode >> 2 & 0o111, mode >> 1 & 0o111);
-    (reads != writes).then_some(Warning::Mode { mode })
 }
 
 /// Channels whose names vanished, and what makes names vanish.
@@ -208,12 +201,8 @@ fn unusable() -> Vec<Finding> {
 /// Whether the file starts as a channel does.
 fn is_channel(path: &Path) -> bool {
     // Whoever opens a pipe waits for its other end.
-    if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
-        return false;
-    }
-    let mut start = [0; 8];
-    let read = std::fs::File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut start));
-    read.is_ok() && start == lkas_shm::MAGIC
+    path.symlink_metadata().is_ok_and(|found| found.is_file())
+        && File::open(path).is_ok_and(|file| starts_as_channel(&file))
 }
 
 fn ports(system: &SystemOptions, web_port: u16) -> Vec<Finding> {

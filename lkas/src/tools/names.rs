@@ -1,13 +1,14 @@
 //! Names of channels that vanished, and what removes them.
 
 use super::FOLDER;
+use lkas_core::MAX_TYPE_NAME;
 use lkas_shm::MAGIC;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Where the name of the type stands in a segment's header, and how long it may be (bytes).
-const TYPE_NAME: (u64, usize) = (192, 64);
+/// Where the name of the type stands in a segment's header, ended by a zero.
+const TYPE_NAME: u64 = 192;
 
 /// The first user who is no system user where the machine does not say otherwise; logind leaves system users alone.
 const FIRST_PERSON: u32 = 1000;
@@ -38,7 +39,7 @@ pub(super) fn nameless() -> Vec<Nameless> {
 
 fn nameless_of(process: u32) -> Vec<Nameless> {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{process}/fd")) else { return Vec::new() };
-    let program = || fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim_end().to_owned();
+    let program = || printable(fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim_end());
     let carries = descriptors.flatten().filter_map(|entry| channel_without_a_name(&entry.path()));
     carries.map(|carries| Nameless { process, program: program(), carries }).collect()
 }
@@ -50,14 +51,22 @@ fn channel_without_a_name(descriptor: &Path) -> Option<String> {
     if !target.starts_with(FOLDER) || fs::metadata(descriptor).ok()?.nlink() != 0 {
         return None;
     }
-    let file = File::open(descriptor).ok()?;
-    let mut magic = [0; 8];
-    file.read_exact_at(&mut magic, 0).ok()?;
-    let (at, length) = TYPE_NAME;
-    let mut name = vec![0; length];
-    file.read_exact_at(&mut name, at).ok()?;
-    let end = name.iter().position(|&byte| byte == 0).unwrap_or(length);
-    (magic == MAGIC).then(|| String::from_utf8_lossy(&name[..end]).into_owned())
+    let file = File::open(descriptor).ok().filter(starts_as_channel)?;
+    let mut name = [0; MAX_TYPE_NAME];
+    file.read_exact_at(&mut name, TYPE_NAME).ok()?;
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    Some(printable(&String::from_utf8_lossy(&name[..end])))
+}
+
+/// Whether the file starts as a channel does.
+pub(super) fn starts_as_channel(file: &File) -> bool {
+    let mut start = [0; MAGIC.len()];
+    file.read_exact_at(&mut start, 0).is_ok() && start == MAGIC
+}
+
+/// What strangers wrote, so that a terminal shows it and does not obey it.
+fn printable(text: &str) -> String {
+    text.escape_debug().to_string()
 }
 
 /// Whether logind removes this user's segments at the last logout (`RemoveIPC` of logind.conf(5), on unless it is told).

@@ -86,7 +86,7 @@ impl Demo {
         let published = || Observer::open(&name).map_or(0, |channel| channel.look().sequence);
         let (start, deadline) = (published(), Instant::now() + PATIENCE);
         while published() < start + controls {
-            assert!(Instant::now() < deadline, "{} of {controls} controls", published() - start);
+            assert!(Instant::now() < deadline, "{} of {controls} controls", published().saturating_sub(start));
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -90,7 +90,7 @@ fn in_another_pid_namespace(name: &ChannelName) -> Outcome {
     refused(&why, &["in another PID namespace (a container)", "stop it there"]);
     assert!(!why.to_string().contains("process 1"), "{why}");
 
-    // Its death is seen from here, and the role taken over; then the other way round.
+    // Its end is seen from here, and its role taken over.
     inside.stop();
     let mut writer = ControlChannel::create(name, Options::new()).unwrap();
     writer.publish(control(2));
@@ -118,25 +118,15 @@ fn beside_process_1(name: &ChannelName) {
     refused(&why, &["process 1; stop it"]);
 }
 
-/// A control group of this test's own with a limit on memory, removed at the end.
+/// A control group with a limit on memory, removed at the end.
 struct ControlGroup(PathBuf);
 
 impl ControlGroup {
-    fn with_memory(limit: u64) -> std::io::Result<Self> {
-        let root = Path::new("/sys/fs/cgroup");
-        let (parent, file) = if root.join("cgroup.controllers").exists() {
-            (root.to_owned(), "memory.max")
-        } else {
-            (root.join("memory"), "memory.limit_in_bytes")
-        };
-        let group = Self(parent.join(format!("lkas-test-{}", std::process::id())));
+    fn create(name: &ChannelName, limit: u64) -> std::io::Result<Self> {
+        let group = Self(memory_root().0.join(name.as_str()));
         std::fs::create_dir(&group.0)?;
-        std::fs::write(group.0.join(file), limit.to_string())?;
+        std::fs::write(group.0.join(memory_root().1), limit.to_string())?;
         Ok(group)
-    }
-
-    fn enter(&self) -> std::io::Result<()> {
-        std::fs::write(self.0.join("cgroup.procs"), std::process::id().to_string())
     }
 }
 
@@ -146,44 +136,33 @@ impl Drop for ControlGroup {
     }
 }
 
+/// The folder of the groups for memory, and the file of a group's limit, in either version of control groups.
+fn memory_root() -> (PathBuf, &'static str) {
+    let root = Path::new("/sys/fs/cgroup");
+    if root.join("cgroup.controllers").exists() {
+        (root.to_owned(), "memory.max")
+    } else {
+        (root.join("memory"), "memory.limit_in_bytes")
+    }
+}
+
 const GROUP_MEMORY: u64 = 6 << 20;
 
 /// In a control group with less memory than a channel needs, a creator would be killed at its first look at it.
 pub(crate) fn a_control_group(name: &ChannelName) -> Outcome {
-    let group = match ControlGroup::with_memory(GROUP_MEMORY) {
-        Ok(group) => group,
+    match ControlGroup::create(name, GROUP_MEMORY) {
+        Ok(_group) => in_child("in-a-control-group", name),
         // In a container these files are read-only, also for root.
         Err(why) => {
             println!("LEFT OUT: no control group can be made here: {why}");
-            return Ok(());
+            Ok(())
         }
-    };
-    in_child_of(&group, "in-a-control-group", name)
-}
-
-/// Runs a role in a child that is a member of the group; this process is none afterwards.
-fn in_child_of(group: &ControlGroup, role: &str, name: &ChannelName) -> Outcome {
-    let home = std::fs::read_to_string("/proc/self/cgroup").unwrap();
-    group.enter().map_err(|why| Skipped(format!("no member of a control group: {why}")))?;
-    let outcome = in_child(role, name);
-    let parent = group.0.parent().expect("a group has a parent");
-    let back = memory_path(&home).map_or_else(|| parent.to_owned(), |path| parent.join(path));
-    std::fs::write(back.join("cgroup.procs"), std::process::id().to_string()).unwrap();
-    outcome
-}
-
-/// The path of this process's group for memory, by its /proc/self/cgroup.
-fn memory_path(groups: &str) -> Option<PathBuf> {
-    let path = |line: &str| {
-        let (_, rest) = line.split_once(':')?;
-        let (controllers, path) = rest.split_once(':')?;
-        let of_memory = controllers.is_empty() || controllers.split(',').any(|name| name == "memory");
-        of_memory.then(|| PathBuf::from(path.trim_start_matches('/')))
-    };
-    groups.lines().filter(|line| line.contains("memory")).find_map(path).or_else(|| groups.lines().find_map(path))
+    }
 }
 
 fn in_a_control_group(name: &ChannelName) {
+    let members = memory_root().0.join(name.as_str()).join("cgroup.procs");
+    std::fs::write(members, std::process::id().to_string()).unwrap();
     let shape = ImageShape::new(800, 600, PixelFormat::Rgb8).unwrap();
     let why = ImageChannel::create(name, shape, Options::new()).map(drop).unwrap_err();
     let CreateError::Limit { needs, limit: Limit::ControlGroup, allows, .. } = why else { panic!("{why}") };

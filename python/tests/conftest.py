@@ -32,6 +32,18 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.002)
 
 
+def remove(prefix: str) -> list[str]:
+    """Removes the channels whose names start with it, and says why some could not be."""
+    used = []
+    for channel in channels():
+        if channel.startswith(prefix):
+            try:
+                unlink(channel)
+            except ChannelError as why:
+                used.append(str(why))
+    return used
+
+
 def solid(value: int, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
     return np.full(shape, value % 256, dtype=np.uint8)
 
@@ -42,13 +54,7 @@ def name() -> Iterator[str]:
     prefix = f"pytest-{os.getpid()}-{next(_numbers)}"
     yield prefix
     gc.collect()
-    left = [channel for channel in channels() if channel.startswith(prefix)]
-    used = []
-    for channel in left:
-        try:
-            unlink(channel)
-        except ChannelError as why:
-            used.append(str(why))
+    used = remove(prefix)
     assert not used, used
 
 

@@ -9,7 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 from conftest import GENEROUS, wait_until
-from test_system import programs
+from systems import needs_programs, programs
 
 from lkas_channels import Channel, ControlWriter, NoChannel, Released, Stale, WrongType
 
@@ -112,7 +112,7 @@ def test_a_reader_follows_its_channel(name):
     reader.close()
 
 
-@pytest.mark.skipif(programs() is None, reason="LEFT OUT: the programs are not built; cargo build --release")
+@needs_programs
 def test_lkas_echo_prints_them(name):
     with Channel(name, CAR, units=UNITS).create() as writer:
         writer.write(value(3))

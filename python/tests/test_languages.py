@@ -5,19 +5,18 @@ Needs the programs of this repository, as the mixed system does.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import GENEROUS, wait_until
-from test_system import EXAMPLES, needs_programs, programs, status
+from conftest import GENEROUS, remove, wait_until
+from systems import EXAMPLES, needs_programs, programs, status
 
-from lkas_channels import ControlReader, DetectionReader, ImageReader, InUse, channels, unlink
+from lkas_channels import ControlReader, DetectionReader, ImageReader
 
 #: How often either side of a channel is killed.
 KILLS = 10
@@ -73,10 +72,8 @@ class Programs:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-        for name in channels():
-            if name.startswith(self.namespace):
-                with contextlib.suppress(InUse):
-                    unlink(name)
+        used = remove(self.namespace)
+        assert not used, used
 
 
 def rust(program: str, namespace: str) -> list[object]:
@@ -116,9 +113,7 @@ def arranged() -> Iterator[Callable[[str], Programs]]:
 
     def arrange(which: str) -> Programs:
         namespace = f"pytest-languages-{os.getpid()}-{list(ARRANGEMENTS).index(which)}"
-        commands = {
-            name: make(name, namespace) for name, make in ARRANGEMENTS[which][0].items()
-        }
+        commands = {name: make(name, namespace) for name, make in ARRANGEMENTS[which][0].items()}
         started.append(Programs(namespace, commands))
         return started[-1]
 
@@ -134,10 +129,25 @@ def test_either_side_of_a_channel_between_languages_is_killed(arranged, which):
     system = arranged(which)
     namespace = system.namespace
     # This process looks at every frame, detection and control, so that all of them are checked.
-    frames = ImageReader("camera_feed", namespace=namespace, wait=60, places=1)
-    detections = DetectionReader("lane_detection", namespace=namespace, wait=60)
-    controls = ControlReader("vehicle_control", namespace=namespace, wait=60)
-    readers = {"camera_feed": frames, "lane_detection": detections, "vehicle_control": controls}
+    with (
+        ImageReader("camera_feed", namespace=namespace, wait=60, places=1) as frames,
+        DetectionReader("lane_detection", namespace=namespace, wait=60) as detections,
+        ControlReader("vehicle_control", namespace=namespace, wait=60) as controls,
+    ):
+        kill_either_side(
+            system,
+            ARRANGEMENTS[which][1],
+            {"camera_feed": frames, "lane_detection": detections, "vehicle_control": controls},
+        )
+        assert all(reader.damaged == 0 for reader in (detections, controls))
+    for name in system.commands:
+        assert system.running[name].poll() is None, f"{name} ended by itself"
+    if "simulation" in system.commands:
+        assert status(namespace, "simulation")("torn") == 0
+
+
+def kill_either_side(system: Programs, channels: dict[str, tuple[str, str]], readers: dict[str, Any]) -> None:
+    """Kills writer and reader of each channel in turn; each time every channel has to bring something new."""
     sequences = dict.fromkeys(readers, 0)
 
     def look() -> None:
@@ -162,19 +172,12 @@ def test_either_side_of_a_channel_between_languages_is_killed(arranged, which):
             look()
             return all(sequences[channel] >= before[channel] + 5 for channel in readers)
 
-        wait_until(all_new, f"{what}: {before} then {sequences}")
+        wait_until(all_new, f"all channels to go on after {what}, from {before}")
 
     goes_on("the start")
-    for channel, sides in ARRANGEMENTS[which][1].items():
+    for channel, sides in channels.items():
         for side in sides:
             for turn in range(KILLS):
                 system.kill(side)
                 system.start(side)
                 goes_on(f"{channel}: {side} killed for the {turn + 1}. time")
-    assert all(reader.damaged == 0 for reader in (detections, controls))
-    for name in system.commands:
-        assert system.running[name].poll() is None, f"{name} ended by itself"
-    if "simulation" in system.commands:
-        assert status(namespace, "simulation")("torn") == 0
-    for reader in readers.values():
-        reader.close()

@@ -1,6 +1,6 @@
 """The mixed system: simulation, broker and viewer in Rust, detection and decision in Python with OpenCV.
 
-Needs the programs of this repository, built: in the folder that LKAS_PROGRAMS names, or in target/.
+Needs the programs of this repository, built.
 """
 
 from __future__ import annotations
@@ -12,29 +12,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
-from pathlib import Path
 
-import pytest
-from conftest import wait_until
+from conftest import remove, wait_until
+from systems import EXAMPLES, needs_programs, programs, status
 
-from lkas_channels import Channel, ControlReader, ImageReader, InUse, Mode, channels, unlink
+from lkas_channels import ControlReader, ImageReader, Mode
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 #: How long the system drives, in seconds.
 DURATION = 20.0
-
-
-def programs() -> Path | None:
-    target = Path(__file__).resolve().parents[2] / "target"
-    places = [Path(os.environ["LKAS_PROGRAMS"])] if "LKAS_PROGRAMS" in os.environ else [target / "release", target / "debug"]
-    return next((place for place in places if (place / "lkas").exists() and (place / "simulation").exists()), None)
-
-
-needs_programs = pytest.mark.skipif(
-    programs() is None and "LKAS_REQUIRE_PROGRAMS" not in os.environ,
-    reason="LEFT OUT: the programs are not built; cargo build --release",
-)
 
 
 @needs_programs
@@ -60,9 +45,10 @@ def test_the_car_stays_in_its_lane(base_port):
     viewer.subscribe(b"")
     topics: set[bytes] = set()
     torn, controls_seen, modes = 0, 0, set()
+    readers = contextlib.ExitStack()
     try:
-        controls = ControlReader("vehicle_control", namespace=namespace, wait=60)
-        frames = ImageReader("camera_feed", namespace=namespace, wait=60, places=1)
+        controls = readers.enter_context(ControlReader("vehicle_control", namespace=namespace, wait=60))
+        frames = readers.enter_context(ImageReader("camera_feed", namespace=namespace, wait=60, places=1))
         wait_until(lambda: (c := controls.latest()) and c.mode is Mode.LANE_KEEPING, "the car to drive")
         wait_until(lambda: serves(viewer_port), "the page")
         end = time.monotonic() + DURATION
@@ -81,9 +67,8 @@ def test_the_car_stays_in_its_lane(base_port):
                 topics.add(viewer.recv_multipart()[0])
         simulation, broker = (status(namespace, process) for process in ("simulation", "broker"))
         damaged = controls.damaged
-        frames.close()
-        controls.close()
     finally:
+        readers.close()
         said = {}
         for child in running.values():
             child.send_signal(signal.SIGTERM)
@@ -91,10 +76,8 @@ def test_the_car_stays_in_its_lane(base_port):
             said[name] = child.communicate(timeout=30)[1].decode()
         viewer.close(0)
         context.term()
-        for name in channels():
-            if name.startswith(namespace):
-                with contextlib.suppress(InUse):
-                    unlink(name)
+        used = remove(namespace)
+    assert not used, used
     assert torn == damaged == simulation("torn") == broker("torn") == 0, said
     # A vehicle 1.8 m wide leaves a lane of 3.5 m at 0.85 m.
     assert 0 < simulation("offset_max_abs_m") < 0.85, said
@@ -109,16 +92,3 @@ def serves(port: int) -> bool:
             return page.status == 200
     except OSError:
         return False
-
-
-def status(namespace: str, process: str) -> Callable[[str], float]:
-    """What a process says of itself, by the last part of a field's name."""
-    with Channel(f"status_{process}", namespace=namespace).open(wait=60) as reader:
-        wait_until(lambda: reader.latest() is not None, f"the status of the {process}")
-        record = reader.latest()
-
-    def field(name: str) -> float:
-        (found,) = [whole for whole in record.dtype.names if whole.split(".")[-1] == name]
-        return float(record[found])
-
-    return field

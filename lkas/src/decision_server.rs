@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::decision::{Circumstances, DecisionParameters, Health, LaneKeeper};
 use crate::detection::LaneShape;
 use crate::feed::Feed;
+use crate::latency::Step;
 use crate::options::{SERVERS, SystemOptions};
 use crate::signals::{LANE, LaneSignal, MOTION, MotionSignal};
 use crate::status::State;
@@ -51,8 +52,11 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
         if let Some(tuning) = &mut tuning {
             tuning.apply(&mut vitals, |name, value| keeper.set(name, value))?;
         }
+        // When the detection was published and taken, in nanoseconds of the channels' clock.
+        let mut came = None;
         let fields = match detections.next(PATIENCE)? {
             Some(detection) => {
+                came = Some((detection.time(), clock::now()));
                 vitals.now.taken += 1;
                 if detection.is_whole() {
                     Some(DetectionFields::from(*detection))
@@ -93,6 +97,10 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
             writer.publish(Control::try_from(control)?);
             stepped = Instant::now();
             vitals.now.published += 1;
+            if let Some((published, taken)) = came {
+                vitals.latencies.note_between(Step::Wake, published, taken);
+                vitals.latencies.note_between(Step::Decide, taken, clock::now());
+            }
         }
         let before = core::mem::replace(&mut health, keeper.health());
         let stops = |health| matches!(health, Health::Stopped(_));

@@ -189,7 +189,7 @@ impl Watch {
         let both = detection.both_lanes as f64 / detection.published.max(1) as f64;
         let figures = format!(
             "{fps:4.1} frames/s   camera to control {:4.1} ms   offset {:+.2} m   {:3.0} km/h   both lanes {:3.0} %",
-            simulation.latency_p50_ms,
+            simulation.latency.p50_ms,
             simulation.offset_m,
             simulation.speed_kmh,
             both * 100.0

@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::calibrate;
 use crate::detection::{DetectorParameters, LaneDetector, LaneShape, Lanes};
 use crate::feed::Feed;
+use crate::latency::Step;
 use crate::options::{SERVERS, SystemOptions};
 use crate::signals::{LANE, LaneSignal};
 use crate::status::State;
@@ -12,7 +13,7 @@ use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
 use lkas_messages::names::Category;
 use lkas_messages::{Detection, DetectionFields, Image};
-use lkas_shm::{Channel, DetectionChannel, ImageChannel, Options};
+use lkas_shm::{Channel, DetectionChannel, ImageChannel, Options, clock};
 use std::time::{Duration, Instant};
 
 /// How long to wait for a frame before looking at parameters and signals again.
@@ -48,6 +49,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
             tuning.apply(&mut vitals, |name, value| detector.set(name, value))?;
         }
         if let Some(image) = frames.next(PATIENCE)? {
+            let start = clock::now();
             taken = Instant::now();
             vitals.now.taken += 1;
             match detect(&image, &mut detector, &mut taken_s) {
@@ -57,6 +59,8 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
                     vitals.now.both_lanes += u64::from(fields.left.is_some() && fields.right.is_some());
                     writer.publish(Detection::try_from(fields)?);
                     vitals.now.published += 1;
+                    vitals.latencies.note_between(Step::Wake, image.time(), start);
+                    vitals.latencies.note_between(Step::Detect, start, clock::now());
                 }
                 None => {
                     vitals.now.torn += 1;

@@ -21,6 +21,7 @@ pub mod detection;
 pub mod detection_server;
 pub mod evaluate;
 pub mod feed;
+pub mod latency;
 pub mod log;
 pub mod options;
 mod pace;

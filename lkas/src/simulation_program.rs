@@ -1,6 +1,7 @@
 //! The simulation as a process: camera frames out, controls in, vehicle status and actions over the broker.
 
 use crate::Failure;
+use crate::latency::{Latencies, Step};
 use crate::options::SystemOptions;
 use crate::pace::Pace;
 use crate::scenario::{Scenario, Truth};
@@ -10,7 +11,6 @@ use crate::status::State;
 use crate::stop::Stop;
 use crate::vitals::VitalSigns;
 use clap::Args;
-use hdrhistogram::Histogram;
 use lkas_messages::names::Name;
 use lkas_messages::{Control, Image, ImageShape};
 use lkas_shm::{
@@ -96,7 +96,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         },
         controls: ControlSupervisor::new(system.control_channel()?, SAFETY),
         vitals: VitalSigns::create(&system.status_channel("simulation")?)?,
-        latency_us: Histogram::new_with_bounds(1, 60_000_000, 3)?,
+        applying: None,
         perceived: Perceived::default(),
         motions: Channel::create(&system.signal_channel(MOTION)?, Options::new())?,
         control_age_s: 0.0,
@@ -119,7 +119,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         simulation.tell(&world);
         if Instant::now() >= next_frame {
             frame_id += 1;
-            simulation.camera.show(&mut world, frame_id)?;
+            simulation.camera.show(&mut world, frame_id, &mut simulation.vitals.latencies)?;
             simulation.vitals.now.published += 1;
             next_frame += period;
             if next_frame < Instant::now() {
@@ -136,7 +136,8 @@ struct Simulation {
     camera: Camera,
     controls: ControlSupervisor,
     vitals: VitalSigns,
-    latency_us: Histogram<u64>,
+    /// When the control that the vehicle is to obey next was published, in nanoseconds of the channels' clock.
+    applying: Option<u64>,
     perceived: Perceived,
     motions: Writer<MotionSignal>,
     /// From a frame to the receipt of the control that answers it, for the last one.
@@ -185,9 +186,10 @@ impl Simulation {
         let vitals = &mut self.vitals.now;
         vitals.taken += 1;
         vitals.torn += u64::from(!control.is_whole());
-        let latency = published as f64 * 1e-3 - control.timestamp() * 1e6;
-        if control.timestamp() > 0.0 && latency >= 0.0 {
-            self.latency_us.saturating_record(latency as u64);
+        self.applying = Some(published);
+        if control.timestamp() > 0.0 {
+            let start = (control.timestamp() * 1e9) as u64;
+            self.vitals.latencies.note_between(Step::CameraToControl, start, published);
         }
         self.control_age_s = (clock::now_seconds() - control.timestamp()).max(0.0);
         self.perceived.add(&control);
@@ -202,6 +204,9 @@ impl Simulation {
         }
         let (control, events) = self.controls.decide(world.vehicle().is_standing());
         world.step(Command::from(&control), elapsed.as_secs_f64());
+        if let Some(published) = self.applying.take() {
+            self.vitals.latencies.note_between(Step::Apply, published, clock::now());
+        }
         for event in events {
             match event {
                 SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => {
@@ -254,9 +259,6 @@ impl Simulation {
         vitals.offset_m = now;
         vitals.safe_stops = self.controls.safe_stops();
         vitals.speed_kmh = state.speed_kmh.into();
-        vitals.latency_p50_ms = self.latency_us.value_at_quantile(0.5) as f64 * 1e-3;
-        vitals.latency_p99_ms = self.latency_us.value_at_quantile(0.99) as f64 * 1e-3;
-        vitals.latency_max_ms = self.latency_us.max() as f64 * 1e-3;
         self.vitals.publish_if_due();
         let Camera { writer, truths, .. } = &mut self.camera;
         self.vitals.keep_names(&mut [writer, truths, &mut self.motions]);
@@ -294,12 +296,11 @@ struct Camera {
 
 impl Camera {
     /// Publishes one frame, drawn or decoded in place.
-    fn show(&mut self, world: &mut World, frame_id: u64) -> Result<(), Failure> {
+    fn show(&mut self, world: &mut World, frame_id: u64, latencies: &mut Latencies) -> Result<(), Failure> {
+        let too_small = "the camera's channel is too small for its own shape";
         let mut loan = self.writer.loan();
-        // The instant that the picture shows: the vehicle does not move until it is drawn.
-        let Some(pixels) = loan.start(self.shape, frame_id, clock::now_seconds()) else {
-            return Err("the camera's channel is too small for its own shape".into());
-        };
+        let start = clock::now();
+        let pixels = loan.start(self.shape, frame_id, 0.0).ok_or(too_small)?;
         match &mut self.source {
             Source::Rendered => {
                 world.render(pixels);
@@ -315,8 +316,13 @@ impl Camera {
                 self.shown.copy_from_slice(pixels);
             }
         }
+        // A camera has its frame at once: it counts from when it is complete. The vehicle has not moved meanwhile.
+        let complete = clock::now();
+        loan.start(self.shape, frame_id, complete as f64 * 1e-9).ok_or(too_small)?;
         loan.seal();
         loan.publish();
+        latencies.note_between(Step::Render, start, complete);
+        latencies.note_between(Step::Write, complete, clock::now());
         Ok(())
     }
 

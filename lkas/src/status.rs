@@ -4,6 +4,7 @@
 //! successor, and for a broker that was started later.
 
 use lkas_shm::{ChannelName, Message, Observer, Plain, Text};
+use serde::Serialize;
 use std::time::Duration;
 
 /// Parameters that one process can declare.
@@ -115,6 +116,25 @@ pub struct Event {
     pub words: Text<160>,
 }
 
+/// How long something took, since the process started; zeros where it never was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Message, Serialize)]
+#[message(name = "lkas.Took")]
+#[repr(C)]
+pub struct Took {
+    /// Median, in milliseconds.
+    #[message(unit = "ms")]
+    #[serde(rename = "p50")]
+    pub p50_ms: f64,
+    /// 99th percentile, in milliseconds.
+    #[message(unit = "ms")]
+    #[serde(rename = "p99")]
+    pub p99_ms: f64,
+    /// Longest, in milliseconds.
+    #[message(unit = "ms")]
+    #[serde(rename = "max")]
+    pub max_ms: f64,
+}
+
 /// Counters and figures of one process. What does not apply to a process stays zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Message)]
 #[message(name = "lkas.Vitals")]
@@ -132,15 +152,21 @@ pub struct Vitals {
     pub both_lanes: u64,
     /// How often the process began a safe stop.
     pub safe_stops: u64,
-    /// From a frame's capture to the publish of the control that answers it: median, in milliseconds.
-    #[message(unit = "ms")]
-    pub latency_p50_ms: f64,
-    /// The same, 99th percentile.
-    #[message(unit = "ms")]
-    pub latency_p99_ms: f64,
-    /// The same, longest.
-    #[message(unit = "ms")]
-    pub latency_max_ms: f64,
+    /// From a complete frame to the publish of the control that answers it: the simulation's.
+    pub latency: Took,
+    /// Drawing or decoding a frame: the simulation's.
+    pub latency_render: Took,
+    /// From a complete frame to its publish: the simulation's.
+    pub latency_write: Took,
+    /// From the publish of the value that the process works with until it has that value: of a frame for detection, of a
+    /// detection for decision.
+    pub latency_wake: Took,
+    /// From a frame that was taken to the publish of its detection.
+    pub latency_detect: Took,
+    /// From a detection that was taken to the publish of its control.
+    pub latency_decide: Took,
+    /// From the publish of a control until the vehicle has obeyed it: the simulation's.
+    pub latency_apply: Took,
     /// Mean distance of the vehicle from the middle of its lane while it drove, in metres.
     #[message(unit = "m")]
     pub offset_mean_abs_m: f64,

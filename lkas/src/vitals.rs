@@ -2,6 +2,7 @@
 //!
 //! Counters and events go on across restarts: a successor starts from what its predecessor published last.
 
+use crate::latency::Latencies;
 pub use crate::status::Vitals;
 use crate::status::{Declared, State, Status};
 use lkas_messages::names::{Category, PARAMETERS};
@@ -16,6 +17,8 @@ const EVERY: Duration = Duration::from_millis(100);
 pub struct VitalSigns {
     /// The figures, to be changed at will.
     pub now: Vitals,
+    /// How long the process's steps took: into the figures with each publish.
+    pub latencies: Latencies,
     status: Status,
     writer: Writer<Status>,
     due: Instant,
@@ -57,7 +60,8 @@ impl VitalSigns {
         status.enter(State::Waiting, "", clock::now());
         status.note("started", clock::now());
         let now = Instant::now();
-        Ok(Self { now: status.vitals, status, writer, due: now, look_due: now + LOOK_EVERY })
+        let latencies = Latencies::default();
+        Ok(Self { now: status.vitals, latencies, status, writer, due: now, look_due: now + LOOK_EVERY })
     }
 
     /// What the process does from now on, and why. A change is published at once, and is an event.
@@ -130,6 +134,7 @@ impl VitalSigns {
 
     /// Publishes the figures.
     pub fn publish(&mut self) {
+        self.latencies.write(&mut self.now);
         self.status.vitals = self.now;
         self.writer.publish(self.status);
         self.due = Instant::now() + EVERY;

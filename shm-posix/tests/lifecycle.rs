@@ -7,7 +7,7 @@ mod support;
 use lkas_messages::{ImageShape, PixelFormat};
 use lkas_shm::{
     ControlChannel, CreateError, DetectionChannel, HeaderError, ImageChannel, Latest, OpenError, Options, PixelsError,
-    UnlinkError, Wait, unlink,
+    UncheckedImageChannel, UnlinkError, Wait, unlink,
 };
 use std::time::{Duration, Instant};
 use support::{LONG, NO_WAIT, Name, control};
@@ -97,6 +97,17 @@ fn images_carry_their_shape() {
     assert_eq!((image.frame_id(), image.sequence(), image.timestamp()), (5, 1, 0.25));
     assert_eq!(image.view().unwrap().pixels(), [7; 96]);
     assert_eq!(std::ptr::from_ref(image.view().unwrap().pixels()).cast::<u8>() as usize % 64, 0, "aligned pixels");
+}
+
+#[test]
+fn images_without_a_check_value_are_another_type() {
+    let Name(name) = &Name::new("unchecked");
+    let mut writer = UncheckedImageChannel::create(name, shape(8, 4), Options::default()).unwrap();
+    assert!(matches!(ImageChannel::open(name, NO_WAIT), Err(OpenError::Unusable { .. })));
+    let mut reader = UncheckedImageChannel::open(name, NO_WAIT).unwrap();
+    writer.write(5, 0.25, &[7; 96]).unwrap();
+    let image = reader.take().unwrap();
+    assert!(image.is_whole() && image.view().unwrap().pixels() == [7; 96]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The decision server: takes detections, decides how to steer, publishes controls.
 
 use crate::Failure;
+use crate::config;
 use crate::decision::{Circumstances, DecisionParameters, Health, LaneKeeper};
 use crate::detection::LaneShape;
 use crate::feed::Feed;
@@ -28,10 +29,14 @@ pub const DETECTION_TIMEOUT: Duration = Duration::from_millis(200);
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
     let mut detections = Feed::new(options.detection_channel()?, DetectionChannel::open);
     let mut writer = ControlChannel::create(&options.control_channel()?, Options::new().contract(SERVERS))?;
+    let configured = match &options.config {
+        Some(path) => config::File::read_whole(path)?.parameters,
+        None => Vec::new(),
+    };
     let mut vitals = VitalSigns::create(&options.status_channel("decision")?)?;
     let missed_before = vitals.now.missed;
     let mut keeper = LaneKeeper::new(DecisionParameters::default());
-    for (name, value) in vitals.declare(Category::Decision) {
+    for (name, value) in vitals.declare(Category::Decision, &configured) {
         keeper.set(name, value)?;
     }
     let mut tuning = broadcast.then(|| Tuning::connect(options, Category::Decision)).transpose()?;

@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::calibrate;
+use crate::config;
 use crate::detection::{DetectorParameters, LaneDetector, LaneShape, Lanes};
 use crate::feed::Feed;
 use crate::options::{SERVERS, SystemOptions};
@@ -30,10 +31,14 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     let mut writer = DetectionChannel::create(&options.detection_channel()?, Options::new().contract(SERVERS))?;
     let shape_channel = options.signal_channel(LANE)?;
     let mut shapes = Channel::<LaneSignal>::create(&shape_channel, Options::new().contract(SERVERS))?;
+    let configured = match &options.config {
+        Some(path) => config::File::read_whole(path)?.parameters,
+        None => Vec::new(),
+    };
     let mut vitals = VitalSigns::create(&options.status_channel("detection")?)?;
     let missed_before = vitals.now.missed;
     let mut detector = LaneDetector::new(DetectorParameters::default());
-    for (name, value) in vitals.declare(Category::Detection) {
+    for (name, value) in vitals.declare(Category::Detection, &configured) {
         detector.set(name, value)?;
     }
     if let Some(path) = &options.mounting {

@@ -15,6 +15,7 @@ pub mod actions;
 pub mod broker_server;
 pub mod calibrate;
 pub mod cli;
+pub mod config;
 pub mod decision;
 pub mod decision_server;
 pub mod demo;

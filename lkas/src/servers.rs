@@ -53,6 +53,15 @@ pub fn plans(system: &SystemOptions, broadcast: bool) -> [Plan; 2] {
     [server("detection", PAUSE, system, &options), server("decision", DECISION_PAUSE, system, &options)]
 }
 
+/// Forgets what servers of an earlier system said last: this is a new start, whose values are those of the configuration.
+/// What a vehicle said stays: an emergency stop that was latched is to be released by a person.
+pub fn begin(system: &SystemOptions) {
+    for process in ["detection", "decision", "broker"] {
+        // Of one that still runs it stays, and the process that finds it says so.
+        let _ = system.status_channel(process).map(|name| lkas_shm::unlink(&name));
+    }
+}
+
 /// Runs the servers until `stop` is set.
 ///
 /// # Errors
@@ -60,6 +69,7 @@ pub fn plans(system: &SystemOptions, broadcast: bool) -> [Plan; 2] {
 pub fn run(system: &SystemOptions, options: &ServerOptions, stop: &Stop) -> Result<(), Failure> {
     let Method::Cv = options.method;
     let broker = options.broadcast.then(|| server("broker", PAUSE, system, &[]));
+    begin(system);
     let mut supervisor = Supervisor::start(broker.into_iter().chain(plans(system, options.broadcast)).collect())?;
     while !stop.is_set() {
         supervisor.look()?;

@@ -3,6 +3,7 @@
 //! The segment stays when its process dies. So the counters, the events and the parameters in force are there for its
 //! successor, and for a broker that was started later.
 
+use lkas_core::{Code, Enumeration};
 use lkas_shm::{ChannelName, Message, Observer, Plain, Text};
 use std::time::Duration;
 
@@ -13,46 +14,40 @@ pub const PARAMETERS: usize = 16;
 pub const EVENTS: usize = 16;
 
 /// What a process does now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Enumeration)]
+#[repr(u64)]
 pub enum State {
     /// Its work.
     #[default]
-    Running,
+    Running = 0,
     /// It waits for what it needs, and has not worked yet.
-    Waiting,
+    Waiting = 1,
     /// The vehicle brakes by itself, because controls stopped coming.
-    SafeStop,
+    SafeStop = 2,
     /// The vehicle stands after a safe stop.
-    Standing,
+    Standing = 3,
     /// An emergency stop is commanded or executed.
-    EmergencyStop,
+    EmergencyStop = 4,
 }
 
 impl State {
-    const ALL: [(Self, &'static str); 5] = [
-        (Self::Running, "running"),
-        (Self::Waiting, "waiting"),
-        (Self::SafeStop, "safe_stop"),
-        (Self::Standing, "standing"),
-        (Self::EmergencyStop, "emergency_stop"),
-    ];
-
-    /// The state as a number.
+    /// The state as it stands in a status.
     #[must_use]
-    pub fn code(self) -> u64 {
-        self as u64
+    pub fn code(self) -> Code<Self> {
+        self.into()
     }
 
     /// The state of that code; `None` where there is no such code.
     #[must_use]
-    pub fn from_code(code: u64) -> Option<Self> {
-        Self::ALL.into_iter().find_map(|(state, _)| (state.code() == code).then_some(state))
+    pub fn from_code(code: Code<Self>) -> Option<Self> {
+        code.get().ok()
     }
 
     /// The state's name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::ALL.into_iter().find_map(|(state, name)| (state == self).then_some(name)).unwrap_or("running")
+        let number = i128::from(self as u64);
+        Self::NAMES.iter().find_map(|(name, known)| (*known == number).then_some(*name)).unwrap_or("unknown")
     }
 
     /// The state of a vehicle in words; `None` where there is nothing to say.
@@ -166,7 +161,7 @@ pub struct Status {
     #[message(unit = "ns")]
     pub started: u64,
     /// A [`State`] as its code.
-    pub state: u64,
+    pub state: Code<State>,
     /// Since when, in nanoseconds of the channels' clock.
     #[message(unit = "ns")]
     pub since: u64,
@@ -246,7 +241,7 @@ pub fn vehicle_words(seen: Option<&Seen>) -> Option<String> {
         return Some(format!("vehicle unknown: its process has said nothing for {age}"));
     }
     let Some(state) = State::from_code(seen.status.state) else {
-        return Some(format!("vehicle unknown: it is in state {}", seen.status.state));
+        return Some(format!("vehicle unknown: it is in state {:?}", seen.status.state));
     };
     let words = match (state, seen.status.latched) {
         (State::Standing, 1..) => "SAFE STOP: standing until it is released",
@@ -305,11 +300,12 @@ mod tests {
     }
 
     #[test]
-    fn states_survive_as_codes() {
-        for (state, _) in State::ALL {
-            assert_eq!(State::from_code(state.code()), Some(state));
+    fn states_survive_as_codes_and_have_names() {
+        for (number, (name, _)) in (0..).zip(State::NAMES) {
+            let state = State::from_code(Code::from_number(number)).unwrap();
+            assert_eq!((state.code(), state.name()), (Code::from_number(number), *name));
         }
-        assert_eq!(State::from_code(99), None, "what is not known is not called running");
+        assert_eq!(State::from_code(Code::from_number(99)), None, "what is not known is not called running");
     }
 
     #[test]

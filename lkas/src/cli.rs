@@ -6,6 +6,7 @@ use crate::evaluate::{self, EvaluateOptions};
 use crate::log::{self, LogOptions};
 use crate::options::{SystemOptions, ViewerArguments, remove_channels};
 use crate::scenario::{self, ScenarioOptions};
+use crate::servers::ESSENTIAL;
 use crate::servers::{self, ServerOptions};
 use crate::simulation_program::{self, SimulationOptions};
 use crate::stop::{self, Stop};
@@ -15,7 +16,7 @@ use crate::tools::{
     TableOptions, TopOptions, Wish,
 };
 use crate::viewer::{self, ViewerOptions};
-use crate::{Failure, broker_server, config, decision_server, detection_server};
+use crate::{Failure, broker_server, config, decision_server, detection_server, orphans};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -240,6 +241,9 @@ fn program(
         if system.supervised {
             stop::with_parent()?;
         }
+        if let Some(priority) = system.priority.filter(|_| ESSENTIAL.contains(&name)) {
+            priority.take();
+        }
         run(system, &stop)
     })();
     // Whoever of a system ends last leaves nothing behind.
@@ -247,18 +251,29 @@ fn program(
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let hint = if is_taken(&error) { "; a second system on this machine needs --instance 2" } else { "" };
+            let hint = hint(&error);
             tracing::error!("{error}{hint}");
             EXIT_UNUSABLE.into()
         }
     }
 }
 
-/// Whether somebody else has what this program needs: a channel, a port of the broker, or the page's.
-fn is_taken(error: &Failure) -> bool {
+/// What to do where somebody else has what this program needs: a channel, a port of the broker, or the page's.
+fn hint(error: &Failure) -> String {
     use lkas_shm::CreateError;
-    let channel = matches!(error.downcast_ref(), Some(CreateError::HasWriter { .. } | CreateError::Owner { .. }));
+    let create = error.downcast_ref();
+    if let Some(&CreateError::HasWriter { pid, same_namespace: true, .. }) = create
+        && orphans::is_suspended(pid)
+    {
+        return format!("; process {pid} is suspended: kill -CONT {pid} wakes it, kill -KILL {pid} ends it");
+    }
+    let channel = matches!(create, Some(CreateError::HasWriter { .. } | CreateError::Owner { .. }));
     let broker = matches!(error.downcast_ref(), Some(lkas_zmq::BindError::InUse { .. }));
-    let page = matches!(error.downcast_ref(), Some(viewer::ViewerError::Bind { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse);
-    channel || broker || page
+    let in_use = |why: &std::io::Error| why.kind() == std::io::ErrorKind::AddrInUse;
+    let page = matches!(error.downcast_ref(), Some(viewer::ViewerError::Bind { source, .. }) if in_use(source));
+    if channel || broker || page {
+        "; a second system on this machine needs --instance 2".to_owned()
+    } else {
+        String::new()
+    }
 }

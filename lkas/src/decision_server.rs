@@ -5,7 +5,7 @@ use crate::config;
 use crate::decision::{Circumstances, DecisionParameters, Health, LaneKeeper};
 use crate::detection::LaneShape;
 use crate::feed::Feed;
-use crate::options::{SERVERS, SystemOptions};
+use crate::options::{OWN_PLACE, SERVERS, SystemOptions};
 use crate::signals::{LANE, LaneSignal, MOTION, MotionSignal};
 use crate::status::State;
 use crate::stop::Stop;
@@ -13,7 +13,7 @@ use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
 use lkas_messages::names::Category;
 use lkas_messages::{Control, ControlFields, DetectionFields};
-use lkas_shm::{Channel, ControlChannel, DetectionChannel, Options, clock};
+use lkas_shm::{Channel, ControlChannel, DetectionChannel, clock};
 use std::time::{Duration, Instant};
 
 /// How long to wait for a detection before looking at parameters and signals again.
@@ -27,8 +27,9 @@ pub const DETECTION_TIMEOUT: Duration = Duration::from_millis(200);
 /// # Errors
 /// A channel can't be created or used.
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
-    let mut detections = Feed::new(options.detection_channel()?, DetectionChannel::open);
-    let mut writer = ControlChannel::create(&options.control_channel()?, Options::new().contract(SERVERS))?;
+    let mut detections =
+        Feed::new(options.detection_channel()?, |name, open| DetectionChannel::open(name, open.place(OWN_PLACE)));
+    let mut writer = ControlChannel::create(&options.control_channel()?, options.channel(SERVERS))?;
     let configured = match &options.config {
         Some(path) => config::File::read_whole(path)?.parameters,
         None => Vec::new(),

@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::log::Output;
+use crate::notify::Notify;
 use crate::options::SystemOptions;
 use crate::report::{A_RATE_NEEDS, AllVitals};
 use crate::servers::{self, server};
@@ -91,6 +92,7 @@ fn watch_over(
     let line_every = LINE_EVERY[usize::from(!terminal)];
     let start = Instant::now();
     let mut runs = false;
+    let mut notify = Notify::from_environment(false);
     let mut line_due = start + line_every;
     // A demonstration is for somebody who watches it: it ends when its reader is gone, as in `lkas demo | head`.
     while !stop.is_set() && !out.is_closed() && options.duration.is_none_or(|duration| start.elapsed() < duration) {
@@ -100,6 +102,7 @@ fn watch_over(
             runs = true;
             out.print("  The system runs.\n");
         }
+        notify.tell(runs, || vehicle_words(watch.seen[0].as_ref()).unwrap_or_else(|| "the vehicle drives".into()));
         if Instant::now() >= line_due {
             line_due += line_every;
             let line = watch.line();

@@ -1,10 +1,11 @@
 //! What the programs have in common on their command lines.
 
 use crate::log::LogOptions;
+use crate::priority::Priority;
 use crate::signals::{LANE, MOTION, TRUTH};
 use clap::Args;
 use core::time::Duration;
-use lkas_shm::{ChannelName, ChannelNameError, Contract};
+use lkas_shm::{ChannelName, ChannelNameError, Contract, Options};
 use lkas_zmq::Endpoint;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -36,6 +37,12 @@ pub struct SystemOptions {
     /// How the camera is mounted: a file from `lkas calibrate`
     #[arg(long, global = true, value_name = "FILE")]
     pub mounting: Option<PathBuf>,
+    /// Reader places of frames, detections and controls; two of them are for this system's own programs
+    #[arg(long, default_value_t = 4, global = true, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=29))]
+    pub readers: u8,
+    /// How detection, decision and vehicle get the processor: nice:-10, or fifo:20 (real time), where the system allows it
+    #[arg(long, global = true, value_name = "PRIORITY")]
+    pub priority: Option<Priority>,
     /// File of options, by the names that they have here; lkas.toml in the current folder if it is there
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -53,6 +60,12 @@ pub const SERVERS: Contract = match Contract::new(Duration::from_millis(100), Du
     Ok(contract) => contract,
     Err(_) => panic!("times that are no contract"),
 };
+
+/// The reader place of the program that a channel is for: detection, decision and vehicle.
+pub const OWN_PLACE: usize = 0;
+
+/// The reader place of the broker.
+pub const BROKERS_PLACE: usize = 1;
 
 /// The processes of a system that publish a status.
 pub const PROCESSES: [&str; 4] = ["simulation", "detection", "decision", "broker"];
@@ -147,6 +160,13 @@ impl SystemOptions {
         three.into_iter().chain(PROCESSES.map(|process| self.status_channel(process))).chain(signals).collect()
     }
 
+    /// How the channels of frames, detections and controls are made: the places of the next program and of the broker are
+    /// theirs, whoever else reads.
+    #[must_use]
+    pub fn channel(&self, contract: Contract) -> Options {
+        Options::new().contract(contract).readers(self.readers.into()).reserved(2)
+    }
+
     /// Where the broker is.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
@@ -163,12 +183,20 @@ impl SystemOptions {
             ("--controls", self.controls.clone()),
             ("--broker-host", self.broker_host.clone()),
             ("--broker-port", self.broker_port.to_string()),
+            ("--readers", self.readers.to_string()),
         ];
         let pairs = pairs.into_iter().map(|(option, value)| format!("{option}={value}"));
         // A path that is not UTF-8 can't be an argument here; the detection says that it does not find it.
         let mounting = self.mounting.as_ref().map(|path| format!("--mounting={}", path.to_string_lossy()));
         let config = self.config.as_ref().map(|path| format!("--config={}", path.to_string_lossy()));
-        pairs.chain(mounting).chain(config).chain(self.log.arguments()).chain(["--supervised".into()]).collect()
+        let priority = self.priority.map(|priority| format!("--priority={priority}"));
+        pairs
+            .chain(mounting)
+            .chain(config)
+            .chain(priority)
+            .chain(self.log.arguments())
+            .chain(["--supervised".into()])
+            .collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::actions::{Action, Actions};
+use crate::notify::Notify;
 use crate::options::SystemOptions;
 use crate::scenario::{Scenario, Truth};
 use crate::signals::{MOTION, MotionSignal, TRUTH};
@@ -83,7 +84,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
     // A picture that takes long to draw may cost the one after it.
     let contract = Contract::new(2 * period, (4 * period).max(Duration::from_millis(250)))
         .map_err(|why| format!("--fps {}: {why}", options.fps))?;
-    let channel = Options::new().contract(contract);
+    let channel = system.channel(contract);
     let mut simulation = Simulation {
         camera: Camera {
             writer: ImageChannel::create(&system.camera_channel()?, shape, channel)?,
@@ -109,6 +110,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
     let mut frame_id = simulation.camera.writer.sequence();
     let mut next_frame = Instant::now();
     let mut stepped = Instant::now();
+    let mut notify = Notify::from_environment(system.supervised);
     tracing::info!("camera {shape} at {} frames a second", options.fps);
     while !stop.is_set() {
         simulation.obey(&mut world)?;
@@ -128,6 +130,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
             }
         }
         simulation.report(&world);
+        notify.tell(true, || format!("camera {shape}, frame {frame_id}"));
     }
     Ok(())
 }

@@ -150,6 +150,8 @@ fn top_on_a_terminal_ends_with_q() {
     let mut command = tool(&namespace, &["top", "--every", "0.1"]);
     command.stdin(terminal.try_clone().unwrap()).stdout(terminal.try_clone().unwrap()).stderr(Stdio::null());
     let mut child = Running(command.spawn().unwrap());
+    // The terminal hangs up when the last one who has it is gone.
+    drop((command, terminal));
     let mut own = File::from(own);
     let (mut shown, mut bytes) = (String::new(), [0; 4096]);
     while !shown.contains("vehicle_control") || !shown.contains("by name;") {
@@ -165,7 +167,6 @@ fn top_on_a_terminal_ends_with_q() {
     // What it still writes is read, so that it never waits for this terminal.
     let reader = std::thread::spawn(move || while own.read(&mut bytes).is_ok_and(|count| count > 0) {});
     assert!(child.0.wait().unwrap().success());
-    drop(terminal);
     reader.join().unwrap();
 }
 

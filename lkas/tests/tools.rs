@@ -321,6 +321,26 @@ fn doctor_finds_channels_that_cannot_be_used() {
 }
 
 #[test]
+fn doctor_names_channels_whose_name_vanished_and_modes_that_let_somebody_only_look() {
+    let namespace = namespace("vanished");
+    let path = |what: &str| format!("/dev/shm/{namespace}.{what}");
+    let create =
+        |what| ControlChannel::create(&ChannelName::new(&namespace, what).unwrap(), Options::default()).unwrap();
+    let (_held, _uneven) = (create("held"), create("uneven"));
+    let mine = format!("process {} ", std::process::id());
+    let said = || text(&output(&namespace, &["doctor"]));
+    assert!(!said().contains(&mine), "all have their names");
+    std::fs::remove_file(path("held")).unwrap();
+    std::fs::set_permissions(path("uneven"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let printed = said();
+    let line = printed.lines().find(|line| line.contains(&mine)).unwrap_or_else(|| panic!("{printed}"));
+    assert!(line.contains("lkas.Control") && line.contains("its name was removed"), "{line}");
+    assert!(printed.contains("RemoveIPC"), "{printed}");
+    assert!(printed.contains(&format!("channel {namespace}.uneven: its mode is 644")), "{printed}");
+    std::fs::remove_file(path("uneven")).unwrap();
+}
+
+#[test]
 fn who_stops_reading_ends_a_tool_quietly() {
     let namespace = namespace("pipe");
     let _publishing = Publishing::start(&namespace);

@@ -1,17 +1,16 @@
 //! `lkas doctor`: what could keep a system from running on this machine, and what to do about it.
 
-use super::{channels_of, foreign, is_channel, short, size, unless_nobody_reads};
+use super::names::{logout_removes_channels, nameless};
+use super::{FOLDER, channels_of, foreign, is_channel, short, size, unless_nobody_reads};
 use crate::Failure;
 use crate::options::SystemOptions;
 use core::fmt;
-use lkas_shm::{Observation, Observer, OpenError, clock};
+use lkas_shm::{Observation, Observer, OpenError, Warning, clock};
 use rustix::process::{Resource, getrlimit};
 use std::io::{self, Write};
 use std::net::{TcpListener, ToSocketAddrs};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-
-/// Where shared memory lies.
-const FOLDER: &str = "/dev/shm";
 
 /// What a system of cameras of 800x600 needs, with room for a second one (bytes).
 const SPACE: u64 = 32_000_000;
@@ -70,6 +69,7 @@ impl fmt::Display for Finding {
 pub fn doctor(system: &SystemOptions, web_port: u16) -> Result<bool, Failure> {
     let mut findings = memory();
     findings.extend(segments(system));
+    findings.extend(names());
     findings.extend(ports(system, web_port));
     findings.extend(clocks(system));
     findings.extend(limits());
@@ -122,6 +122,9 @@ fn segments(system: &SystemOptions) -> Vec<Finding> {
     for name in &names {
         let Ok(channel) = Observer::open(name) else { continue };
         let now = channel.look();
+        if let Some(warning) = uneven_mode(name.as_str()) {
+            findings.push(Finding::note(format!("channel {name}: {warning}"), format!("chmod 600 {FOLDER}/{name}")));
+        }
         match segment(&now) {
             Some(trouble) => findings.push(Finding::note(format!("channel {name}: {}", trouble.0), trouble.1)),
             None => used += 1,
@@ -154,6 +157,35 @@ fn segment(now: &Observation) -> Option<(String, &'static str)> {
             None => None,
         },
     }
+}
+
+/// Whether some users may read the segment and not write to it.
+fn uneven_mode(name: &str) -> Option<Warning> {
+    let mode = std::fs::metadata(format!("{FOLDER}/{name}")).ok()?.permissions().mode() & 0o777;
+    let (reads, writes) = (mode >> 2 & 0o111, mode >> 1 & 0o111);
+    (reads != writes).then_some(Warning::Mode { mode })
+}
+
+/// Channels whose names vanished, and what makes names vanish.
+fn names() -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for held in nameless() {
+        findings.push(Finding::note(
+            format!(
+                "process {} ({}) holds a channel of {} that nobody can open: its name was removed",
+                held.process, held.program, held.carries
+            ),
+            "programs of lkas move within a second; others call Writer::check_name or start again. Names vanish by rm, or \
+             by logind at a logout (RemoveIPC)",
+        ));
+    }
+    if logout_removes_channels() {
+        findings.push(Finding::note(
+            "logind removes this user's channels at the last logout, also of programs that still run",
+            "RemoveIPC=no in /etc/systemd/logind.conf, or run services as a system user",
+        ));
+    }
+    findings
 }
 
 /// Files that are channels, and can't be used: of another release, damaged, or somebody else's.

@@ -1,13 +1,10 @@
 //! Systems of other users: they are there, and only their owner may look into them.
 
-use super::is_channel;
+use super::{FOLDER, is_channel};
 use crate::options::{PROCESSES, SystemOptions};
 use lkas_shm::{ChannelName, Observer, OpenError};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
-
-/// Where shared memory lies.
-const FOLDER: &str = "/dev/shm";
 
 /// The channels that belong to others, by their user.
 fn channels(system: &SystemOptions) -> BTreeMap<u32, Vec<ChannelName>> {

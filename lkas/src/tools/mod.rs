@@ -12,6 +12,7 @@ mod foreign;
 mod hz;
 mod info;
 mod keys;
+mod names;
 mod param;
 mod top;
 
@@ -33,6 +34,9 @@ use lkas_shm::ChannelName;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// Where shared memory lies.
+const FOLDER: &str = "/dev/shm";
 
 /// How long a wait goes on before it looks whether it shall end.
 const SLICE: Duration = Duration::from_millis(50);

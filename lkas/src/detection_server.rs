@@ -2,10 +2,11 @@
 
 use crate::Failure;
 use crate::calibrate;
+use crate::config;
 use crate::detection::{DetectorParameters, LaneDetector, LaneShape, Lanes};
 use crate::feed::Feed;
 use crate::latency::Step;
-use crate::options::{SERVERS, SystemOptions};
+use crate::options::{OWN_PLACE, SERVERS, SystemOptions};
 use crate::signals::{LANE, LaneSignal};
 use crate::status::State;
 use crate::stop::Stop;
@@ -27,14 +28,18 @@ const FRAME_TIMEOUT: Duration = Duration::from_millis(500);
 /// # Errors
 /// A channel can't be created or used.
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
-    let mut frames = Feed::new(options.camera_channel()?, ImageChannel::open);
-    let mut writer = DetectionChannel::create(&options.detection_channel()?, Options::new().contract(SERVERS))?;
+    let mut frames = Feed::new(options.camera_channel()?, |name, open| ImageChannel::open(name, open.place(OWN_PLACE)));
+    let mut writer = DetectionChannel::create(&options.detection_channel()?, options.channel(SERVERS))?;
     let shape_channel = options.signal_channel(LANE)?;
     let mut shapes = Channel::<LaneSignal>::create(&shape_channel, Options::new().contract(SERVERS))?;
+    let configured = match &options.config {
+        Some(path) => config::File::read_whole(path)?.parameters,
+        None => Vec::new(),
+    };
     let mut vitals = VitalSigns::create(&options.status_channel("detection")?)?;
     let missed_before = vitals.now.missed;
     let mut detector = LaneDetector::new(DetectorParameters::default());
-    for (name, value) in vitals.declare(Category::Detection) {
+    for (name, value) in vitals.declare(Category::Detection, &configured) {
         detector.set(name, value)?;
     }
     if let Some(path) = &options.mounting {

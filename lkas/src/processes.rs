@@ -37,7 +37,7 @@ impl Processes {
         std::mem::take(&mut self.reports)
     }
 
-    /// What viewers are to be told now: every 100 ms, and at once where the vehicle's state is another one.
+    /// What viewers are to be told now: every 100 ms, and at once where the vehicle says something else.
     pub(crate) fn due(&mut self) -> Option<Value> {
         let now = Instant::now();
         if now < self.look_due {
@@ -51,12 +51,13 @@ impl Processes {
         };
         self.reports = Category::ALL.into_iter().filter_map(of).collect();
         let vehicle = vehicle(seen.iter().find(|(name, _)| *name == "simulation").and_then(|(_, seen)| seen.as_ref()));
-        let changed = self.told.as_ref() != Some(&vehicle["state"]);
+        let says = json!([vehicle["state"], vehicle["latched"], vehicle["paused"], vehicle["respawns"]]);
+        let changed = self.told.as_ref() != Some(&says);
         if !changed && now < self.tell_due {
             return None;
         }
         self.tell_due = now + TELL_EVERY;
-        self.told = Some(vehicle["state"].clone());
+        self.told = Some(says);
         let processes: Vec<Value> = seen.iter().map(|(name, seen)| process(name, seen.as_ref())).collect();
         Some(json!({"vehicle": vehicle, "processes": processes}))
     }
@@ -79,6 +80,9 @@ fn vehicle(seen: Option<&Seen>) -> Value {
         "state": state.map_or("unknown", State::name),
         "reason": current.map(|seen| seen.status.reason.to_string()).filter(|reason| !reason.is_empty()),
         "words": vehicle_words(seen),
+        "latched": current.map(|seen| seen.status.latched != 0),
+        "paused": current.map(|seen| seen.status.paused != 0),
+        "respawns": current.map(|seen| seen.status.respawns),
         "severe": state.is_some_and(State::is_severe),
         "since_s": state.and(current).map(|seen| seconds_since(seen.status.since)),
     })
@@ -117,20 +121,24 @@ fn seconds_since(time: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::status::Status;
+    use lkas_core::Code;
 
-    fn seen(state: u64, age_ms: u64, is_alive: bool) -> Seen {
+    fn seen(state: Code<State>, age_ms: u64, is_alive: bool) -> Seen {
         let status = Status { state, reason: "why".into(), ..Status::default() };
         Seen { status, age: Some(Duration::from_millis(age_ms)), is_alive }
     }
 
     #[test]
     fn a_vehicle_that_is_silent_or_gone_is_unknown() {
-        for unknown in [None, Some(seen(0, 5000, true)), Some(seen(0, 10, false)), Some(seen(99, 10, true))] {
+        let (running, odd) = (State::Running.code(), Code::from_number(99));
+        for unknown in
+            [None, Some(seen(running, 5000, true)), Some(seen(running, 10, false)), Some(seen(odd, 10, true))]
+        {
             let told = vehicle(unknown.as_ref());
             assert_eq!(told["state"], "unknown", "{told}");
             assert!(told["words"].as_str().is_some_and(|words| words.contains("unknown")), "{told}");
         }
-        assert_eq!(vehicle(Some(&seen(0, 10, true)))["words"], Value::Null);
+        assert_eq!(vehicle(Some(&seen(running, 10, true)))["words"], Value::Null);
     }
 
     #[test]

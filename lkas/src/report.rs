@@ -19,8 +19,8 @@ pub struct Report {
     pub detections: u64,
     /// Controls published.
     pub controls: u64,
-    /// Frames a second, over the whole run.
-    pub fps: f64,
+    /// Frames a second, over the whole run; none for a run of less than a second.
+    pub fps: Option<f64>,
     /// For each channel, how many values were replaced before the process that works with them took them.
     pub missed: BTreeMap<String, u64>,
     /// Values that were not whole, found by whoever read them.
@@ -39,6 +39,9 @@ pub struct Report {
     /// How often a process was started again.
     pub restarts: u64,
 }
+
+/// A run that is shorter has no rate: two frames close to each other would make one of thousands a second.
+pub const A_RATE_NEEDS: Duration = Duration::from_secs(1);
 
 /// How long each step from the camera to the vehicle took, in milliseconds and in their order.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -110,7 +113,7 @@ impl AllVitals {
             frames: simulation.published,
             detections: detection.published,
             controls: decision.published,
-            fps: if filmed.is_zero() { 0.0 } else { simulation.published as f64 / filmed.as_secs_f64() },
+            fps: (filmed >= A_RATE_NEEDS).then(|| simulation.published as f64 / filmed.as_secs_f64()),
             missed: missed.map(|(name, missed)| (name.clone(), missed)).into(),
             torn: simulation.torn + detection.torn + decision.torn + broker.torn,
             both_lanes_fraction: detection.both_lanes as f64 / detection.published.max(1) as f64,
@@ -148,7 +151,8 @@ impl fmt::Display for Report {
         let missed: Vec<_> = self.missed.iter().map(|(name, missed)| format!("{name} {missed}")).collect();
         let Took { p50_ms, p99_ms, max_ms } = self.latency_ms;
         let Offset { mean_abs, max_abs } = self.lateral_offset_m;
-        writeln!(f, "  frames            {} ({:.1} a second)", self.frames, self.fps)?;
+        let rate = self.fps.map_or_else(String::new, |fps| format!(" ({fps:.1} a second)"));
+        writeln!(f, "  frames            {}{rate}", self.frames)?;
         writeln!(
             f,
             "  detections        {} (both lanes in {:.1} %)",
@@ -206,5 +210,15 @@ mod tests {
                 assert!(json[key][inner].is_f64(), "{key}.{inner}");
             }
         }
+    }
+
+    #[test]
+    fn a_run_of_two_looks_has_no_rate() {
+        let options = Line::parse_from(["test"]).system;
+        let mut vitals = AllVitals::default();
+        vitals.simulation.published = 3;
+        let report = vitals.report(&options, Duration::from_nanos(1), 0);
+        assert!(!report.to_string().contains("a second"), "{report}");
+        assert_eq!(serde_json::to_value(&report).unwrap()["fps"], serde_json::Value::Null);
     }
 }

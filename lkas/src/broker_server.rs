@@ -23,7 +23,7 @@ const JPEG_QUALITY: u8 = 80;
 /// How many steps nicer than the others this process is: watching must not slow down driving.
 const NICE: i32 = 5;
 
-/// The actions that the simulation knows.
+/// The actions that the simulation knows, besides the emergency stop and its release, which every broker passes on.
 const ACTIONS: [&str; 3] = ["pause", "resume", "respawn"];
 
 /// Runs until `stop` is set.
@@ -45,7 +45,7 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     let missed_before = vitals.now.missed;
     let mut jpeg = Vec::new();
     let mut rate = Rate::default();
-    let mut refusals = Refusals { known: 0, due: Instant::now() };
+    let mut refusals = Refusals { known: [0; 4], due: Instant::now() };
     let mut last_detection_ms = None;
     tracing::info!("ports {} to {} of {}", options.broker_port, options.broker_port + 5, options.broker_host);
     vitals.enter(State::Running, "");
@@ -155,9 +155,9 @@ fn telemetry(
     })
 }
 
-/// What the broker refused, told to a person at most once a second.
+/// What the broker refused, told to a person at most once a second, each kind with its own reason.
 struct Refusals {
-    known: u64,
+    known: [u64; 4],
     due: Instant,
 }
 
@@ -168,13 +168,18 @@ impl Refusals {
         }
         self.due = Instant::now() + Duration::from_secs(1);
         let statistics = broker.statistics();
-        let kinds = [&statistics.actions, &statistics.parameters, &statistics.states, &statistics.subscriptions];
-        let refused = kinds.iter().map(|kind| kind.refused).sum();
-        if refused > self.known {
-            let reason = kinds.iter().rev().find_map(|kind| kind.last_refusal.as_ref());
-            let reason = reason.map_or_else(String::new, |reason| format!(", the last one: {reason}"));
-            tracing::warn!("refused {} messages{reason}", refused - self.known);
-            self.known = refused;
+        let kinds = [
+            ("actions", &statistics.actions),
+            ("parameters", &statistics.parameters),
+            ("vehicle statuses", &statistics.states),
+            ("messages of subscribers", &statistics.subscriptions),
+        ];
+        for ((name, kind), known) in kinds.into_iter().zip(&mut self.known) {
+            if kind.refused > *known {
+                let reason = kind.last_refusal.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+                tracing::warn!("refused {} {name}; the last one{reason}", kind.refused - *known);
+                *known = kind.refused;
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::status::{Declared, Seen, State, StatusWatch, vehicle_words};
 use lkas_messages::names::Category;
 use lkas_shm::{ChannelNameError, clock};
 use lkas_zmq::ParameterReport;
+use lkas_zmq::wire::Declaration;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,13 @@ fn report(declared: &Declared) -> ParameterReport {
         asked: declared.asked,
         answers: declared.answers,
         refusal: Some(declared.refusal.to_string()).filter(|why| !why.is_empty()),
+        declared: Declaration {
+            min: declared.min,
+            max: declared.max,
+            default: declared.default,
+            unit: declared.unit.to_string(),
+            help: declared.help.to_string(),
+        },
     }
 }
 

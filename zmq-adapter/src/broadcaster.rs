@@ -52,7 +52,8 @@ impl fmt::Display for Departures {
     }
 }
 
-const TOPICS: &[&str] = &["frame", "detection", "state", "telemetry", "parameter_status", "action_status", "status"];
+const TOPICS: &[&str] =
+    &["frame", "detection", "state", "telemetry", "parameter_status", "action_status", "status", "tick"];
 
 pub(crate) struct Broadcaster {
     socket: zmq::Socket,

@@ -77,6 +77,10 @@ impl Link {
         Ok(())
     }
 
+    pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
+        self.topics.contains(&topic)
+    }
+
     /// A receiver takes back all its subscriptions to a topic: ZeroMQ counts them.
     pub(crate) fn unsubscribe(&mut self, topic: &'static str) -> zmq::Result<()> {
         while let Some(index) = self.topics.iter().position(|known| *known == topic) {

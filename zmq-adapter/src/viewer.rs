@@ -4,19 +4,25 @@ use crate::decode::decode_viewer_message;
 use crate::error::{ConnectError, ReceiveError, SendError};
 use crate::link::{self, Link, MAX_PER_CALL};
 use crate::socket::{Arrivals, Kind};
-use crate::wire::{self, ACTION, Endpoint, MAX_JPEG, PARAMETER, Topic, ViewerMessage};
+use crate::ticks::{TICK, Ticks};
+use crate::wire::{
+    self, ACTION, EMERGENCY_STOP, EMERGENCY_STOP_REASON, Endpoint, MAX_JPEG, PARAMETER, RELEASE_EMERGENCY_STOP, Topic,
+    ViewerMessage,
+};
 use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use lkas_messages::NameError;
-use lkas_messages::names::{Category, Name, Parameter};
-use serde_json::{Map, Value};
+use lkas_messages::names::Name;
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Actions that wait for a broker, at most.
 const KEPT_ACTIONS: usize = 16;
-/// How long an action waits for a broker. A vehicle that respawns long after somebody asked for it would surprise.
-const ACTION_KEPT_FOR: Duration = wire::ACTION_AGE;
+/// How long a command waits for a broker. A vehicle that respawns long after somebody asked for it would surprise.
+const KEPT_FOR: Duration = wire::ACTION_AGE;
+/// How often an emergency stop is sent until the vehicle confirms it.
+const STOP_EVERY: Duration = Duration::from_millis(200);
 /// Answers to commands that wait for [`ViewerClient::next`], at most.
 const KEPT_ANSWERS: usize = 64;
 
@@ -46,8 +52,42 @@ pub struct ViewerClient {
     skipped: u64,
     arrivals: Arrivals,
     kept_actions: VecDeque<(Instant, Vec<u8>)>,
-    kept_parameters: BTreeMap<(Category, &'static str), Vec<u8>>,
+    kept_parameters: BTreeMap<(String, String), (Instant, Vec<u8>)>,
     expired: u64,
+    ticks: Ticks,
+    tick_came: Option<Instant>,
+    /// Whether the broker listened once: what is asked for before that waits for it, what is asked for in an outage not.
+    was_connected: bool,
+    stop: Option<Stop>,
+    requests: Requests,
+}
+
+/// An emergency stop that the vehicle has not confirmed.
+struct Stop {
+    id: String,
+    due: Instant,
+    /// The status topic was subscribed to for it alone.
+    listens: bool,
+}
+
+/// The ids of this viewer's requests: different for each viewer, so that an answer has one owner.
+struct Requests {
+    prefix: String,
+    count: u64,
+}
+
+impl Requests {
+    fn new() -> Self {
+        static VIEWERS: AtomicU64 = AtomicU64::new(0);
+        let viewer = VIEWERS.fetch_add(1, Ordering::Relaxed);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { prefix: format!("{:x}-{viewer:x}-{:x}", std::process::id(), since.as_nanos()), count: 0 }
+    }
+
+    fn next(&mut self) -> String {
+        self.count += 1;
+        format!("{}-{}", self.prefix, self.count)
+    }
 }
 
 impl ViewerClient {
@@ -68,7 +108,10 @@ impl ViewerClient {
         // A picture in one part is the largest thing received. Few messages wait in ZeroMQ and in the operating system:
         // what waits there is older than what comes next.
         let kind = Kind { max_part: MAX_JPEG as i64, kernel: Some(128 * 1024), ..Kind::receiver(32) };
-        let names: Vec<_> = topics.iter().map(|topic| topic.name()).collect();
+        let mut names: Vec<_> = topics.iter().map(|topic| topic.name()).collect();
+        if !topics.contains(&Topic::Tick) {
+            names.push(Topic::Tick.name());
+        }
         let link = |port, kind, topics: &[_]| Link::connect_in(&context, endpoint, port, kind, topics);
         Ok(Self {
             broadcasts: link(endpoint.broadcast_port(), kind, &names)?,
@@ -80,6 +123,11 @@ impl ViewerClient {
             kept_actions: VecDeque::new(),
             kept_parameters: BTreeMap::new(),
             expired: 0,
+            ticks: Ticks::default(),
+            tick_came: None,
+            was_connected: false,
+            stop: None,
+            requests: Requests::new(),
         })
     }
 
@@ -118,6 +166,8 @@ impl ViewerClient {
             if left.is_zero() {
                 return Ok(None);
             }
+            // An emergency stop goes out in time though nothing comes.
+            let left = if self.stop.is_some() { left.min(STOP_EVERY) } else { left };
             link::wait_for_any(&[&self.broadcasts, &self.actions, &self.parameters], left)?;
         }
     }
@@ -127,7 +177,16 @@ impl ViewerClient {
             let Some(outcome) = self.broadcasts.take(decode_viewer_message)? else { break };
             self.arrivals.received += 1;
             match outcome {
-                Ok(message) => self.keep_newest(message),
+                Ok(ViewerMessage::Tick(tick)) => {
+                    self.ticks.note(tick);
+                    self.tick_came = Some(Instant::now());
+                }
+                Ok(message) => {
+                    let own = self.look_for_confirmation(&message);
+                    if !own {
+                        self.keep_newest(message);
+                    }
+                }
                 Err(refusal) => self.arrivals.refuse(refusal),
             }
         }
@@ -157,21 +216,57 @@ impl ViewerClient {
         self.fresh.push_back(message);
     }
 
+    /// Whether the vehicle says that the emergency stop is latched: then it is sent no more. `true` where the message was
+    /// asked for to find that out alone.
+    fn look_for_confirmation(&mut self, message: &ViewerMessage) -> bool {
+        let Some(stop) = &self.stop else { return false };
+        let ViewerMessage::Status(status) = message else { return false };
+        let listens = stop.listens;
+        let reason = status.get("vehicle").and_then(|vehicle| vehicle.get("reason")).and_then(Value::as_str);
+        if reason.is_some_and(|reason| reason.contains(EMERGENCY_STOP_REASON)) {
+            self.end_stop();
+        }
+        listens
+    }
+
+    fn end_stop(&mut self) {
+        if self.stop.take().is_some_and(|stop| stop.listens) {
+            // A socket that fails here fails at the next receive, too, which says so.
+            let _ = self.broadcasts.unsubscribe(Topic::Status.name());
+        }
+    }
+
     /// Takes note of whether the broker listens, and sends what was kept if it does.
     fn service(&mut self) -> Result<(), ReceiveError> {
+        let failed = |source| ReceiveError { source };
         self.actions.service()?;
         self.parameters.service()?;
+        if self.is_connected() {
+            self.was_connected = true;
+        } else if self.was_connected {
+            // Nothing that was asked for before or in an outage is done after it.
+            self.expired += (self.kept_actions.len() + self.kept_parameters.len()) as u64;
+            self.kept_actions.clear();
+            self.kept_parameters.clear();
+        }
+        let before = self.kept_actions.len() + self.kept_parameters.len();
+        self.kept_actions.retain(|(asked, _)| asked.elapsed() < KEPT_FOR);
+        self.kept_parameters.retain(|_, (asked, _)| asked.elapsed() < KEPT_FOR);
+        self.expired += (before - self.kept_actions.len() - self.kept_parameters.len()) as u64;
         if self.parameters.is_heard() {
-            while let Some((_, object)) = self.kept_parameters.pop_first() {
-                self.parameters.send(&[PARAMETER.as_bytes(), &object]).map_err(|source| ReceiveError { source })?;
+            while let Some((_, (_, object))) = self.kept_parameters.pop_first() {
+                self.parameters.send(&[PARAMETER.as_bytes(), &object]).map_err(failed)?;
             }
         }
-        let before = self.kept_actions.len();
-        self.kept_actions.retain(|(asked, _)| asked.elapsed() < ACTION_KEPT_FOR);
-        self.expired += (before - self.kept_actions.len()) as u64;
         if self.actions.is_heard() {
             while let Some((_, object)) = self.kept_actions.pop_front() {
-                self.actions.send(&[ACTION.as_bytes(), &object]).map_err(|source| ReceiveError { source })?;
+                self.actions.send(&[ACTION.as_bytes(), &object]).map_err(failed)?;
+            }
+            if let Some(stop) = self.stop.as_mut().filter(|stop| stop.due <= Instant::now()) {
+                stop.due = Instant::now() + STOP_EVERY;
+                let object = json!({"action": EMERGENCY_STOP, "params": {}, "timestamp": wire::now(), "id": stop.id});
+                let object = object.to_string();
+                self.actions.send(&[ACTION.as_bytes(), object.as_bytes()]).map_err(failed)?;
             }
         }
         Ok(())
@@ -199,52 +294,99 @@ impl ViewerClient {
         }
     }
 
-    /// Asks for an action. The answer comes as [`ViewerMessage::ActionStatus`].
+    /// How long ago the broker last said anything of its time, which it does once a second; `None` where it never did.
+    #[must_use]
+    pub fn silence(&self) -> Option<Duration> {
+        self.tick_came.map(|came| came.elapsed())
+    }
+
+    /// Asks for an action. The answer comes as [`ViewerMessage::ActionStatus`], with the id that this returns.
     ///
-    /// While the broker does not listen, actions are kept for two seconds, at most 16 of them, and sent in order by a
-    /// later call of any method that takes `&mut self`.
+    /// Before the broker listened for the first time, actions are kept for two seconds, at most 16 of them, and sent in
+    /// order by a later call of any method that takes `&mut self`. In an outage they are refused: nothing that was asked
+    /// for in one is done after it.
+    ///
+    /// `emergency_stop` is kept however long it takes, and sent again and again until the vehicle's status says that it is
+    /// latched, or until `release_emergency_stop` is asked for.
     ///
     /// # Errors
-    /// Too many kept already, or a socket that failed.
-    pub fn send_action(&mut self, action: &Name) -> Result<(), SendError> {
+    /// An outage, too many kept already, or a socket that failed.
+    pub fn send_action(&mut self, action: &Name) -> Result<String, SendError> {
         self.send_action_with(action, Map::new())
     }
 
     /// The same with details.
     ///
     /// # Errors
-    /// Details too large, too many kept already, or a socket that failed.
-    pub fn send_action_with(&mut self, action: &Name, params: Map<String, Value>) -> Result<(), SendError> {
+    /// Details too large, an outage, too many kept already, or a socket that failed.
+    pub fn send_action_with(&mut self, action: &Name, params: Map<String, Value>) -> Result<String, SendError> {
+        if action.as_str() == EMERGENCY_STOP {
+            return self.send_stop();
+        }
+        if action.as_str() == RELEASE_EMERGENCY_STOP {
+            self.end_stop();
+        }
+        let id = self.requests.next();
         let mut object = Map::new();
         object.insert("action".to_owned(), Value::from(action.as_str()));
         object.insert("params".to_owned(), Value::Object(params));
-        object.insert("timestamp".to_owned(), Value::from(wire::now()));
-        let object = wire::encode(&object).map_err(SendError::Refused)?;
-        self.service().map_err(|error| SendError::Socket(error.source))?;
+        let object = self.stamped(object, &id)?;
         if self.kept_actions.len() >= KEPT_ACTIONS {
             return Err(SendError::Full { kept: KEPT_ACTIONS });
         }
         self.kept_actions.push_back((Instant::now(), object));
-        self.service().map_err(|error| SendError::Socket(error.source))
+        self.service().map_err(|error| SendError::Socket(error.source))?;
+        Ok(id)
     }
 
-    /// Asks for a parameter's value. The answer comes as [`ViewerMessage::ParameterStatus`], with the value in force:
-    /// the broker clamps it to the parameter's range.
+    fn send_stop(&mut self) -> Result<String, SendError> {
+        let id = self.requests.next();
+        if self.stop.is_none() {
+            let listens = !self.broadcasts.is_subscribed(Topic::Status.name());
+            if listens {
+                self.broadcasts.subscribe(Topic::Status.name()).map_err(SendError::Socket)?;
+            }
+            self.stop = Some(Stop { id: id.clone(), due: Instant::now(), listens });
+        } else if let Some(stop) = &mut self.stop {
+            (stop.id, stop.due) = (id.clone(), Instant::now());
+        }
+        self.service().map_err(|error| SendError::Socket(error.source))?;
+        Ok(id)
+    }
+
+    /// The bytes of a request, with its id and its time; an error in an outage.
+    fn stamped(&mut self, mut object: Map<String, Value>, id: &str) -> Result<Vec<u8>, SendError> {
+        self.service().map_err(|error| SendError::Socket(error.source))?;
+        if self.was_connected && !self.is_connected() {
+            return Err(SendError::Outage);
+        }
+        object.insert("timestamp".to_owned(), Value::from(wire::now()));
+        object.insert("id".to_owned(), Value::from(id));
+        if let Some(tick) = self.ticks.now() {
+            object.insert(TICK.to_owned(), json!(tick));
+        }
+        wire::encode(&object).map_err(SendError::Refused)
+    }
+
+    /// Asks for a parameter's value. The answer comes as [`ViewerMessage::ParameterStatus`], with the id that this returns
+    /// and the value in force: what the value may be is the server's to say.
     ///
-    /// While the broker does not listen, the newest value of each parameter is kept, and sent by a later call of any
-    /// method that takes `&mut self`.
+    /// Before the broker listened for the first time, the newest value of each parameter is kept for two seconds, and sent
+    /// by a later call of any method that takes `&mut self`. In an outage it is refused.
     ///
     /// # Errors
-    /// An unknown name, a value that is not finite, or a socket that failed.
-    pub fn send_parameter(&mut self, category: Category, name: &str, value: f64) -> Result<(), SendError> {
-        let refused = |error: NameError| SendError::Refused(error.into());
-        let parameter = Parameter::find(category, name).map_err(refused)?;
+    /// A malformed name, a value that is not finite, an outage, or a socket that failed.
+    pub fn send_parameter(&mut self, category: impl AsRef<str>, name: &str, value: f64) -> Result<String, SendError> {
+        let well_formed = |name: &str| name.parse::<Name>().map_err(|error| SendError::Refused(error.into()));
+        let (category, name) = (well_formed(category.as_ref())?.to_string(), well_formed(name)?.to_string());
         if !value.is_finite() {
             return Err(SendError::Refused(crate::Refusal::NotFinite));
         }
-        let object = wire::encode(&wire::parameter_object(category.name(), parameter.name, value));
-        self.kept_parameters.insert((category, parameter.name), object.map_err(SendError::Refused)?);
-        self.service().map_err(|error| SendError::Socket(error.source))
+        let id = self.requests.next();
+        let object = self.stamped(wire::parameter_object(&category, &name, value), &id)?;
+        self.kept_parameters.insert((category, name), (Instant::now(), object));
+        self.service().map_err(|error| SendError::Socket(error.source))?;
+        Ok(id)
     }
 
     /// What arrived, and what of it was refused why.
@@ -259,7 +401,7 @@ impl ViewerClient {
         self.skipped
     }
 
-    /// Actions given up because no broker listened for two seconds.
+    /// Commands given up because no broker listened for two seconds, or because an outage began before they were sent.
     #[must_use]
     pub fn expired(&self) -> u64 {
         self.expired
@@ -273,6 +415,7 @@ impl fmt::Debug for ViewerClient {
             .field("arrivals", &self.arrivals)
             .field("skipped", &self.skipped)
             .field("expired", &self.expired)
+            .field("stops", &self.stop.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -293,7 +436,14 @@ mod tests {
 
     fn action(timestamp: f64) -> ViewerMessage {
         let action = "pause".to_owned();
-        ViewerMessage::ActionStatus(ActionStatus { action, accepted: true, delivered: true, reason: None, timestamp })
+        ViewerMessage::ActionStatus(ActionStatus {
+            action,
+            accepted: true,
+            delivered: true,
+            reason: None,
+            id: None,
+            timestamp,
+        })
     }
 
     fn parameter(name: &str, value: f64) -> ViewerMessage {
@@ -304,6 +454,8 @@ mod tests {
             accepted: true,
             confirmed: true,
             reason: None,
+            declared: None,
+            id: None,
             timestamp: 0.0,
         })
     }
@@ -344,8 +496,8 @@ mod tests {
     #[test]
     fn an_action_is_not_sent_long_after_it_was_asked_for() {
         let mut viewer = viewer();
-        let Some(long_ago) = Instant::now().checked_sub(ACTION_KEPT_FOR) else {
-            panic!("this machine has run for less than {ACTION_KEPT_FOR:?}");
+        let Some(long_ago) = Instant::now().checked_sub(KEPT_FOR) else {
+            panic!("this machine has run for less than {KEPT_FOR:?}");
         };
         viewer.kept_actions.push_back((long_ago, b"{}".to_vec()));
         viewer.send_action(&"pause".parse().unwrap()).unwrap();

@@ -2,6 +2,7 @@
 
 use crate::error::{AddressError, Refusal};
 pub use crate::error::{MAX_JPEG, MAX_JSON};
+pub use crate::ticks::Tick;
 use core::fmt;
 use core::time::Duration;
 use lkas_messages::names::Name;
@@ -17,8 +18,20 @@ pub const DEFAULT_HOST: &str = "127.0.0.1";
 /// The first of the six ports unless told otherwise.
 pub const DEFAULT_BASE_PORT: u16 = 5557;
 
-/// An action that was asked for longer ago than this is not executed any more, unless a broker is told otherwise.
+/// A command that was given longer ago than this is not executed any more, unless a broker is told otherwise.
 pub const ACTION_AGE: Duration = Duration::from_secs(2);
+
+/// The action that stops the vehicle until [`RELEASE_EMERGENCY_STOP`]: it never expires, and needs no lease.
+pub const EMERGENCY_STOP: &str = "emergency_stop";
+/// The action that ends an emergency stop.
+pub const RELEASE_EMERGENCY_STOP: &str = "release_emergency_stop";
+/// The action by which somebody takes the lease for commands: `params` has a `holder` to be shown, and `take_over` where
+/// it shall be taken from who has it; the request and all that follow have the same secret `client`.
+pub const CLAIM_COMMANDS: &str = "claim_commands";
+/// The action by which the holder gives the lease back.
+pub const RELEASE_COMMANDS: &str = "release_commands";
+/// The reason that a vehicle states in its status while an emergency stop is latched.
+pub const EMERGENCY_STOP_REASON: &str = "emergency stop by a person";
 
 /// Topic of action requests, on the way to the broker and from it to the simulation.
 pub const ACTION: &str = "action";
@@ -46,11 +59,13 @@ pub enum Topic {
     ActionStatus,
     /// `status`: what the vehicle and each process say of themselves; sent whatever happens.
     Status,
+    /// `tick`: the broker's own time, once a second.
+    Tick,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Frame,
         Self::Detection,
         Self::State,
@@ -58,6 +73,7 @@ impl Topic {
         Self::ParameterStatus,
         Self::ActionStatus,
         Self::Status,
+        Self::Tick,
     ];
 
     /// The topic's name on the wire.
@@ -71,6 +87,7 @@ impl Topic {
             Self::ParameterStatus => "parameter_status",
             Self::ActionStatus => "action_status",
             Self::Status => "status",
+            Self::Tick => "tick",
         }
     }
 }
@@ -238,17 +255,23 @@ pub struct ActionRequest {
     pub params: Map<String, Value>,
     /// When it was asked for, in seconds of the sender's clock.
     pub timestamp: Option<f64>,
+    /// How long ago it was asked for by the broker's time, in seconds; `None` where that is not known.
+    pub waited_s: Option<f64>,
     /// The whole object, with keys that this version does not know.
     pub object: Map<String, Value>,
 }
 
 impl ActionRequest {
-    /// How long ago it was asked for, in seconds, by the clocks of its sender and of this machine; `None` where it does
-    /// not say when, or where the clocks differ so that it lies in the future. Only the clock of this machine itself can be
-    /// compared with it.
+    /// How long ago it was asked for, in seconds. `None` where nobody knows, and for an emergency stop, which never expires.
+    ///
+    /// One from an [`ActionClient`](crate::ActionClient) knows its age by its broker's time. Otherwise the clocks of its
+    /// sender and of this machine are compared, which says something only where both are one.
     #[must_use]
     pub fn age_s(&self) -> Option<f64> {
-        self.timestamp.map(|asked| now() - asked).filter(|age| *age >= 0.0)
+        if self.action.as_str() == EMERGENCY_STOP {
+            return None;
+        }
+        self.waited_s.or_else(|| self.timestamp.map(|asked| now() - asked).filter(|age| *age >= 0.0))
     }
 }
 
@@ -276,8 +299,27 @@ pub struct ParameterStatus {
     pub confirmed: bool,
     /// Why it was refused or changed.
     pub reason: Option<String>,
+    /// What the server that applies it says of the parameter; `None` where no server has.
+    pub declared: Option<Declaration>,
+    /// The request's own `id`, a string or a number; `None` where it had none, or nobody asked.
+    pub id: Option<Value>,
     /// When it was answered, in seconds since 1970.
     pub timestamp: f64,
+}
+
+/// A parameter as its server declares it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Declaration {
+    /// The least value.
+    pub min: f64,
+    /// The greatest value.
+    pub max: f64,
+    /// The value at a first start.
+    pub default: f64,
+    /// The unit, empty where it has none.
+    pub unit: String,
+    /// One line of help.
+    pub help: String,
 }
 
 /// The answer to an action request, on `action_status`.
@@ -291,6 +333,8 @@ pub struct ActionStatus {
     pub delivered: bool,
     /// Why it was refused or not delivered.
     pub reason: Option<String>,
+    /// The request's own `id`, a string or a number; `None` where it had none.
+    pub id: Option<Value>,
     /// When it was answered, in seconds since 1970.
     pub timestamp: f64,
 }
@@ -318,6 +362,8 @@ pub enum ViewerMessage {
     ActionStatus(ActionStatus),
     /// What the vehicle and each process say of themselves.
     Status(Value),
+    /// The broker's own time.
+    Tick(Tick),
 }
 
 impl ViewerMessage {
@@ -332,6 +378,7 @@ impl ViewerMessage {
             Self::ParameterStatus(_) => Topic::ParameterStatus,
             Self::ActionStatus(_) => Topic::ActionStatus,
             Self::Status(_) => Topic::Status,
+            Self::Tick(_) => Topic::Tick,
         }
     }
 }

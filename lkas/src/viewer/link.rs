@@ -33,7 +33,7 @@ pub(super) fn run(mut client: ViewerClient, hub: &Hub, commands: &Receiver<Comma
     }
 }
 
-fn send(client: &mut ViewerClient, command: Command) -> Result<(), String> {
+fn send(client: &mut ViewerClient, command: Command) -> Result<String, String> {
     let sent = match command {
         Command::Action(action) => {
             let action = action.parse().map_err(|error: NameError| error.to_string())?;

@@ -1,7 +1,8 @@
 //! The broker's first port: what goes to every viewer.
 
 use crate::error::Refusal;
-use crate::socket::{self, Listeners, Subscription};
+use crate::ports::Port;
+use crate::socket::Listeners;
 use crate::wire::{self, DetectionMessage, FrameHeader, MAX_JPEG, Topic};
 use core::fmt;
 use lkas_messages::{Detection, DetectionFields, VehicleState, VehicleStateFields};
@@ -56,31 +57,25 @@ const TOPICS: &[&str] =
     &["frame", "detection", "state", "telemetry", "parameter_status", "action_status", "status", "tick"];
 
 pub(crate) struct Broadcaster {
-    socket: zmq::Socket,
-    listeners: Listeners,
+    pub(crate) port: Port,
     departures: [Departures; TOPICS.len()],
 }
 
 impl Broadcaster {
-    pub(crate) fn new(socket: zmq::Socket) -> Self {
-        Self { socket, listeners: Listeners::new(TOPICS), departures: Default::default() }
+    pub(crate) fn new(port: Port) -> Self {
+        Self { port, departures: Default::default() }
     }
 
-    pub(crate) fn socket(&self) -> &zmq::Socket {
-        &self.socket
+    pub(crate) fn listeners() -> Listeners {
+        Listeners::new(TOPICS)
     }
 
     pub(crate) fn has_viewers(&self, topic: Topic) -> bool {
-        self.listeners.has(topic.name())
+        self.port.has(topic.name())
     }
 
     pub(crate) fn departures(&self, topic: Topic) -> &Departures {
         &self.departures[topic as usize]
-    }
-
-    /// Takes note of a subscription; `None` if the message is none.
-    pub(crate) fn note(&mut self, parts: &[zmq::Message]) -> Option<Subscription> {
-        self.listeners.note(parts)
     }
 
     pub(crate) fn frame(&mut self, header: &FrameHeader, jpeg: &[u8]) -> Broadcast {
@@ -125,8 +120,8 @@ impl Broadcaster {
             Ok(_) if !self.has_viewers(topic) => Broadcast::NoListener,
             Ok(object) => {
                 let sent = match picture {
-                    Some(picture) => socket::send(&self.socket, &[topic.name().as_bytes(), &object, picture]),
-                    None => socket::send(&self.socket, &[topic.name().as_bytes(), &object]),
+                    Some(picture) => self.port.send(&[topic.name().as_bytes(), &object, picture]),
+                    None => self.port.send(&[topic.name().as_bytes(), &object]),
                 };
                 sent.map_or_else(|error| Broadcast::Dropped(Refusal::Socket(error)), |()| Broadcast::Sent)
             }

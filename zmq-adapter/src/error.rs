@@ -1,5 +1,6 @@
 //! What can go wrong, by operation, and why a message was refused.
 
+use crate::keys::KeyError;
 use core::{error::Error, fmt};
 use lkas_messages::{MessageError, NameError};
 
@@ -62,6 +63,8 @@ pub enum BindError {
         /// The host.
         host: String,
     },
+    /// The broker's keys can't be used.
+    Keys(KeyError),
 }
 
 impl fmt::Display for BindError {
@@ -70,8 +73,10 @@ impl fmt::Display for BindError {
             Self::Address(error) => error.fmt(f),
             Self::Open { host } => write!(
                 f,
-                "commands on {host} would be open to everybody in that network; give keys, or say that it is meant to be insecure"
+                "commands on {host} would be open to everybody in that network; give keys (--keys), or say that it is \
+                 meant to be insecure (--insecure)"
             ),
+            Self::Keys(error) => error.fmt(f),
             Self::InUse { address } => write!(
                 f,
                 "{address}: address in use; end the other broker or choose another base port (six ports in a row)"
@@ -84,6 +89,18 @@ impl fmt::Display for BindError {
 }
 
 impl Error for BindError {}
+
+impl From<KeyError> for BindError {
+    fn from(error: KeyError) -> Self {
+        Self::Keys(error)
+    }
+}
+
+impl From<KeyError> for ConnectError {
+    fn from(error: KeyError) -> Self {
+        Self::Keys(error)
+    }
+}
 
 impl From<AddressError> for BindError {
     fn from(error: AddressError) -> Self {
@@ -104,12 +121,15 @@ pub enum ConnectError {
         /// The reason it gave.
         source: zmq::Error,
     },
+    /// The keys can't be used.
+    Keys(KeyError),
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(error) => error.fmt(f),
+            Self::Keys(error) => error.fmt(f),
             Self::Socket { address, source } => {
                 write!(f, "{address}: {source}; give the host on which the broker runs, not a wildcard")
             }

@@ -66,11 +66,14 @@ mod broker;
 pub mod clients;
 mod decode;
 mod error;
+pub mod keys;
 mod link;
+mod ports;
 mod socket;
 mod ticks;
 mod viewer;
 pub mod wire;
+mod zap;
 
 pub use broadcaster::{Broadcast, Departures};
 pub use broker::{Broker, BrokerOptions, LastState, Lease, ParameterReport, Polled, Statistics};

@@ -146,7 +146,7 @@ pub(crate) fn wait_also(
 }
 
 /// Who listens at the other ends of an XPUB socket, as far as its own topics are concerned.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Listeners {
     topics: Vec<&'static str>,
     /// The subscriptions in force that cover one of the topics, and as many others as are kept, so that a stranger's

@@ -6,8 +6,8 @@ use crate::link::{self, Link, MAX_PER_CALL};
 use crate::socket::{Arrivals, Kind};
 use crate::ticks::{TICK, Ticks};
 use crate::wire::{
-    self, ACTION, EMERGENCY_STOP, EMERGENCY_STOP_REASON, Endpoint, MAX_JPEG, PARAMETER, RELEASE_EMERGENCY_STOP, Topic,
-    ViewerMessage,
+    self, ACTION, EMERGENCY_STOP, EMERGENCY_STOP_REASON, Endpoint, MAX_JPEG, PARAMETER, PING, RELEASE_EMERGENCY_STOP,
+    Topic, ViewerMessage,
 };
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -60,6 +60,9 @@ pub struct ViewerClient {
     was_connected: bool,
     stop: Option<Stop>,
     requests: Requests,
+    /// The ping that was not answered yet.
+    pinged: Option<(String, Instant)>,
+    round_trip: Option<Duration>,
 }
 
 /// An emergency stop that the vehicle has not confirmed.
@@ -128,6 +131,8 @@ impl ViewerClient {
             was_connected: false,
             stop: None,
             requests: Requests::new(),
+            pinged: None,
+            round_trip: None,
         })
     }
 
@@ -182,8 +187,7 @@ impl ViewerClient {
                     self.tick_came = Some(Instant::now());
                 }
                 Ok(message) => {
-                    let own = self.look_for_confirmation(&message);
-                    if !own {
+                    if !self.is_pong(&message) && !self.look_for_confirmation(&message) {
                         self.keep_newest(message);
                     }
                 }
@@ -298,6 +302,42 @@ impl ViewerClient {
     #[must_use]
     pub fn silence(&self) -> Option<Duration> {
         self.tick_came.map(|came| came.elapsed())
+    }
+
+    /// Asks the broker whether it is there; [`round_trip`](Self::round_trip) has the time until its answer, which comes to
+    /// viewers that are subscribed to [`Topic::ActionStatus`]. Nothing is kept where there is no link.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn ping(&mut self) -> Result<(), SendError> {
+        self.service().map_err(|error| SendError::Socket(error.source))?;
+        if !self.actions.is_heard() {
+            self.round_trip = None;
+            return Ok(());
+        }
+        let id = self.requests.next();
+        let object = json!({"action": PING, "id": id}).to_string();
+        // One that was not answered is not waited for any more.
+        if self.pinged.replace((id, Instant::now())).is_some() {
+            self.round_trip = None;
+        }
+        self.actions.send(&[ACTION.as_bytes(), object.as_bytes()]).map_err(SendError::Socket)
+    }
+
+    /// From the last [`ping`](Self::ping) that was answered to its answer; `None` where the one after it was not.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// Whether the message is the answer to a ping, of this viewer or another one.
+    fn is_pong(&mut self, message: &ViewerMessage) -> bool {
+        let ViewerMessage::ActionStatus(status) = message else { return false };
+        let id = status.id.as_ref().and_then(Value::as_str);
+        if let Some((_, at)) = self.pinged.take_if(|(pinged, _)| id == Some(pinged)) {
+            self.round_trip = Some(at.elapsed());
+        }
+        status.action == PING
     }
 
     /// Asks for an action. The answer comes as [`ViewerMessage::ActionStatus`], with the id that this returns.

@@ -2,6 +2,7 @@
 
 use crate::error::{AddressError, Refusal};
 pub use crate::error::{MAX_JPEG, MAX_JSON};
+use crate::keys::ClientKeys;
 pub use crate::ticks::Tick;
 use core::fmt;
 use core::time::Duration;
@@ -30,6 +31,8 @@ pub const RELEASE_EMERGENCY_STOP: &str = "release_emergency_stop";
 pub const CLAIM_COMMANDS: &str = "claim_commands";
 /// The action by which the holder gives the lease back.
 pub const RELEASE_COMMANDS: &str = "release_commands";
+/// The action that does nothing but be answered: for the round trip. It needs no lease and goes to nobody else.
+pub const PING: &str = "ping";
 /// The reason that a vehicle states in its status while an emergency stop is latched.
 pub const EMERGENCY_STOP_REASON: &str = "emergency stop by a person";
 
@@ -103,15 +106,17 @@ impl Topic {
 pub struct Endpoint {
     /// A name or an address; brokers also take `*` or `0.0.0.0` for every interface of the machine.
     ///
-    /// There is no authentication: whoever reaches these ports can pause the simulation and change parameters.
+    /// Without keys, whoever reaches these ports can pause the simulation and change parameters.
     pub host: String,
     /// The first of the six ports, 1 to 65530.
     pub base_port: u16,
+    /// The keys with which a client asks a broker that wants some. A broker does not look at this.
+    pub keys: Option<ClientKeys>,
 }
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Self { host: DEFAULT_HOST.to_owned(), base_port: DEFAULT_BASE_PORT }
+        Self { host: DEFAULT_HOST.to_owned(), base_port: DEFAULT_BASE_PORT, keys: None }
     }
 }
 
@@ -126,6 +131,12 @@ impl Endpoint {
     #[must_use]
     pub fn local(base_port: u16) -> Self {
         Self { base_port, ..Self::default() }
+    }
+
+    /// The same place, asked with these keys.
+    #[must_use]
+    pub fn with_keys(self, keys: ClientKeys) -> Self {
+        Self { keys: Some(keys), ..self }
     }
 
     /// Broadcasts to viewers; 5557 unless told otherwise.
@@ -168,6 +179,11 @@ impl Endpoint {
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<core::net::IpAddr>().is_ok_and(|host| host.is_loopback())
+    }
+
+    /// Whether every interface of this machine is meant.
+    pub(crate) fn is_everywhere(&self) -> bool {
+        self.host == "*" || self.host.parse::<core::net::IpAddr>().is_ok_and(|host| host.is_unspecified())
     }
 
     /// Whether the host and all six ports can be addresses.

@@ -332,16 +332,41 @@ fn only_one_connection_is_the_vehicle() {
 #[test]
 fn watching_may_be_open_and_commanding_is_not_unless_somebody_says_so() {
     let endpoint = free_endpoint();
-    let open = Endpoint { host: "0.0.0.0".to_owned(), ..endpoint };
-    let error = Broker::bind(BrokerOptions::new(open.clone())).unwrap_err();
-    assert!(matches!(&error, BindError::Open { host } if host == "0.0.0.0"), "{error}");
-    let broker = Broker::bind(BrokerOptions::new(open.clone()).command_host("127.0.0.1")).unwrap();
+    let everywhere = Some("0.0.0.0".to_owned());
+    let options = BrokerOptions::new(endpoint.clone());
+    let open = [
+        BrokerOptions::new(Endpoint { host: "0.0.0.0".to_owned(), ..endpoint.clone() }),
+        options.clone().command_on(everywhere.clone()),
+    ];
+    for options in open {
+        let error = Broker::bind(options.clone()).unwrap_err();
+        assert!(matches!(&error, BindError::Open { host } if host == "0.0.0.0"), "{error}");
+        Broker::bind(options.insecure(true)).unwrap().close();
+    }
+    let broker = Broker::bind(options.watch_on(everywhere)).unwrap();
     // 127.0.0.2 is this machine as well: what is bound everywhere is taken there, too.
     let is_taken = |port| std::net::TcpListener::bind(("127.0.0.2", port)).is_err();
-    assert!(is_taken(open.broadcast_port()));
-    for port in open.action_request_port()..=open.vehicle_status_port() {
+    assert!(is_taken(endpoint.broadcast_port()));
+    for port in endpoint.action_request_port()..=endpoint.vehicle_status_port() {
         assert!(!is_taken(port), "{port}");
     }
     broker.close();
-    Broker::bind(BrokerOptions::new(open).insecure(true)).unwrap().close();
+}
+
+#[test]
+fn a_ping_tells_the_round_trip_and_nobody_else_hears_of_it() {
+    let mut broker = broker();
+    let (mut viewer, mut other) = (viewer(&mut broker), viewer(&mut broker));
+    assert_eq!(viewer.round_trip(), None);
+    viewer.ping().unwrap();
+    poll_until("the answer", &mut broker, |_| {
+        for viewer in [&mut viewer, &mut other] {
+            assert!(!matches!(viewer.next(Duration::ZERO).unwrap(), Some(ViewerMessage::ActionStatus(_))));
+        }
+        viewer.round_trip().is_some()
+    });
+    assert!(viewer.silence().is_some_and(|silence| silence < support::PATIENCE));
+    viewer.ping().unwrap();
+    viewer.ping().unwrap();
+    assert_eq!(viewer.round_trip(), None, "one was not answered");
 }

@@ -445,12 +445,12 @@ fn ports_in_use_are_named_and_what_was_bound_before_is_released() {
 #[test]
 fn endpoints_that_are_no_address_are_errors() {
     for (host, base_port) in [("", 5557), ("a b", 5557), ("a\0b", 5557), ("localhost", 0), ("localhost", 65531)] {
-        let endpoint = Endpoint { host: host.to_owned(), base_port };
+        let endpoint = Endpoint { host: host.to_owned(), base_port, keys: None };
         assert!(Broker::bind(BrokerOptions::new(endpoint.clone())).is_err(), "{endpoint}");
         assert!(ViewerClient::connect(&endpoint).is_err(), "{endpoint}");
     }
     // Documentation addresses are nobody's.
-    let endpoint = Endpoint { host: "192.0.2.1".to_owned(), base_port: 5557 };
+    let endpoint = Endpoint { host: "192.0.2.1".to_owned(), ..Endpoint::default() };
     let error = Broker::bind(BrokerOptions::new(endpoint).insecure(true)).unwrap_err();
     assert!(matches!(error, BindError::Socket { .. }) && error.to_string().contains("192.0.2.1"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 mod actions;
 mod authority;
+mod guard;
 mod options;
 mod parameters;
 mod states;
@@ -11,13 +12,16 @@ pub use self::parameters::ParameterReport;
 pub(crate) use self::parameters::check as check_parameter;
 
 use self::authority::Authority;
+use self::guard::Guard;
 use self::parameters::Parameters;
 use self::states::Vehicle;
 use crate::broadcaster::{Broadcast, Broadcaster};
 use crate::error::{BindError, Refusal};
+use crate::ports::{Place, Port};
 use crate::socket::{self, Arrivals, Kind, Listeners};
 use crate::ticks::TICK_EVERY;
 use crate::wire::{self, ACTION, ActionRequest, Endpoint, FrameHeader, Topic};
+use crate::zap::{ASK, COMMAND, WATCH};
 use core::fmt;
 use core::time::Duration;
 use lkas_messages::names::Name;
@@ -55,12 +59,12 @@ type Handler = Box<dyn FnMut(&ActionRequest) + Send>;
 pub struct Broker {
     // Sockets go before the context that they belong to.
     broadcaster: Broadcaster,
-    action_requests: zmq::Socket,
-    parameter_requests: zmq::Socket,
+    action_requests: Port,
+    parameter_requests: Port,
     parameters: Parameters,
-    actions: zmq::Socket,
-    vehicle_status: zmq::Socket,
-    simulations: Listeners,
+    actions: Port,
+    vehicle_status: Port,
+    guard: Option<Guard>,
     handlers: BTreeMap<Name, Handler>,
     undelivered_stop: Option<ActionRequest>,
     vehicle: Vehicle,
@@ -80,39 +84,39 @@ impl Broker {
     /// anybody having said so; the error names it. What was bound before it is free again when this returns.
     pub fn bind(options: BrokerOptions) -> Result<Self, BindError> {
         options.check()?;
-        let commands = options.commands();
-        let BrokerOptions { endpoint, viewer_mark, command_age, .. } = options;
+        let (watch_on, command_on) = (options.beyond(&options.watch_on), options.beyond(&options.command_on));
+        let BrokerOptions { endpoint, viewer_mark, command_age, keys, .. } = options;
         // A context of its own: dropping it with its last socket waits until the operating system has the ports back,
         // which closing a socket alone does not.
         let context = zmq::Context::new();
-        let open = |at: &Endpoint, port, kind: Kind| {
-            let address = at.address(port);
-            let bind = || {
-                let socket = kind.open(&context, at.is_ipv6())?;
-                if kind.socket == zmq::SUB {
-                    // Everything: what does not belong on the port is to be named, not passed over.
-                    socket.set_subscribe(b"")?;
-                }
-                socket.bind(&address)?;
-                Ok(socket)
-            };
-            bind().map_err(|error| match error {
-                zmq::Error::EADDRINUSE => BindError::InUse { address: address.clone() },
-                source => BindError::Socket { address: address.clone(), source },
-            })
+        let guard = keys.map(|keys| Guard::open(&context, keys)).transpose()?;
+        let at = |beyond, domain| Place {
+            context: &context,
+            local: &endpoint,
+            beyond,
+            keys: guard.as_ref().map(Guard::keys),
+            domain,
         };
+        let (watch, ask, command) =
+            (at(watch_on.as_ref(), WATCH), at(command_on.as_ref(), ASK), at(command_on.as_ref(), COMMAND));
+        let nobody = Listeners::new(&[]);
+        let receiver = |at: &Place<'_>, port, mark| at.open(port, Kind::receiver(mark), &nobody);
         let viewer_mark = i32::from(viewer_mark.clamp(1, 1000));
         // Left alone, Linux lets megabytes wait in a connection, which is seconds of pictures.
         let viewers = Kind { kernel: Some(128 * 1024), ..Kind::sender(viewer_mark) };
         let now = Instant::now();
         Ok(Self {
-            broadcaster: Broadcaster::new(open(&endpoint, endpoint.broadcast_port(), viewers)?),
-            action_requests: open(&commands, endpoint.action_request_port(), Kind::receiver(64))?,
-            parameter_requests: open(&commands, endpoint.parameter_request_port(), Kind::receiver(256))?,
-            parameters: Parameters::new(open(&commands, endpoint.parameter_port(), Kind::sender(256))?),
-            actions: open(&commands, endpoint.action_port(), Kind::sender(64))?,
-            vehicle_status: open(&commands, endpoint.vehicle_status_port(), Kind::receiver(16))?,
-            simulations: Listeners::new(&[ACTION]),
+            broadcaster: Broadcaster::new(watch.open(endpoint.broadcast_port(), viewers, &Broadcaster::listeners())?),
+            action_requests: receiver(&ask, endpoint.action_request_port(), 64)?,
+            parameter_requests: receiver(&ask, endpoint.parameter_request_port(), 256)?,
+            parameters: Parameters::new(command.open(
+                endpoint.parameter_port(),
+                Kind::sender(256),
+                &Parameters::listeners(),
+            )?),
+            actions: command.open(endpoint.action_port(), Kind::sender(64), &Listeners::new(&[ACTION]))?,
+            vehicle_status: receiver(&command, endpoint.vehicle_status_port(), 16)?,
+            guard,
             handlers: BTreeMap::new(),
             undelivered_stop: None,
             vehicle: Vehicle::default(),
@@ -136,6 +140,7 @@ impl Broker {
     /// If the handler of an action does.
     pub fn poll(&mut self) -> Polled {
         self.give_up();
+        self.guard();
         // First, so that an action from a viewer reaches a simulation that subscribed before it.
         let subscriptions = self.poll_subscriptions() + self.poll_servers();
         self.deliver_stop();
@@ -155,14 +160,16 @@ impl Broker {
 
     /// The same, or until one of `descriptors` can be read: for who has more to wait for than this broker.
     pub fn wait_also(&self, descriptors: &[BorrowedFd<'_>], timeout: Duration) -> bool {
-        let sockets = [
-            self.broadcaster.socket(),
+        let ports = [
+            &self.broadcaster.port,
             &self.action_requests,
             &self.parameter_requests,
-            &self.parameters.socket,
+            &self.parameters.port,
             &self.actions,
             &self.vehicle_status,
         ];
+        let gate = self.guard.as_ref().map(|guard| guard.gate.socket());
+        let sockets: Vec<_> = ports.into_iter().flat_map(Port::sockets).chain(gate).collect();
         // No error is left that concerns valid sockets of a living context; polling in vain is harmless.
         socket::wait_also(&sockets, descriptors, timeout).unwrap_or(true)
     }
@@ -170,7 +177,15 @@ impl Broker {
     /// When to call [`poll`](Self::poll) next though nothing comes.
     #[must_use]
     pub fn due(&self) -> Instant {
-        self.parameters.due().map_or(self.tick_due, |due| due.min(self.tick_due))
+        let guard = self.guard.as_ref().map(|guard| guard.due);
+        [self.parameters.due(), guard].into_iter().flatten().fold(self.tick_due, Instant::min)
+    }
+
+    /// Whether a value was sent to a server that reports what it does, and has not answered yet: see
+    /// [`report`](Self::report).
+    #[must_use]
+    pub fn awaits_answers(&self) -> bool {
+        self.parameters.due().is_some()
     }
 
     /// Tells everybody what time it is here, for the ages of commands.
@@ -181,16 +196,16 @@ impl Broker {
         }
         self.tick_due = now + TICK_EVERY;
         let _counted = self.broadcaster.object(Topic::Tick, &self.authority.clock.tick(0.0));
-        for socket in [&self.parameters.socket, &self.actions] {
+        for port in [&self.parameters.port, &self.actions] {
             // Who misses one gets the next.
-            let _ = self.tick_before(socket, 0.0);
+            let _ = self.tick_before(port, 0.0);
         }
     }
 
-    /// A tick that says when what follows it on that socket was asked for.
-    fn tick_before(&self, socket: &zmq::Socket, age_s: f64) -> Result<(), Refusal> {
+    /// A tick that says when what follows it on that port was asked for.
+    fn tick_before(&self, port: &Port, age_s: f64) -> Result<(), Refusal> {
         let tick = wire::encode(&self.authority.clock.tick(age_s))?;
-        socket::send(socket, &[Topic::Tick.name().as_bytes(), &tick]).map_err(Refusal::Socket)
+        port.send(&[Topic::Tick.name().as_bytes(), &tick]).map_err(Refusal::Socket)
     }
 
     fn may_answer_nonsense(&mut self) -> bool {
@@ -206,9 +221,9 @@ impl Broker {
         let mut count = 0;
         let mut greet = false;
         let arrivals = &mut self.statistics.subscriptions;
-        for parts in drain(self.broadcaster.socket(), arrivals) {
+        for (end, parts) in drain_ends(&self.broadcaster.port, arrivals) {
             count += 1;
-            match self.broadcaster.note(&parts) {
+            match self.broadcaster.port.note(end, &parts) {
                 Some(new) => {
                     greet |= new.subscribed && new.covers(Topic::ParameterStatus.name());
                     if new.subscribed && new.covers(Topic::Tick.name()) {
@@ -218,9 +233,9 @@ impl Broker {
                 None => arrivals.refuse(odd()),
             }
         }
-        for parts in drain(&self.actions, arrivals) {
+        for (end, parts) in drain_ends(&self.actions, arrivals) {
             count += 1;
-            if self.simulations.note(&parts).is_none() {
+            if self.actions.note(end, &parts).is_none() {
                 arrivals.refuse(odd());
             }
         }
@@ -285,16 +300,23 @@ impl Broker {
     pub fn close(self) {}
 }
 
-/// What has arrived on a socket, within bounds.
-fn drain(socket: &zmq::Socket, arrivals: &mut Arrivals) -> Vec<Vec<zmq::Message>> {
+/// What has arrived on a port, within bounds.
+fn drain(port: &Port, arrivals: &mut Arrivals) -> Vec<Vec<zmq::Message>> {
+    drain_ends(port, arrivals).into_iter().map(|(_, parts)| parts).collect()
+}
+
+/// The same, with the number of the end at which each arrived.
+fn drain_ends(port: &Port, arrivals: &mut Arrivals) -> Vec<(usize, Vec<zmq::Message>)> {
     let mut messages = Vec::new();
-    while messages.len() < MAX_PER_SOCKET {
-        match socket::receive(socket) {
-            Ok(Some(parts)) => messages.push(parts),
-            Ok(None) => break,
-            Err(error) => {
-                arrivals.refuse(Refusal::Socket(error));
-                break;
+    for (number, socket) in port.sockets().enumerate() {
+        for _ in 0..MAX_PER_SOCKET {
+            match socket::receive(socket) {
+                Ok(Some(parts)) => messages.push((number, parts)),
+                Ok(None) => break,
+                Err(error) => {
+                    arrivals.refuse(Refusal::Socket(error));
+                    break;
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::broadcaster::Departures;
 use crate::error::BindError;
+use crate::keys::BrokerKeys;
 use crate::socket::Arrivals;
 use crate::wire::{self, Endpoint, Topic, VehicleStatus};
 use core::time::Duration;
@@ -12,7 +13,8 @@ use std::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BrokerOptions {
-    /// Where it binds: this machine only, port 5557 and the five after it, unless told otherwise.
+    /// Where it is: on this machine, port 5557 and the five after it, unless told otherwise. A host of a network opens all
+    /// ports to that network.
     pub endpoint: Endpoint,
     /// Broadcasts that may wait in ZeroMQ for one viewer, 1 to 1000; more are dropped for that viewer, the newest first.
     ///
@@ -27,8 +29,12 @@ pub struct BrokerOptions {
     /// `timestamp`, on this machine as it stands, from elsewhere by how much later it came than the fastest of its
     /// connection; else it counts from its arrival.
     pub command_age: Duration,
-    /// The host on which all ports but that for broadcasts are bound; `None` for the endpoint's.
-    pub command_host: Option<String>,
+    /// A host on which the port for broadcasts is bound besides the endpoint's.
+    pub watch_on: Option<String>,
+    /// A host on which the other ports are bound besides the endpoint's.
+    pub command_on: Option<String>,
+    /// Keys, without which nobody is let in on those two hosts. Where such a host is every interface, nobody is at all.
+    pub keys: Option<BrokerKeys>,
     /// Whether commands may be open to a network without keys.
     pub insecure: bool,
 }
@@ -43,7 +49,15 @@ impl BrokerOptions {
     /// A broker there, with a mark of 24 broadcasts and commands of up to 2 s.
     #[must_use]
     pub const fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, viewer_mark: 24, command_age: wire::ACTION_AGE, command_host: None, insecure: false }
+        Self {
+            endpoint,
+            viewer_mark: 24,
+            command_age: wire::ACTION_AGE,
+            watch_on: None,
+            command_on: None,
+            keys: None,
+            insecure: false,
+        }
     }
 
     /// Sets [`viewer_mark`](Self::viewer_mark).
@@ -60,10 +74,24 @@ impl BrokerOptions {
         self
     }
 
-    /// Sets [`command_host`](Self::command_host).
+    /// Sets [`watch_on`](Self::watch_on).
     #[must_use]
-    pub fn command_host(mut self, host: impl Into<String>) -> Self {
-        self.command_host = Some(host.into());
+    pub fn watch_on(mut self, host: Option<String>) -> Self {
+        self.watch_on = host;
+        self
+    }
+
+    /// Sets [`command_on`](Self::command_on).
+    #[must_use]
+    pub fn command_on(mut self, host: Option<String>) -> Self {
+        self.command_on = host;
+        self
+    }
+
+    /// Sets [`keys`](Self::keys).
+    #[must_use]
+    pub fn keys(mut self, keys: Option<BrokerKeys>) -> Self {
+        self.keys = keys;
         self
     }
 
@@ -74,17 +102,23 @@ impl BrokerOptions {
         self
     }
 
-    /// Where commands come in.
-    pub(super) fn commands(&self) -> Endpoint {
-        let host = self.command_host.clone().unwrap_or_else(|| self.endpoint.host.clone());
-        Endpoint { host, base_port: self.endpoint.base_port }
+    /// The endpoint on a network, where there is one besides this machine's.
+    pub(super) fn beyond(&self, host: &Option<String>) -> Option<Endpoint> {
+        let endpoint = Endpoint { host: host.clone()?, base_port: self.endpoint.base_port, keys: None };
+        (endpoint.host != self.endpoint.host && endpoint.host != "localhost").then_some(endpoint)
     }
 
     pub(super) fn check(&self) -> Result<(), BindError> {
         self.endpoint.check()?;
-        let commands = self.commands();
-        commands.check()?;
-        if self.insecure || commands.is_loopback() { Ok(()) } else { Err(BindError::Open { host: commands.host }) }
+        let beyond = [&self.watch_on, &self.command_on].map(|host| self.beyond(host));
+        beyond.iter().flatten().try_for_each(Endpoint::check)?;
+        let [_, command_on] = beyond;
+        // Keys guard what is bound besides the endpoint, not the endpoint itself.
+        let unguarded = [Some(self.endpoint.clone()), command_on.filter(|_| self.keys.is_none())];
+        match unguarded.into_iter().flatten().find(|endpoint| !endpoint.is_loopback()) {
+            Some(endpoint) if !self.insecure => Err(BindError::Open { host: endpoint.host }),
+            _ => Ok(()),
+        }
     }
 }
 

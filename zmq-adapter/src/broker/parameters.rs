@@ -4,9 +4,10 @@
 //! is the server's to say.
 
 use super::actions::OWN_KEYS;
-use super::{Broker, drain};
+use super::{Broker, drain, drain_ends};
 use crate::decode::{self, decode_parameter};
 use crate::error::Refusal;
+use crate::ports::Port;
 use crate::socket::{self, Listeners, Source};
 use crate::wire::{self, Declaration, ParameterRequest, ParameterStatus, Topic};
 use core::time::Duration;
@@ -62,22 +63,19 @@ struct Sent {
 }
 
 pub(super) struct Parameters {
-    pub(super) socket: zmq::Socket,
-    servers: Listeners,
+    pub(super) port: Port,
     sent: BTreeMap<Key, Sent>,
     reports: BTreeMap<Key, ParameterReport>,
     unanswered: BTreeMap<Key, Unanswered>,
 }
 
 impl Parameters {
-    pub(super) fn new(socket: zmq::Socket) -> Self {
-        Self {
-            socket,
-            servers: Listeners::and_others(&Category::ALL.map(Category::name), CATEGORIES),
-            sent: BTreeMap::new(),
-            reports: BTreeMap::new(),
-            unanswered: BTreeMap::new(),
-        }
+    pub(super) fn listeners() -> Listeners {
+        Listeners::and_others(&Category::ALL.map(Category::name), CATEGORIES)
+    }
+
+    pub(super) fn new(port: Port) -> Self {
+        Self { port, sent: BTreeMap::new(), reports: BTreeMap::new(), unanswered: BTreeMap::new() }
     }
 
     /// When there is something to be said though nothing comes.
@@ -116,10 +114,10 @@ fn key(category: &str, name: &str) -> Result<Key, Refusal> {
 impl Broker {
     /// Takes note of subscriptions and sends new servers what was sent last. Returns how many messages there were.
     pub(super) fn poll_servers(&mut self) -> usize {
-        let messages = drain(&self.parameters.socket, &mut self.statistics.subscriptions);
+        let messages = drain_ends(&self.parameters.port, &mut self.statistics.subscriptions);
         let mut new = Vec::new();
-        for parts in &messages {
-            match self.parameters.servers.note(parts) {
+        for (end, parts) in &messages {
+            match self.parameters.port.note(*end, parts) {
                 Some(subscription) if subscription.subscribed => new.push(subscription),
                 Some(_) => {}
                 None => self.statistics.subscriptions.refuse(super::odd()),
@@ -137,8 +135,8 @@ impl Broker {
     }
 
     fn forward(&self, category: &Name, object: &[u8], age_s: f64) -> Result<(), Refusal> {
-        self.tick_before(&self.parameters.socket, age_s)?;
-        socket::send(&self.parameters.socket, &[category.as_str().as_bytes(), object]).map_err(Refusal::Socket)
+        self.tick_before(&self.parameters.port, age_s)?;
+        self.parameters.port.send(&[category.as_str().as_bytes(), object]).map_err(Refusal::Socket)
     }
 
     /// Tells viewers all that is known of parameters.
@@ -261,10 +259,11 @@ impl Broker {
     fn ask(&mut self, request: &ParameterRequest, source: &Source) -> Result<(), Refusal> {
         let (category, _) = key(&request.category, &request.parameter)?;
         request.value.ok_or(Refusal::NotFinite)?;
+        self.permit(source)?;
         let age_s = self.authority.age_s(source, &request.object);
         self.authority.check(&request.parameter, age_s, &request.object)?;
         // Nothing asked for while a server is away is in force when it comes.
-        if !self.parameters.is_declared(&category) && !self.parameters.servers.has(category.as_str()) {
+        if !self.parameters.is_declared(&category) && !self.parameters.port.has(category.as_str()) {
             return Err(Refusal::NoServer { category: category.to_string() });
         }
         self.send_value(request, age_s).map(drop)
@@ -302,7 +301,7 @@ impl Broker {
         object.insert("name".to_owned(), Value::from(key.1.as_str()));
         object.entry("timestamp").or_insert_with(|| Value::from(wire::now()));
         let object = wire::encode(&object)?;
-        if self.parameters.servers.has(key.0.as_str()) {
+        if self.parameters.port.has(key.0.as_str()) {
             self.forward(&key.0, &object, age_s)?;
             self.statistics.parameters.forwarded += 1;
         }

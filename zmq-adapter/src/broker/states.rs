@@ -29,10 +29,15 @@ impl Vehicle {
 
 impl Broker {
     pub(super) fn poll_states(&mut self) -> usize {
-        let arrivals = &mut self.statistics.states;
-        let mut messages = drain(&self.vehicle_status, arrivals);
+        let mut messages = drain(&self.vehicle_status, &mut self.statistics.states);
         for parts in &mut messages {
             let source = Source::of(parts);
+            let permitted = self.permit(&source);
+            let arrivals = &mut self.statistics.states;
+            if let Err(refusal) = permitted {
+                arrivals.refuse(refusal);
+                continue;
+            }
             match decode_vehicle_status(&socket::slices(parts)) {
                 Ok(_) if !self.vehicle.is(&source) => arrivals.refuse(Refusal::SecondVehicle),
                 Ok(status) => {

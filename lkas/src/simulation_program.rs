@@ -158,7 +158,9 @@ impl Simulation {
             let Some(request) = link.actions.poll()? else { break };
             let mut known = true;
             // What was asked for while this process or the network stood still is not meant for now.
-            let late = request.age_s().filter(|age| link.is_local && *age > ACTION_AGE.as_secs_f64());
+            let late = request
+                .age_s()
+                .filter(|age| (link.is_local || request.waited_s.is_some()) && *age > ACTION_AGE.as_secs_f64());
             if let Some(age) = late {
                 self.late.note((), (request.action.to_string(), age));
                 continue;

@@ -8,6 +8,7 @@ use lkas_messages::names::{Category, Parameter};
 use lkas_zmq::ParameterClient;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 /// The parameters of one server as they come from the broker.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ impl Tuning {
             // The receiver lives as long as the client.
             let _ = sender.send((parameter, value));
         })?;
+        let client = client.max_age(Duration::from_secs_f64(options.network.command_age));
         Ok(Self { client, values, words: Pace::default() })
     }
 

@@ -146,6 +146,7 @@ pub fn decode_viewer_message(parts: &[&[u8]]) -> Result<ViewerMessage, Refusal> 
             timestamp: required_number(&object, "timestamp")?,
         }),
         Topic::Tick => ViewerMessage::Tick(tick(&object)?),
+        Topic::Statistics => ViewerMessage::Statistics(Value::Object(object)),
     })
 }
 

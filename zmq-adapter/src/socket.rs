@@ -4,6 +4,7 @@ use crate::error::Refusal;
 use crate::wire::MAX_JSON;
 use core::fmt;
 use core::time::Duration;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -205,7 +206,7 @@ impl Listeners {
 }
 
 /// What arrived on one port.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Arrivals {
     /// Messages received, whatever they were.
@@ -215,7 +216,13 @@ pub struct Arrivals {
     /// Messages that were not accepted.
     pub refused: u64,
     /// Why the last of them was not.
+    #[serde(serialize_with = "in_words")]
     pub last_refusal: Option<Refusal>,
+}
+
+/// A refusal as a person reads it.
+pub(crate) fn in_words<S: Serializer>(refusal: &Option<Refusal>, serializer: S) -> Result<S::Ok, S::Error> {
+    refusal.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 impl Arrivals {

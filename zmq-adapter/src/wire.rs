@@ -8,7 +8,7 @@ use core::fmt;
 use core::time::Duration;
 use lkas_messages::names::Name;
 use lkas_messages::{DetectionFields, Lane, VehicleStateFields};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Number, Value};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -64,11 +64,19 @@ pub enum Topic {
     Status,
     /// `tick`: the broker's own time, once a second.
     Tick,
+    /// `statistics`: what went through the broker, once a second.
+    Statistics,
+}
+
+impl Serialize for Topic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Frame,
         Self::Detection,
         Self::State,
@@ -77,6 +85,7 @@ impl Topic {
         Self::ActionStatus,
         Self::Status,
         Self::Tick,
+        Self::Statistics,
     ];
 
     /// The topic's name on the wire.
@@ -91,6 +100,7 @@ impl Topic {
             Self::ActionStatus => "action_status",
             Self::Status => "status",
             Self::Tick => "tick",
+            Self::Statistics => "statistics",
         }
     }
 }
@@ -380,6 +390,8 @@ pub enum ViewerMessage {
     Status(Value),
     /// The broker's own time.
     Tick(Tick),
+    /// What went through the broker.
+    Statistics(Value),
 }
 
 impl ViewerMessage {
@@ -395,6 +407,7 @@ impl ViewerMessage {
             Self::ActionStatus(_) => Topic::ActionStatus,
             Self::Status(_) => Topic::Status,
             Self::Tick(_) => Topic::Tick,
+            Self::Statistics(_) => Topic::Statistics,
         }
     }
 }

@@ -370,3 +370,23 @@ fn a_ping_tells_the_round_trip_and_nobody_else_hears_of_it() {
     viewer.ping().unwrap();
     assert_eq!(viewer.round_trip(), None, "one was not answered");
 }
+
+#[test]
+fn statistics_say_what_went_through() {
+    let mut broker = broker();
+    let viewer = subscriber(broker.endpoint().broadcast_port(), &["statistics", "state"]);
+    poll_until("the viewer", &mut broker, |broker| broker.has_viewers(Topic::State));
+    assert!(broker.broadcast_state(&VehicleStateFields::default()).is_sent());
+    let sender = publisher(&mut broker, Endpoint::action_request_port);
+    sender.send_multipart(["action", "{\"action\": \"explode\"}"], 0).unwrap();
+    let seen = until("the figures", || {
+        let parts = receive(&mut broker, &viewer);
+        let object: Value = serde_json::from_slice(&parts[1]).unwrap();
+        (parts[0] == b"statistics" && object["actions"]["refused"] == 1).then_some(object)
+    });
+    assert_eq!(seen["actions"]["last_refusal"], "nobody registered the action \"explode\"");
+    let state = &seen["broadcasts"]["state"];
+    assert_eq!((&state["sent"], &state["subscribed"]), (&json!(1), &json!(true)));
+    assert!(state["bytes"].as_u64().unwrap() > 50, "{state}");
+    assert_eq!(seen["broadcasts"]["frame"]["subscribed"], false);
+}

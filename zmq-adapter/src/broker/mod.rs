@@ -109,11 +109,10 @@ impl Broker {
             broadcaster: Broadcaster::new(watch.open(endpoint.broadcast_port(), viewers, &Broadcaster::listeners())?),
             action_requests: receiver(&ask, endpoint.action_request_port(), 64)?,
             parameter_requests: receiver(&ask, endpoint.parameter_request_port(), 256)?,
-            parameters: Parameters::new(command.open(
-                endpoint.parameter_port(),
-                Kind::sender(256),
-                &Parameters::listeners(),
-            )?),
+            parameters: Parameters::new(
+                command.open(endpoint.parameter_port(), Kind::sender(256), &Parameters::listeners())?,
+                command_age,
+            ),
             actions: command.open(endpoint.action_port(), Kind::sender(64), &Listeners::new(&[ACTION]))?,
             vehicle_status: receiver(&command, endpoint.vehicle_status_port(), 16)?,
             guard,
@@ -196,6 +195,10 @@ impl Broker {
         }
         self.tick_due = now + TICK_EVERY;
         let _counted = self.broadcaster.object(Topic::Tick, &self.authority.clock.tick(0.0));
+        if self.has_viewers(Topic::Statistics) {
+            let statistics = self.statistics();
+            let _counted = self.broadcaster.object(Topic::Statistics, &statistics);
+        }
         for port in [&self.parameters.port, &self.actions] {
             // Who misses one gets the next.
             let _ = self.tick_before(port, 0.0);
@@ -226,7 +229,8 @@ impl Broker {
             match self.broadcaster.port.note(end, &parts) {
                 Some(new) => {
                     greet |= new.subscribed && new.covers(Topic::ParameterStatus.name());
-                    if new.subscribed && new.covers(Topic::Tick.name()) {
+                    let once_a_second = [Topic::Tick, Topic::Statistics];
+                    if new.subscribed && once_a_second.iter().any(|topic| new.covers(topic.name())) {
                         self.tick_due = Instant::now();
                     }
                 }
@@ -291,7 +295,7 @@ impl Broker {
     /// What went through since it was bound.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let broadcasts = Topic::ALL.map(|topic| (topic, self.broadcaster.departures(topic).clone()));
+        let broadcasts = Topic::ALL.map(|topic| (topic, self.broadcaster.departures(topic)));
         Statistics { broadcasts: broadcasts.into(), ..self.statistics.clone() }
     }
 

@@ -6,6 +6,7 @@ use crate::keys::BrokerKeys;
 use crate::socket::Arrivals;
 use crate::wire::{self, Endpoint, Topic, VehicleStatus};
 use core::time::Duration;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -144,8 +145,8 @@ impl Polled {
     }
 }
 
-/// What went through a [`Broker`](super::Broker) since it was bound.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What went through a [`Broker`](super::Broker) since it was bound. As JSON it is what is broadcast as `statistics`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Statistics {
     /// Action requests.

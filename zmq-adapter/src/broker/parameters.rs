@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// How long a server may take to say that it applied a value.
+/// How long a server may take at least to say that it applied a value; never less than a value lives.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Parameters that are remembered, at most.
@@ -67,6 +67,7 @@ pub(super) struct Parameters {
     sent: BTreeMap<Key, Sent>,
     reports: BTreeMap<Key, ParameterReport>,
     unanswered: BTreeMap<Key, Unanswered>,
+    answer_within: Duration,
 }
 
 impl Parameters {
@@ -74,13 +75,14 @@ impl Parameters {
         Listeners::and_others(&Category::ALL.map(Category::name), CATEGORIES)
     }
 
-    pub(super) fn new(port: Port) -> Self {
-        Self { port, sent: BTreeMap::new(), reports: BTreeMap::new(), unanswered: BTreeMap::new() }
+    pub(super) fn new(port: Port, command_age: Duration) -> Self {
+        let answer_within = ANSWER_WITHIN.max(command_age);
+        Self { port, sent: BTreeMap::new(), reports: BTreeMap::new(), unanswered: BTreeMap::new(), answer_within }
     }
 
     /// When there is something to be said though nothing comes.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.unanswered.values().map(|asked| asked.sent + ANSWER_WITHIN).min()
+        self.unanswered.values().map(|asked| asked.sent + self.answer_within).min()
     }
 
     fn is_declared(&self, category: &Name) -> bool {
@@ -204,13 +206,14 @@ impl Broker {
 
     /// Refuses what no server has applied for too long.
     pub(super) fn give_up(&mut self) {
-        let late = |(key, asked): (&Key, &Unanswered)| (asked.sent.elapsed() >= ANSWER_WITHIN).then(|| key.clone());
+        let within = self.parameters.answer_within;
+        let late = |(key, asked): (&Key, &Unanswered)| (asked.sent.elapsed() >= within).then(|| key.clone());
         let late: Vec<Key> = self.parameters.unanswered.iter().filter_map(late).collect();
         for key in late {
             let id = self.parameters.unanswered.remove(&key).and_then(|asked| asked.id);
             // Nothing given during an outage is in force after it.
             self.parameters.sent.remove(&key);
-            self.tell(&key, false, Some(format!("nobody applied it within {} s", ANSWER_WITHIN.as_secs())), id);
+            self.tell(&key, false, Some(format!("nobody applied it within {} s", within.as_secs_f64())), id);
         }
     }
 

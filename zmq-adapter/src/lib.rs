@@ -65,6 +65,7 @@ mod broadcaster;
 mod broker;
 pub mod clients;
 mod decode;
+mod endpoint;
 mod error;
 pub mod keys;
 mod link;

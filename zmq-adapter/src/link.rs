@@ -18,8 +18,8 @@ pub(crate) const MAX_PER_CALL: usize = 256;
 /// How long ZeroMQ has to connect anew by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How often a client asks whether its broker is there, in milliseconds, and half of how long it waits for an answer.
-const HEARTBEAT_MS: i32 = 400;
+/// How often a client asks whether its broker is there, in milliseconds, and a third of how long it waits for an answer.
+const HEARTBEAT_MS: i32 = 500;
 
 /// How long a connection may take to come about, in milliseconds; then the next attempt begins.
 const CONNECT_MS: i32 = 500;
@@ -213,7 +213,7 @@ fn open(
     // A network that is gone says nothing. So the connecting side asks, and gives up soon: it is back within a second after
     // the network is. The side that binds asks for nothing: programs of others need not know how to answer.
     socket.set_heartbeat_ivl(HEARTBEAT_MS)?;
-    socket.set_heartbeat_timeout(2 * HEARTBEAT_MS)?;
+    socket.set_heartbeat_timeout(3 * HEARTBEAT_MS)?;
     socket.set_connect_timeout(CONNECT_MS)?;
     socket.set_handshake_ivl(2 * CONNECT_MS)?;
     // Otherwise a sender would not be told that its peer is gone, and send into nothing. A receiver, on the other hand,

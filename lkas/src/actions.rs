@@ -5,17 +5,11 @@ use crate::options::SystemOptions;
 use crate::pace::Pace;
 use lkas_messages::names::Name;
 use lkas_zmq::ActionClient;
-use lkas_zmq::wire::ACTION_AGE;
+use lkas_zmq::wire::{ACTION_AGE, EMERGENCY_STOP, RELEASE_EMERGENCY_STOP};
 use std::collections::VecDeque;
 
 /// The names of all actions.
 pub const ACTIONS: [&str; 5] = ["pause", "resume", "respawn", EMERGENCY_STOP, RELEASE_EMERGENCY_STOP];
-
-/// Latches an emergency stop. It never expires.
-pub const EMERGENCY_STOP: &str = "emergency_stop";
-
-/// Releases the latched emergency stop.
-pub const RELEASE_EMERGENCY_STOP: &str = "release_emergency_stop";
 
 /// Messages that are looked at in one turn, so that an emergency stop behind a flood is found.
 const TAKEN_PER_TURN: usize = 256;
@@ -68,7 +62,8 @@ impl Actions {
     pub(crate) fn take(&mut self) -> Result<Vec<Action>, Failure> {
         for _ in 0..TAKEN_PER_TURN {
             let Some(request) = self.client.poll()? else { break };
-            let age_s = request.age_s().filter(|_| self.is_local);
+            // Clocks of different machines say nothing; the time since the broker's tick does.
+            let age_s = request.age_s().filter(|_| self.is_local || request.waited_s.is_some());
             self.desk.accept(&request.action, age_s);
         }
         Ok(self.desk.due())

@@ -3,6 +3,7 @@
 use crate::calibrate::{self, CalibrateOptions};
 use crate::demo::{self, DemoOptions};
 use crate::evaluate::{self, EvaluateOptions};
+use crate::keygen::{self, KeygenOptions};
 use crate::log::{self, LogOptions};
 use crate::options::{SystemOptions, ViewerArguments, remove_channels};
 use crate::scenario::{self, ScenarioOptions};
@@ -83,6 +84,8 @@ enum Command {
         #[arg(long, default_value_t = 8080)]
         port: u16,
     },
+    /// A pair of keys for watching and commanding over a network
+    Keygen(KeygenOptions),
     /// Remove the channels that nobody uses
     Clean(CleanOptions),
     /// The detection server alone
@@ -135,6 +138,7 @@ pub fn lkas() -> ExitCode {
         Some(Command::Scenario(options)) => result(system.log, || scenario::program(&options)),
         Some(Command::Evaluate(options)) => result(system.log, || evaluate::program(&options)),
         Some(Command::Calibrate(options)) => result(system.log, || calibrate::program(&options)),
+        Some(Command::Keygen(options)) => result(system.log, || keygen::program(&options)),
         Some(Command::Channels(options)) => {
             tool(system.log, |stop| tools::channels(&system, options, stop).map(|()| true))
         }

@@ -51,7 +51,10 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     tracing::info!("ready");
     while !stop.is_set() {
         if let Some(tuning) = &mut tuning {
-            tuning.apply(&mut vitals, |name, value| detector.set(name, value))?;
+            tuning.apply(&mut vitals, |name, value| {
+                detector.check(name, value)?;
+                detector.set(name, value).map_err(|why| why.to_string())
+            })?;
         }
         if let Some(image) = frames.next(PATIENCE)? {
             let start = clock::now();

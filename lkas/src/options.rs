@@ -1,6 +1,7 @@
 //! What the programs have in common on their command lines.
 
 use crate::log::LogOptions;
+use crate::network::NetworkOptions;
 use crate::priority::Priority;
 use crate::signals::{LANE, MOTION, TRUTH};
 use clap::Args;
@@ -28,12 +29,12 @@ pub struct SystemOptions {
     /// Shared-memory name of the controls
     #[arg(long, alias = "control-shm-name", default_value = "vehicle_control", global = true, value_name = "NAME")]
     pub controls: String,
-    /// Address of the broker: where it binds, and where the others connect
-    #[arg(long, default_value = "127.0.0.1", global = true, value_name = "HOST")]
-    pub broker_host: String,
     /// First of the broker's six ports
     #[arg(long, default_value_t = 5557, global = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65530))]
     pub broker_port: u16,
+    /// Where the broker is, and who may reach it
+    #[command(flatten)]
+    pub network: NetworkOptions,
     /// How the camera is mounted: a file from `lkas calibrate`
     #[arg(long, global = true, value_name = "FILE")]
     pub mounting: Option<PathBuf>,
@@ -170,7 +171,7 @@ impl SystemOptions {
     /// Where the broker is.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint { host: self.broker_host.clone(), base_port: self.broker_port }
+        self.network.endpoint(self.broker_port)
     }
 
     /// These options as arguments for a child process.
@@ -181,7 +182,6 @@ impl SystemOptions {
             ("--camera", self.camera.clone()),
             ("--detections", self.detections.clone()),
             ("--controls", self.controls.clone()),
-            ("--broker-host", self.broker_host.clone()),
             ("--broker-port", self.broker_port.to_string()),
             ("--readers", self.readers.to_string()),
         ];
@@ -191,6 +191,7 @@ impl SystemOptions {
         let config = self.config.as_ref().map(|path| format!("--config={}", path.to_string_lossy()));
         let priority = self.priority.map(|priority| format!("--priority={priority}"));
         pairs
+            .chain(self.network.arguments())
             .chain(mounting)
             .chain(config)
             .chain(priority)

@@ -5,11 +5,12 @@ use crate::status::{Declared, Seen, State, StatusWatch, vehicle_words};
 use lkas_messages::names::Category;
 use lkas_shm::{ChannelNameError, clock};
 use lkas_zmq::ParameterReport;
+use lkas_zmq::wire::Declaration;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// How often the processes are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often the processes are looked at while somebody watches, and otherwise.
+const LOOK_EVERY: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(100)];
 
 /// How often viewers are told where nothing changes.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -37,13 +38,21 @@ impl Processes {
         std::mem::take(&mut self.reports)
     }
 
+    /// When to look next.
+    pub(crate) fn look_due(&self) -> Instant {
+        self.look_due
+    }
+
     /// What viewers are to be told now: every 100 ms, and at once where the vehicle says something else.
-    pub(crate) fn due(&mut self) -> Option<Value> {
+    pub(crate) fn due(&mut self, is_watched: bool) -> Option<Value> {
         let now = Instant::now();
+        let [soon, late] = LOOK_EVERY;
+        let every = if is_watched { soon } else { late };
+        self.look_due = self.look_due.min(now + every);
         if now < self.look_due {
             return None;
         }
-        self.look_due = now + LOOK_EVERY;
+        self.look_due = now + every;
         let seen: Vec<_> = self.watches.iter_mut().map(|(name, watch)| (*name, watch.look())).collect();
         let of = |category: Category| {
             let (_, seen) = seen.iter().find(|(name, _)| *name == category.name())?;
@@ -70,6 +79,13 @@ fn report(declared: &Declared) -> ParameterReport {
         asked: declared.asked,
         answers: declared.answers,
         refusal: Some(declared.refusal.to_string()).filter(|why| !why.is_empty()),
+        declared: Declaration {
+            min: declared.min,
+            max: declared.max,
+            default: declared.default,
+            unit: declared.unit.to_string(),
+            help: declared.help.to_string(),
+        },
     }
 }
 

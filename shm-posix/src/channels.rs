@@ -578,7 +578,8 @@ impl<T: Payload + ?Sized> Reader<T> {
     }
 
     /// Whether the segment lost its name without being retired: somebody removed its file. One system call.
-    pub(crate) fn is_removed(&self) -> bool {
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
         !self.segment.is_linked()
     }
 }

@@ -72,6 +72,11 @@ const CHECKS: &[Check] = &[
         "in every scenario the vehicle stays in its lane, or stops; prints a line for each",
         checks::system::scenarios,
     ),
+    check(
+        "network",
+        "after an outage of a real network whoever watches is back, and nothing that was asked for meanwhile is done",
+        checks::network::network,
+    ),
     check("demo", "the system drives for 20 s: nothing torn, in its lane; prints the figures", checks::system::demo),
 ];
 

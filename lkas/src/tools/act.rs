@@ -1,13 +1,13 @@
 //! `lkas pause`, `resume`, `respawn` and `stop`: ask the vehicle for something, and wait until it says that it is so.
 
 use crate::Failure;
-use crate::actions::{EMERGENCY_STOP, RELEASE_EMERGENCY_STOP};
 use crate::options::SystemOptions;
 use crate::status::{Seen, StatusWatch, vehicle_words};
 use crate::stop::Stop;
 use clap::Args;
 use lkas_messages::names::Name;
 use lkas_zmq::wire::ActionStatus;
+use lkas_zmq::wire::{EMERGENCY_STOP, RELEASE_EMERGENCY_STOP};
 use lkas_zmq::{Topic, ViewerClient, ViewerMessage};
 use serde_json::Value;
 use std::io::Write;

@@ -205,7 +205,7 @@ fn unusable() -> Vec<Finding> {
 }
 
 fn ports(system: &SystemOptions, web_port: u16) -> Vec<Finding> {
-    let host = &system.broker_host;
+    let host = &system.network.broker;
     let broker: Vec<u16> = (0..6).filter_map(|offset| system.broker_port.checked_add(offset)).collect();
     let taken: Vec<String> = broker.iter().filter(|port| is_taken(host, **port)).map(|port| port.to_string()).collect();
     let range = format!("{} to {}", system.broker_port, system.broker_port.saturating_add(5));

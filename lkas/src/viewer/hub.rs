@@ -52,6 +52,8 @@ struct Heard {
     last: Option<Instant>,
     /// Why nothing comes, where that is known.
     fault: Option<String>,
+    /// The link to the broker: whether it is there, and its round trip.
+    link: Value,
     /// The last status of each parameter.
     parameters: BTreeMap<(String, String), Value>,
 }
@@ -117,6 +119,11 @@ impl Hub {
         self.heard(|heard| heard.fault = Some(fault));
     }
 
+    /// How the link to the broker is.
+    pub(super) fn show_link(&self, link: Value) {
+        self.heard(|heard| heard.link = link);
+    }
+
     fn heard_now(&self, note: impl FnOnce(&mut Heard)) {
         self.heard(|heard| {
             heard.last = Some(Instant::now());
@@ -135,11 +142,11 @@ impl Hub {
     /// The link is behind, or gone.
     pub(super) fn command(&self, command: Command) -> Result<(), Refusal> {
         self.commands.try_send(command).map_err(|error| {
-            let reason = match error {
-                TrySendError::Full(_) => "too many commands at once; try again",
-                TrySendError::Disconnected(_) => "the viewer has no link to the broker; restart it",
+            let (command, reason) = match error {
+                TrySendError::Full(command) => (command, "too many commands at once; try again"),
+                TrySendError::Disconnected(command) => (command, "the viewer has no link to the broker; restart it"),
             };
-            Refusal::of_command(command, reason)
+            Refusal::of_command(&command, reason)
         })
     }
 
@@ -168,9 +175,11 @@ impl Hub {
 
     /// The state of the link to the broker. `frame_ms` is how long a browser took for its last frame.
     pub(super) fn link(&self, frame_ms: Option<u128>) -> Utf8Bytes {
-        let (age, fault) = self.heard(|heard| (heard.last.map(|last| last.elapsed()), heard.fault.clone()));
+        let (age, fault, link) =
+            self.heard(|heard| (heard.last.map(|last| last.elapsed()), heard.fault.clone(), heard.link.clone()));
         json!({
             "type": "link",
+            "broker": link,
             "last_message_ms": age.as_ref().map(Duration::as_millis),
             "fault": fault,
             "frame_ms": frame_ms,

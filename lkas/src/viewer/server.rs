@@ -24,7 +24,7 @@
 //! |---|---|
 //! | `hello` | `broker`, `categories`, `parameters`: `{category, name, min, max, default, help}` each; the first message |
 //! | `values` | `data`: the last `parameter_status` of each parameter; after `hello`, and again whenever texts were lost |
-//! | `link` | `last_message_ms`: age of the broker's last message or null; `fault`: text or null; `frame_ms`: what the last frame took from sending to acknowledgement, or null. Every half second, so that silence means a dead connection |
+//! | `link` | `broker`: null, or `connected`, `silence_ms` since the broker's last sign of life, which comes once a second, and `round_trip_ms`, both null where they are not known; `last_message_ms`: age of the broker's last message or null; `fault`: text or null; `frame_ms`: what the last frame took from sending to acknowledgement, or null. Every half second, so that silence means a dead connection |
 //! | `detection`, `state`, `telemetry`, `parameter_status`, `action_status` | `data`: the broker's object. `frame_id` is a string in `detection`, because JavaScript's numbers end at 2^53 |
 //! | `error` | `message`; and `category` and `parameter`, or `action`, where the refused request had them |
 //!
@@ -34,7 +34,7 @@
 //! |---|---|
 //! | `ack` | the last frame is decoded |
 //! | `parameter` | `category`, `parameter`, `value` |
-//! | `action` | `action`: `pause`, `resume` or `respawn` |
+//! | `action` | `action`: `pause`, `resume`, `respawn`, `emergency_stop` or `release_emergency_stop` |
 //!
 //! One frame at a time is under way to each browser. The next one is the latest at the moment of the acknowledgement,
 //! so a slow browser gets fewer frames, and none that waited. Anything else that a page sends is answered with `error`

@@ -5,6 +5,7 @@ pub(crate) mod examples;
 pub(crate) mod fuzz;
 pub(crate) mod models;
 pub(crate) mod mutations;
+pub(crate) mod network;
 pub(crate) mod packages;
 pub(crate) mod python;
 pub(crate) mod random;

@@ -72,6 +72,11 @@ const CHECKS: &[Check] = &[
         "in every scenario the vehicle stays in its lane, or stops; prints a line for each",
         checks::system::scenarios,
     ),
+    check(
+        "page",
+        "a person sees in a real browser what is so, while processes die, are suspended and come back",
+        checks::page::page,
+    ),
     check("demo", "the system drives for 20 s: nothing torn, in its lane; prints the figures", checks::system::demo),
 ];
 

@@ -6,6 +6,7 @@ pub(crate) mod fuzz;
 pub(crate) mod models;
 pub(crate) mod mutations;
 pub(crate) mod packages;
+pub(crate) mod page;
 pub(crate) mod python;
 pub(crate) mod random;
 pub(crate) mod refusals;

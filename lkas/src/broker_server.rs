@@ -1,6 +1,7 @@
 //! The broker as a process: carries frames, detections, state and telemetry to viewers, and parameters and actions back.
 
 use crate::Failure;
+use crate::actions::ACTIONS;
 use crate::feed::Feed;
 use crate::options::SystemOptions;
 use crate::processes::Processes;
@@ -22,9 +23,6 @@ const JPEG_QUALITY: u8 = 80;
 
 /// How many steps nicer than the others this process is: watching must not slow down driving.
 const NICE: i32 = 5;
-
-/// The actions that the simulation knows.
-const ACTIONS: [&str; 3] = ["pause", "resume", "respawn"];
 
 /// Runs until `stop` is set.
 ///

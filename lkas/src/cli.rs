@@ -10,7 +10,7 @@ use crate::servers::{self, ServerOptions};
 use crate::simulation_program::{self, SimulationOptions};
 use crate::stop::{self, Stop};
 use crate::supervisor::EXIT_UNUSABLE;
-use crate::tools::{self, CleanOptions, EchoOptions, Every, TableOptions};
+use crate::tools::{self, CleanOptions, EchoOptions, Every, Patience, StopOptions, TableOptions, Wish};
 use crate::viewer::{self, ViewerOptions};
 use crate::{Failure, broker_server, decision_server, detection_server};
 use clap::{Args, Parser, Subcommand};
@@ -56,6 +56,14 @@ enum Command {
     },
     /// The values of a channel, field by field
     Echo(EchoOptions),
+    /// Stop the vehicle until it is released
+    Stop(StopOptions),
+    /// Let time stand still for the vehicle
+    Pause(Patience),
+    /// Let time go on
+    Resume(Patience),
+    /// Put the vehicle back to its start
+    Respawn(Patience),
     /// What could keep a system from running here, and what to do about it
     Doctor {
         /// Port of the web page
@@ -132,6 +140,10 @@ pub fn lkas() -> ExitCode {
         Some(Command::Echo(options)) => {
             tool(line.system.log, |stop| tools::echo(&line.system, &options, stop).map(|()| true))
         }
+        Some(Command::Stop(options)) => tool(line.system.log, |stop| tools::emergency(&line.system, options, stop)),
+        Some(Command::Pause(patience)) => act(&line.system, Wish::Pause, patience),
+        Some(Command::Resume(patience)) => act(&line.system, Wish::Resume, patience),
+        Some(Command::Respawn(patience)) => act(&line.system, Wish::Respawn, patience),
         Some(Command::Doctor { port }) => tool(line.system.log, |_| tools::doctor(&line.system, port)),
         Some(Command::Clean(options)) => tool(line.system.log, |_| tools::clean(&line.system, options).map(|()| true)),
         Some(Command::Detection { broadcast }) => {
@@ -167,6 +179,10 @@ fn viewer_program(system: &SystemOptions, arguments: &ViewerArguments) -> ExitCo
         let options = ViewerOptions { address: arguments.bind, port: arguments.port, broker: system.endpoint() };
         Ok(viewer::run(&options, stop.flag())?)
     })
+}
+
+fn act(system: &SystemOptions, wish: Wish, patience: Patience) -> ExitCode {
+    tool(system.log, |stop| tools::act(system, wish, patience, stop))
 }
 
 /// Runs a tool until it ends or a signal asks it to. It leaves all channels alone, but for those it is asked to remove.

@@ -11,6 +11,7 @@
 //! Each process owns one channel in shared memory and reads the one before it; none needs another to be alive.
 #![forbid(unsafe_code)]
 
+pub mod actions;
 pub mod broker_server;
 pub mod calibrate;
 pub mod cli;

@@ -37,7 +37,7 @@ impl Processes {
         std::mem::take(&mut self.reports)
     }
 
-    /// What viewers are to be told now: every 100 ms, and at once where the vehicle's state is another one.
+    /// What viewers are to be told now: every 100 ms, and at once where the vehicle says something else.
     pub(crate) fn due(&mut self) -> Option<Value> {
         let now = Instant::now();
         if now < self.look_due {
@@ -51,12 +51,13 @@ impl Processes {
         };
         self.reports = Category::ALL.into_iter().filter_map(of).collect();
         let vehicle = vehicle(seen.iter().find(|(name, _)| *name == "simulation").and_then(|(_, seen)| seen.as_ref()));
-        let changed = self.told.as_ref() != Some(&vehicle["state"]);
+        let says = json!([vehicle["state"], vehicle["latched"], vehicle["paused"], vehicle["respawns"]]);
+        let changed = self.told.as_ref() != Some(&says);
         if !changed && now < self.tell_due {
             return None;
         }
         self.tell_due = now + TELL_EVERY;
-        self.told = Some(vehicle["state"].clone());
+        self.told = Some(says);
         let processes: Vec<Value> = seen.iter().map(|(name, seen)| process(name, seen.as_ref())).collect();
         Some(json!({"vehicle": vehicle, "processes": processes}))
     }
@@ -79,6 +80,9 @@ fn vehicle(seen: Option<&Seen>) -> Value {
         "state": state.map_or("unknown", State::name),
         "reason": current.map(|seen| seen.status.reason.to_string()).filter(|reason| !reason.is_empty()),
         "words": vehicle_words(seen),
+        "latched": current.map(|seen| seen.status.latched != 0),
+        "paused": current.map(|seen| seen.status.paused != 0),
+        "respawns": current.map(|seen| seen.status.respawns),
         "severe": state.is_some_and(State::is_severe),
         "since_s": state.and(current).map(|seen| seconds_since(seen.status.since)),
     })

@@ -1,8 +1,8 @@
 //! The simulation as a process: camera frames out, controls in, vehicle status and actions over the broker.
 
 use crate::Failure;
+use crate::actions::{Action, Actions};
 use crate::options::SystemOptions;
-use crate::pace::Pace;
 use crate::scenario::{Scenario, Truth};
 use crate::signals::{MOTION, MotionSignal, TRUTH};
 use crate::simulation::{CameraOptions, Command, Replay, SAFETY, World, WorldOptions};
@@ -11,18 +11,16 @@ use crate::stop::Stop;
 use crate::vitals::VitalSigns;
 use clap::Args;
 use hdrhistogram::Histogram;
-use lkas_messages::names::Name;
 use lkas_messages::{Control, Image, ImageShape};
 use lkas_shm::{
     Channel, Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, Writer, clock,
 };
-use lkas_zmq::wire::ACTION_AGE;
-use lkas_zmq::{ActionClient, VehicleStatusClient};
+use lkas_zmq::VehicleStatusClient;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Actions that are taken from the broker in one turn. Its next ones wait: a flood of them must not stop the vehicle.
-const ACTIONS_PER_TURN: usize = 8;
+/// Why the vehicle stops while an emergency stop is latched.
+const BY_A_PERSON: &str = "emergency stop by a person";
 
 /// How often the vehicle's status is sent.
 const STATUS_EVERY: Duration = Duration::from_millis(50);
@@ -30,7 +28,7 @@ const STATUS_EVERY: Duration = Duration::from_millis(50);
 /// How the simulation runs.
 #[derive(Args, Clone, Debug)]
 pub struct SimulationOptions {
-    /// Talk to the broker: send the vehicle's status, obey pause, resume and respawn
+    /// Talk to the broker: send the vehicle's status, obey what is asked for
     #[arg(long)]
     pub broadcast: bool,
     /// Width of the camera's picture, in pixels
@@ -102,9 +100,11 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         control_age_s: 0.0,
         link: options.broadcast.then(|| Link::connect(system)).transpose()?,
         reason: String::new(),
-        asked: Pace::default(),
-        late: Pace::default(),
     };
+    if simulation.vitals.is_latched() {
+        // A predecessor's: only who releases it ends it.
+        simulation.latch(&world);
+    }
     // A predecessor's frames were numbered by the same sequence.
     let mut frame_id = simulation.camera.writer.sequence();
     let mut next_frame = Instant::now();
@@ -144,37 +144,49 @@ struct Simulation {
     link: Option<Link>,
     /// Why the vehicle is in a safe stop.
     reason: String,
-    /// Actions that were asked for, to be said.
-    asked: Pace<Name, bool>,
-    /// Actions that were refused because they came too late: the last one and its age.
-    late: Pace<(), (String, f64)>,
 }
 
 impl Simulation {
     /// Does what was asked over the broker, a few requests at a time.
     fn obey(&mut self, world: &mut World) -> Result<(), Failure> {
         let Some(link) = &mut self.link else { return Ok(()) };
-        for _ in 0..ACTIONS_PER_TURN {
-            let Some(request) = link.actions.poll()? else { break };
-            let mut known = true;
-            // What was asked for while this process or the network stood still is not meant for now.
-            let late = request.age_s().filter(|age| link.is_local && *age > ACTION_AGE.as_secs_f64());
-            if let Some(age) = late {
-                self.late.note((), (request.action.to_string(), age));
-                continue;
-            }
-            match request.action.as_str() {
-                "pause" => world.pause(),
-                "resume" => world.resume(),
-                "respawn" => {
+        for action in link.actions.take()? {
+            match action {
+                Action::Pause => world.pause(),
+                Action::Resume => world.resume(),
+                Action::Respawn => {
                     world.respawn();
                     self.camera.restart();
+                    self.vitals.count_respawn();
                 }
-                _ => known = false,
+                Action::EmergencyStop => self.latch(world),
+                Action::ReleaseEmergencyStop => self.release(world),
             }
-            self.asked.note(request.action, known);
+            self.vitals.set_paused(world.is_paused());
         }
         Ok(())
+    }
+
+    /// Stops the vehicle until it is released, and says so at once.
+    fn latch(&mut self, world: &World) {
+        self.controls.trigger_emergency_stop();
+        self.vitals.set_latched(true);
+        self.stop(world, BY_A_PERSON);
+    }
+
+    fn release(&mut self, world: &World) {
+        if self.controls.is_emergency_stop_latched() {
+            self.controls.release_emergency_stop();
+            self.vitals.set_latched(false);
+            self.stop(world, "the emergency stop was released");
+        }
+    }
+
+    /// Enters a safe stop, or goes on with it for another reason.
+    fn stop(&mut self, world: &World, reason: &str) {
+        self.reason = reason.to_owned();
+        let state = if world.vehicle().is_standing() { State::Standing } else { State::SafeStop };
+        self.vitals.enter(state, reason);
     }
 
     /// Waits for a control, at most `timeout`.
@@ -223,6 +235,8 @@ impl Simulation {
                 SafetyEvent::EmergencyStop => {
                     self.vitals.enter(State::EmergencyStop, "the decision server asks for it: the lane is not known");
                 }
+                // Said where it was asked for.
+                SafetyEvent::Latched | SafetyEvent::Released => {}
                 _ => self.vitals.note(&event.to_string()),
             }
         }
@@ -267,18 +281,8 @@ impl Simulation {
             let _ = link.status.send(&state);
             link.status_due = Instant::now() + STATUS_EVERY;
         }
-        for ((action, age), times) in self.late.due().into_values() {
-            let others = if times > 1 { format!("; {times} actions did") } else { String::new() };
-            let words = format!("{action} came too late: it was asked for {age:.1} s ago{others}");
-            tracing::warn!("{words}");
-            self.vitals.note(&words);
-        }
-        for (action, (known, times)) in self.asked.due() {
-            match known {
-                true if times > 1 => tracing::info!("{action} ({times} times)"),
-                true => tracing::info!("{action}"),
-                false => tracing::warn!("unknown action \"{action}\"; there are pause, resume and respawn"),
-            }
+        if let Some(link) = &mut self.link {
+            link.actions.speak(|words| self.vitals.note(words));
         }
     }
 }
@@ -351,20 +355,18 @@ impl Perceived {
 }
 
 struct Link {
-    actions: ActionClient,
+    actions: Actions,
     status: VehicleStatusClient,
     status_due: Instant,
-    is_local: bool,
 }
 
 impl Link {
     fn connect(system: &SystemOptions) -> Result<Self, Failure> {
         let endpoint = system.endpoint();
         Ok(Self {
-            actions: ActionClient::connect(&endpoint)?,
+            actions: Actions::connect(system)?,
             status: VehicleStatusClient::connect(&endpoint)?,
             status_due: Instant::now(),
-            is_local: endpoint.is_loopback(),
         })
     }
 }

@@ -172,6 +172,12 @@ pub struct Status {
     pub since: u64,
     /// Why; empty where there is nothing to say.
     pub reason: Text<160>,
+    /// Of a vehicle: 1 while an emergency stop by a person is latched. A successor goes on with it.
+    pub latched: u64,
+    /// Of a vehicle: 1 while time stands still for it.
+    pub paused: u64,
+    /// Of a vehicle: how often it was put back to its start.
+    pub respawns: u64,
     /// Counters and figures.
     pub vitals: Vitals,
     /// The parameters; places with an empty name are unused.
@@ -242,7 +248,10 @@ pub fn vehicle_words(seen: Option<&Seen>) -> Option<String> {
     let Some(state) = State::from_code(seen.status.state) else {
         return Some(format!("vehicle unknown: it is in state {}", seen.status.state));
     };
-    let words = state.words()?;
+    let words = match (state, seen.status.latched) {
+        (State::Standing, 1..) => "SAFE STOP: standing until it is released",
+        _ => state.words()?,
+    };
     let reason = seen.status.reason.to_string();
     Some(if reason.is_empty() { words.to_owned() } else { format!("{words}; {reason}") })
 }
@@ -287,7 +296,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_cut_at_a_whole_character_and_foreign_bytes_are_read() {}
+    fn a_latched_stop_is_not_said_to_wait_for_controls() {
+        for (latched, words) in [(0, "standing, waiting for fresh controls"), (1, "standing until it is released")] {
+            let status = Status { reason: "why".into(), state: State::Standing.code(), latched, ..Status::default() };
+            let seen = Seen { status, age: Some(Duration::ZERO), is_alive: true };
+            assert_eq!(vehicle_words(Some(&seen)), Some(format!("SAFE STOP: {words}; why")));
+        }
+    }
 
     #[test]
     fn states_survive_as_codes() {

@@ -55,6 +55,7 @@ impl VitalSigns {
         let mut status = before.and_then(|mut reader| reader.latest().map(|status| *status)).unwrap_or_default();
         (status.process, status.started) = (std::process::id().into(), clock::now());
         status.enter(State::Waiting, "", clock::now());
+        status.paused = 0;
         status.note("started", clock::now());
         let now = Instant::now();
         Ok(Self { now: status.vitals, status, writer, due: now, look_due: now + LOOK_EVERY })
@@ -66,6 +67,32 @@ impl VitalSigns {
             let words = state.words().unwrap_or(state.name());
             self.note(&if reason.is_empty() { words.to_owned() } else { format!("{words}; {reason}") });
         }
+    }
+
+    /// Whether an emergency stop is latched: by this process, or by its predecessor.
+    #[must_use]
+    pub fn is_latched(&self) -> bool {
+        self.status.latched != 0
+    }
+
+    /// Says whether an emergency stop is latched. Published at once: a successor must know.
+    pub fn set_latched(&mut self, latched: bool) {
+        self.status.latched = latched.into();
+        self.publish();
+    }
+
+    /// Says whether time stands still for the vehicle, at once.
+    pub fn set_paused(&mut self, paused: bool) {
+        if self.status.paused != u64::from(paused) {
+            self.status.paused = paused.into();
+            self.publish();
+        }
+    }
+
+    /// Counts that the vehicle was put back to its start, at once.
+    pub fn count_respawn(&mut self) {
+        self.status.respawns += 1;
+        self.publish();
     }
 
     /// Notes an event and publishes it at once.

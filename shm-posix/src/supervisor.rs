@@ -103,6 +103,22 @@ impl ControlSupervisor {
         self.monitor.decide(dt, now as f64 * 1e-9, last, standing, || self.controls.gone().map(reason))
     }
 
+    /// Latches an emergency stop: [`SafetyMonitor::trigger_emergency_stop`].
+    pub fn trigger_emergency_stop(&mut self) {
+        self.monitor.trigger_emergency_stop();
+    }
+
+    /// Releases the latch: [`SafetyMonitor::release_emergency_stop`].
+    pub fn release_emergency_stop(&mut self) {
+        self.monitor.release_emergency_stop();
+    }
+
+    /// Whether an emergency stop is latched.
+    #[must_use]
+    pub fn is_emergency_stop_latched(&self) -> bool {
+        self.monitor.is_emergency_stop_latched()
+    }
+
     /// How many controls were published and replaced before they were taken.
     #[must_use]
     pub fn missed(&self) -> u64 {

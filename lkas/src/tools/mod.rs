@@ -2,12 +2,14 @@
 //!
 //! None takes a role, so none can disturb a system; `clean` removes what nobody uses.
 
+mod act;
 mod channels;
 mod clean;
 mod doctor;
 mod echo;
 mod hz;
 
+pub use act::{Patience, StopOptions, Wish, act, emergency};
 pub use channels::{Every, TableOptions, channels, top};
 pub use clean::{CleanOptions, clean};
 pub use doctor::doctor;

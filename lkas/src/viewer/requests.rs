@@ -1,14 +1,12 @@
 //! What a browser may ask for, and nothing else.
 
+use crate::actions::ACTIONS;
 use lkas_messages::names::{Category, Parameter};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The longest message that a browser may send, in bytes. The longest sensible one has about a hundred.
 pub(super) const MAX_REQUEST: usize = 4096;
-
-/// The actions that the simulation knows.
-const ACTIONS: [&str; 3] = ["pause", "resume", "respawn"];
 
 /// What a checked message from a browser means.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,7 +102,7 @@ pub(super) fn parse(text: &str) -> Result<Request, Refusal> {
             .into_iter()
             .find(|known| *known == action)
             .map(|known| Request::Command(Command::Action(known)))
-            .ok_or_else(|| Refusal::of_action(&action, "unknown action; there are pause, resume and respawn")),
+            .ok_or_else(|| Refusal::of_action(&action, &format!("unknown action; there are {}", ACTIONS.join(", ")))),
         Err(error) => Err(Refusal::of_message(&format!("not a request that the viewer knows: {error}"))),
     }
 }

@@ -1,11 +1,12 @@
 //! What the processes of a system say of themselves, as one object for viewers.
 
 use crate::options::{PROCESSES, SystemOptions};
-use crate::status::{Declared, Seen, State, StatusWatch, vehicle_words};
+use crate::status::{Declared, Seen, State, StatusWatch, Vitals, vehicle_words};
+use lkas_core::{Kind, Message, Plain, Scalar};
 use lkas_messages::names::Category;
 use lkas_shm::{ChannelNameError, clock};
 use lkas_zmq::ParameterReport;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
 /// How often the processes are looked at.
@@ -96,7 +97,10 @@ fn process(name: &str, seen: Option<&Seen>) -> Value {
     events.sort_unstable_by_key(|event| event.number);
     let events: Vec<Value> = events
         .into_iter()
-        .map(|event| json!({"number": event.number, "age_s": seconds_since(event.time), "words": event.words.to_string()}))
+        .map(|event| {
+            let (time_s, age_s) = (event.time as f64 * 1e-9, seconds_since(event.time));
+            json!({"number": event.number, "time_s": time_s, "age_s": age_s, "words": event.words.to_string()})
+        })
         .collect();
     json!({
         "name": name,
@@ -109,7 +113,45 @@ fn process(name: &str, seen: Option<&Seen>) -> Value {
         "reason": status.reason.to_string(),
         "published": status.vitals.published,
         "missed": status.vitals.missed,
+        "restarts": status.starts.saturating_sub(1),
+        "latency": latency(&status.vitals),
+        "parameters": status.declared().map(declared).collect::<Vec<_>>(),
         "events": events,
+    })
+}
+
+/// Every figure of a latency that was measured, in milliseconds: `p50` of the field `latency_p50_ms`, `render_p50` of the
+/// field `p50_ms` in the message `latency_render`.
+fn latency(vitals: &Vitals) -> Map<String, Value> {
+    let mut figures = Map::new();
+    let mut add = |name: &str, offset: usize| {
+        let bytes = vitals.as_bytes().get(offset..).and_then(<[u8]>::first_chunk);
+        let value = bytes.map_or(0.0, |bytes| f64::from_le_bytes(*bytes));
+        if value.is_finite() && value > 0.0 {
+            figures.insert(name.trim_start_matches('_').trim_end_matches("_ms").to_owned(), value.into());
+        }
+    };
+    for field in Vitals::FIELDS {
+        let Some(stage) = field.name.strip_prefix("latency") else { continue };
+        match field.kind {
+            Kind::Number(Scalar::F64) => add(stage, field.offset),
+            Kind::Message(parts) => {
+                for part in parts.iter().filter(|part| part.kind == Kind::Number(Scalar::F64)) {
+                    add(&format!("{stage}_{}", part.name), field.offset + part.offset);
+                }
+            }
+            _ => {}
+        }
+    }
+    figures
+}
+
+/// A parameter as its server declares it.
+fn declared(declared: &Declared) -> Value {
+    let Declared { name, help, unit, value, default, min, max, .. } = declared;
+    json!({
+        "name": name.to_string(), "help": help.to_string(), "unit": unit.to_string(),
+        "value": value, "default": default, "min": min, "max": max,
     })
 }
 
@@ -135,6 +177,12 @@ mod tests {
             assert!(told["words"].as_str().is_some_and(|words| words.contains("unknown")), "{told}");
         }
         assert_eq!(vehicle(Some(&seen(0, 10, true)))["words"], Value::Null);
+    }
+
+    #[test]
+    fn what_was_measured_is_told_by_its_name() {
+        let vitals = Vitals { latency_p50_ms: 1.5, latency_max_ms: f64::NAN, offset_m: 0.2, ..Vitals::default() };
+        assert_eq!(Value::from(latency(&vitals)), json!({"p50": 1.5}));
     }
 
     #[test]

@@ -57,6 +57,7 @@ impl VitalSigns {
         status.enter(State::Waiting, "", clock::now());
         status.paused = 0;
         status.note("started", clock::now());
+        status.starts += 1;
         let now = Instant::now();
         Ok(Self { now: status.vitals, status, writer, due: now, look_due: now + LOOK_EVERY })
     }

@@ -1,4 +1,4 @@
-// A slider for each parameter, and what is really in force.
+// A slider for each parameter that the viewer knows or a server declares, and what is really in force.
 
 /** After this long without an answer the value is called unconfirmed. */
 const ANSWER_MS = 3000;
@@ -6,16 +6,27 @@ const ANSWER_MS = 3000;
 const PACE_MS = 60;
 /** An answer with another value may still be one to an earlier message; after this long it is taken for the last one's. */
 const SETTLE_MS = 500;
+/** A server of which nobody says anything for so long may have other values by now. */
+const STALE_MS = 500;
 /** A refusal is shown for this long. */
 const REFUSAL_MS = 10_000;
 
 const TITLES = { detection: "Detection", decision: "Decision" };
+
+/** The number that a person typed, with a decimal point or a decimal comma; NaN where it is none. */
+export function parse(words) {
+  const text = words.trim().replace(",", ".");
+  return /^[+-]?(\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) : NaN;
+}
 
 /** One row: slider, number field, reset, and the state of the value. */
 class Row {
   #about;
   #send;
   #element;
+  #label;
+  #track;
+  #help;
   #slider;
   #field;
   #status;
@@ -31,6 +42,12 @@ class Row {
   #changed = null;
   /** What was sent to a broker that does not answer, or null. */
   #unconfirmed = null;
+  /** What is wrong with what stands in the field, or null. */
+  #mistake = null;
+  /** What the page wrote into the field last. */
+  #written = "";
+  /** Why the value in force may be another one by now, or null. */
+  #outdated = null;
   #held = false;
   #sentAt = -Infinity;
   #later = null;
@@ -48,28 +65,42 @@ class Row {
     return this.#element;
   }
 
-  #build() {
-    const { category, name, min, max, help } = this.#about;
-    const id = `${category}-${name}`;
+  /** What the row says of its parameter; said anew where a server declares it otherwise. */
+  #describeItself() {
+    const { name, min, max, help, unit } = this.#about;
     const title = name.replaceAll("_", " ");
-    const range = `${this.format(min)} to ${this.format(max)}, default ${this.format(this.#about.default)}`;
-    this.#element = make("div", { className: "parameter", title: `${help}\n${range}` });
-    const label = make("label", { htmlFor: id, textContent: title });
-    this.#field = make("input", { type: "number", min, max, step: "any", inputMode: "decimal" });
+    const back = this.#words(this.#about.default);
+    const range = `${this.format(min)} to ${this.#words(max)}, default ${back}`;
+    this.#element.title = `${help}\n${range}`;
+    this.#label.replaceChildren(title, ...(unit ? [make("small", { textContent: unit })] : []));
     this.#field.setAttribute("aria-label", `${title}, exact value`);
-    this.#reset = make("button", { type: "button", className: "reset", title: `Back to ${this.format(this.#about.default)}` });
-    this.#reset.setAttribute("aria-label", `Reset ${title} to ${this.format(this.#about.default)}`);
-    this.#slider = make("input", { type: "range", id, min, max, step: this.#step });
+    this.#reset.title = `Back to ${back}`;
+    this.#reset.setAttribute("aria-label", `Reset ${title} to ${back}`);
+    Object.assign(this.#slider, { min, max, step: this.#step });
+    this.#track.style.setProperty("--default", (this.#about.default - min) / (max - min));
+    this.#help.textContent = `${help}; ${range}`;
+  }
+
+  #build() {
+    const { category, name } = this.#about;
+    const id = `${category}-${name}`;
+    this.#element = make("div", { className: "parameter" });
+    this.#label = make("label", { htmlFor: id });
+    this.#field = make("input", { type: "text", inputMode: "decimal", autocomplete: "off", spellcheck: false, id: `${id}-value` });
+    this.#field.setAttribute("aria-describedby", `${id}-help ${id}-status`);
+    this.#reset = make("button", { type: "button", className: "reset" });
+    this.#slider = make("input", { type: "range", id });
     this.#slider.setAttribute("aria-describedby", `${id}-help ${id}-status`);
-    const track = make("div", { className: "track" });
-    track.style.setProperty("--default", (this.#about.default - min) / (max - min));
+    this.#track = make("div", { className: "track" });
+    const track = this.#track;
     const mark = make("i", { className: "default" });
     const force = make("i", { className: "force" });
     track.append(mark, this.#slider, force);
     this.#status = make("span", { className: "state", id: `${id}-status` });
     this.#status.setAttribute("role", "status");
-    const description = make("span", { className: "hidden", id: `${id}-help`, textContent: `${help}; ${range}` });
-    this.#element.append(label, this.#field, this.#reset, track, this.#status, description);
+    this.#help = make("span", { className: "hidden", id: `${id}-help` });
+    this.#element.append(this.#label, this.#field, this.#reset, track, this.#status, this.#help);
+    this.#describeItself();
 
     this.#slider.addEventListener("pointerdown", () => (this.#held = true));
     for (const end of ["pointerup", "pointercancel", "blur"]) {
@@ -81,9 +112,15 @@ class Row {
     this.#slider.addEventListener("input", () => this.#ask(Number(this.#slider.value), false));
     this.#slider.addEventListener("change", () => this.#ask(Number(this.#slider.value), true));
     this.#field.addEventListener("change", () => this.#typed());
+    this.#field.addEventListener("input", () => this.#accuse(null));
     this.#field.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.#put(this.#current);
+      if (event.key !== "Escape") return;
+      this.#written = this.#field.value;
+      this.#accuse(null);
+      this.#put(this.#current);
     });
+    // Somebody may have changed the value while nothing was typed here.
+    this.#field.addEventListener("blur", () => this.#mistake ?? this.#put(this.#current));
     this.#reset.addEventListener("click", () => this.reset());
   }
 
@@ -99,15 +136,30 @@ class Row {
     return Number(short) === value ? short : String(Number(value.toPrecision(6)));
   }
 
+  /** The same with its unit. */
+  #words(value) {
+    return `${this.format(value)} ${this.#about.unit ?? ""}`.trim();
+  }
+
   reset() {
     this.#ask(this.#about.default, true);
   }
 
   #typed() {
-    const value = Number(this.#field.value);
+    const value = parse(this.#field.value);
     const { min, max } = this.#about;
-    if (this.#field.value.trim() === "" || !Number.isFinite(value)) return this.#put(this.#current);
-    this.#ask(Math.min(max, Math.max(min, value)), true);
+    const found = `${this.format(min)} to ${this.#words(max)}, found "${this.#field.value.trim().slice(0, 20)}"`;
+    if (Number.isNaN(value)) return this.#accuse(`a number is needed: ${found}`);
+    if (value < min || value > max) return this.#accuse(`out of range: ${found}`);
+    this.#ask(value, true);
+  }
+
+  /** Says beside the field what is wrong with what stands in it. */
+  #accuse(mistake) {
+    this.#mistake = mistake;
+    if (mistake) this.#field.setAttribute("aria-invalid", "true");
+    else this.#field.removeAttribute("aria-invalid");
+    this.draw();
   }
 
   /** Asks the system for `value`: at once if `last`, otherwise at a bounded pace. */
@@ -117,6 +169,8 @@ class Row {
     if (last && this.#asked?.value === value && this.#sentAt >= this.#asked.at) return;
     this.#refusal = this.#changed = this.#unconfirmed = null;
     this.#asked = { value, at: performance.now() };
+    this.#accuse(null);
+    this.#write(value);
     this.#put(value);
     if (last || wait <= 0) this.#deliver();
     else this.#later = setTimeout(() => this.#deliver(), wait);
@@ -172,6 +226,28 @@ class Row {
     this.#follow();
   }
 
+  /** What the server that applies it says: its range, default, unit, help and the value in force. */
+  declared(about) {
+    const { min, max, unit, help, value } = about;
+    const known = this.#about;
+    if (known.min !== min || known.max !== max || known.default !== about.default || known.unit !== unit || known.help !== help) {
+      this.#about = about;
+      this.#step = stepOf(about);
+      this.#describeItself();
+    }
+    if (value === this.#inForce) return;
+    this.#inForce = value;
+    if (this.#asked && same(this.#asked.value, value, about)) this.#asked = null;
+    this.#follow();
+  }
+
+  /** Why nobody says any more what is in force; null where its server does. */
+  outdated(why) {
+    if (why === this.#outdated) return;
+    this.#outdated = why;
+    this.draw();
+  }
+
   /** Gives up on an answer that does not come. */
   tick() {
     const now = performance.now();
@@ -199,9 +275,20 @@ class Row {
   #put(value) {
     this.#slider.value = value;
     this.#slider.setAttribute("aria-valuetext", this.format(value));
-    if (document.activeElement !== this.#field || this.#asked) this.#field.value = this.format(value);
+    // What somebody is typing stays; what nobody has touched follows, and is seen to.
+    if (this.#field.value === this.#written) this.#write(value);
     const { min, max } = this.#about;
     this.#element.style.setProperty("--value", Math.min(1, Math.max(0, (value - min) / (max - min))));
+  }
+
+  #write(value) {
+    const words = this.format(value);
+    if (words !== this.#field.value && document.activeElement === this.#field && !this.#asked) {
+      this.#field.classList.remove("followed");
+      void this.#field.offsetWidth; // starts the animation again
+      this.#field.classList.add("followed");
+    }
+    this.#field.value = this.#written = words;
   }
 
   draw() {
@@ -215,7 +302,10 @@ class Row {
   }
 
   #describe() {
-    const inForce = this.#inForce === null ? "" : `in force ${this.format(this.#inForce)}`;
+    const known = this.#inForce === null ? "" : this.#words(this.#inForce);
+    if (this.#outdated) return ["unknown", known ? `not known: ${this.#outdated}; it was ${known}` : `not known: ${this.#outdated}`];
+    const inForce = known && `in force ${known}`;
+    if (this.#mistake) return ["refused", `${this.#mistake}${inForce && ` · ${inForce}`}`];
     if (this.#asked) return ["pending", `asked for ${this.format(this.#asked.value)}${inForce && ` · ${inForce}`}`];
     if (this.#refusal) return [this.#refusal.kind, `${this.#refusal.words}${inForce && ` · ${inForce}`}`];
     if (this.#unconfirmed !== null) return ["unconfirmed", `${this.format(this.#unconfirmed)} sent, not confirmed`];
@@ -228,45 +318,95 @@ export class Parameters {
   #root;
   #send;
   #rows = new Map();
+  #groups = new Map();
+  /** When a server was last heard of, for those that declare. */
+  #spoke = new Map();
 
   /** `send(message)` tells whether the message left. */
   constructor(root, send) {
     this.#root = root;
     this.#send = send;
-    setInterval(() => this.#each((row) => row.tick()), 250);
+    setInterval(() => this.#tick(), 250);
   }
 
-  /** Builds the rows from the viewer's table, once. */
-  build(categories, table) {
-    if (this.#rows.size) return;
-    for (const category of categories) {
-      const rows = table.filter((about) => about.category === category).map((about) => {
-        const row = new Row(about, this.#send);
-        this.#rows.set(`${category} ${about.name}`, row);
-        return row;
-      });
-      const title = TITLES[category] ?? category;
-      const group = make("section", { className: "group" });
-      group.setAttribute("aria-label", `${title} parameters`);
+  /** Builds the rows of the viewer's table, for brokers that do not say what servers declare. */
+  build(table) {
+    for (const about of table) this.#row(about);
+  }
+
+  /** The `processes` of a status message: whatever they declare gets its control. */
+  declared(processes) {
+    if (!Array.isArray(processes)) return;
+    const now = performance.now();
+    for (const { name: category, alive, silent, parameters } of processes) {
+      if (!parameters?.length && !this.#groups.has(category)) continue;
+      const why = !alive ? `${category} is not there` : silent ? `${category} says nothing` : null;
+      this.#spoke.set(category, now);
+      for (const about of parameters ?? []) this.#row({ ...about, category }).declared({ ...about, category });
+      this.#outdated(category, why);
+    }
+  }
+
+  #outdated(category, why) {
+    for (const row of this.#groups.get(category)?.rows ?? []) row.outdated(why);
+  }
+
+  /** Servers that have declared something, and of which nobody says anything any more. */
+  #tick() {
+    this.#each((row) => row.tick());
+    for (const [category, at] of this.#spoke) {
+      if (performance.now() - at > STALE_MS) this.#outdated(category, `nothing is heard of ${category}`);
+    }
+  }
+
+  /** The row that a parameter_status is about: made where its server declares the parameter; undefined otherwise. */
+  #rowOf({ category, parameter, declared } = {}) {
+    const row = this.#rows.get(`${category} ${parameter}`);
+    if (row || !(declared?.min < declared?.max)) return row;
+    return this.#row({ ...declared, category: String(category), name: String(parameter) });
+  }
+
+  /** The row of a parameter, which is made where there is none yet. */
+  #row(about) {
+    const key = `${about.category} ${about.name}`;
+    if (!this.#rows.has(key)) {
+      const row = new Row(about, this.#send);
+      this.#rows.set(key, row);
+      const group = this.#group(about.category);
+      group.rows.push(row);
+      group.element.append(row.element);
+    }
+    return this.#rows.get(key);
+  }
+
+  #group(category) {
+    if (!this.#groups.has(category)) {
+      const title = TITLES[category] ?? category.replaceAll("_", " ");
+      const rows = [];
+      const element = make("section", { className: "group" });
+      element.setAttribute("aria-label", `${title} parameters`);
       const all = make("button", { type: "button", className: "quiet", textContent: "Reset all" });
       all.setAttribute("aria-label", `Reset all ${title} parameters`);
       all.addEventListener("click", () => rows.forEach((row) => row.reset()));
       const head = make("header", {});
       head.append(make("h3", { textContent: title }), all);
-      group.append(head, ...rows.map((row) => row.element));
-      this.#root.append(group);
+      element.append(head);
+      this.#root.append(element);
+      this.#groups.set(category, { element, rows });
     }
+    return this.#groups.get(category);
   }
 
   /** The `data` of a `values` message. */
   values(statuses) {
+    for (const status of statuses) this.#rowOf(status);
     const known = new Map(statuses.map((status) => [`${status.category} ${status.parameter}`, status]));
     for (const [key, row] of this.#rows) row.known(known.get(key));
   }
 
   /** The `data` of a parameter_status message. */
   status(data) {
-    this.#rows.get(`${data?.category} ${data?.parameter}`)?.answer(data);
+    this.#rowOf(data)?.answer(data);
   }
 
   /** An `error` message about a parameter; false where it is about none of ours. */

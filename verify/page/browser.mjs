@@ -22,6 +22,7 @@ export async function launch() {
 
 /** One page, with a record of what it showed when. */
 export class Page {
+  #context;
   #page;
   /** Every sound that it started. */
   static #listen = () => {
@@ -35,7 +36,9 @@ export class Page {
 
   static async open(browser, port, { width = 1600, height = 900, scheme = "dark" } = {}) {
     const page = new Page();
-    page.#page = await browser.newPage();
+    // A window of its own: a page behind another one is not drawn.
+    page.#context = await browser.createBrowserContext();
+    page.#page = await page.#context.newPage();
     page.problems = [];
     page.#page.on("pageerror", (error) => page.problems.push(String(error)));
     page.#page.on("console", (message) => {
@@ -134,6 +137,6 @@ export class Page {
   }
 
   close() {
-    return this.#page.close();
+    return this.#context.close();
   }
 }

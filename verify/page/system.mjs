@@ -6,7 +6,7 @@ import { createConnection, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Longer than anything takes on a busy machine: who waits this long waits in vain. */
-export const PATIENCE_MS = 30_000;
+export const PATIENCE_MS = 60_000;
 
 /** What `look` returns once that is something; `what` is a text, or makes one. */
 export async function until(what, look) {

@@ -62,7 +62,7 @@ use std::{io, sync::Arc};
 use tokio::net::TcpListener;
 
 /// The page: path, kind and content of each file.
-const PAGE: [(&str, &str, &str); 16] = [
+const PAGE: [(&str, &str, &str); 17] = [
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     ("/controls.css", "text/css; charset=utf-8", include_str!("page/controls.css")),
@@ -73,6 +73,7 @@ const PAGE: [(&str, &str, &str); 16] = [
     ("/link.js", "text/javascript; charset=utf-8", include_str!("page/link.js")),
     ("/video.js", "text/javascript; charset=utf-8", include_str!("page/video.js")),
     ("/instruments.js", "text/javascript; charset=utf-8", include_str!("page/instruments.js")),
+    ("/parameter.js", "text/javascript; charset=utf-8", include_str!("page/parameter.js")),
     ("/parameters.js", "text/javascript; charset=utf-8", include_str!("page/parameters.js")),
     ("/processes.js", "text/javascript; charset=utf-8", include_str!("page/processes.js")),
     ("/charts.js", "text/javascript; charset=utf-8", include_str!("page/charts.js")),

@@ -54,11 +54,10 @@ const link = new Link({
     draw();
   },
   frame(message) {
-    const arrived = performance.now();
     video.frame(message).then(() => (undecodable = false), () => {
       if (!undecodable) toast("bad", "A frame from the broker could not be decoded.");
       undecodable = true;
-    }).finally(() => link.send({ type: "ack", work_ms: Math.round(performance.now() - arrived) }));
+    }).finally(() => link.send({ type: "ack" }));
   },
   text: receive,
 });
@@ -123,7 +122,7 @@ function shown(id, lanes) {
     at(`lane-${side}`).textContent = line ? `${side} ${Math.round(100 * line.confidence)} %` : `${side} –`;
     at(`lane-${side}`).classList.toggle("found", Boolean(line));
   }
-  at("lane-note").textContent = lanes ? (lanes.left || lanes.right ? "" : "no lines found") : "no detection of this picture";
+  at("lane-note").textContent = lanes ? (lanes.left || lanes.right ? "" : "no lines found") : "no detection of this frame";
   at("lane-note").hidden = at("lane-note").textContent === "";
 }
 

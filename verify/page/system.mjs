@@ -32,7 +32,7 @@ export class System {
     system.port = page;
     system.#child = spawn(
       program,
-      ["demo", "--width=640", "--height=480", "--namespace", system.#namespace, "--broker-port", String(broker), "--port", String(page)],
+      ["demo", "--namespace", system.#namespace, "--broker-port", String(broker), "--port", String(page)],
       { stdio: ["ignore", "pipe", "pipe"] },
     );
     for (const stream of [system.#child.stdout, system.#child.stderr]) {

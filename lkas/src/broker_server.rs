@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::actions::ACTIONS;
 use crate::feed::Feed;
-use crate::options::SystemOptions;
+use crate::options::{BROKERS_PLACE, SystemOptions};
 use crate::processes::Processes;
 use crate::status::State;
 use crate::stop::Stop;
@@ -35,9 +35,12 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     for action in ACTIONS {
         broker.register_action(action.parse()?, |_| {});
     }
-    let mut frames = Feed::new(options.camera_channel()?, ImageChannel::open);
-    let mut detections = Feed::new(options.detection_channel()?, DetectionChannel::open);
-    let mut controls = Feed::new(options.control_channel()?, ControlChannel::open);
+    let mut frames =
+        Feed::new(options.camera_channel()?, |name, open| ImageChannel::open(name, open.place(BROKERS_PLACE)));
+    let mut detections =
+        Feed::new(options.detection_channel()?, |name, open| DetectionChannel::open(name, open.place(BROKERS_PLACE)));
+    let mut controls =
+        Feed::new(options.control_channel()?, |name, open| ControlChannel::open(name, open.place(BROKERS_PLACE)));
     let mut processes = Processes::new(options)?;
     let mut vitals = VitalSigns::create(&options.status_channel("broker")?)?;
     let missed_before = vitals.now.missed;

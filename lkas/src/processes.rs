@@ -163,20 +163,24 @@ fn seconds_since(time: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::status::Status;
+    use lkas_core::Code;
 
-    fn seen(state: u64, age_ms: u64, is_alive: bool) -> Seen {
+    fn seen(state: Code<State>, age_ms: u64, is_alive: bool) -> Seen {
         let status = Status { state, reason: "why".into(), ..Status::default() };
         Seen { status, age: Some(Duration::from_millis(age_ms)), is_alive }
     }
 
     #[test]
     fn a_vehicle_that_is_silent_or_gone_is_unknown() {
-        for unknown in [None, Some(seen(0, 5000, true)), Some(seen(0, 10, false)), Some(seen(99, 10, true))] {
+        let (running, odd) = (State::Running.code(), Code::from_number(99));
+        for unknown in
+            [None, Some(seen(running, 5000, true)), Some(seen(running, 10, false)), Some(seen(odd, 10, true))]
+        {
             let told = vehicle(unknown.as_ref());
             assert_eq!(told["state"], "unknown", "{told}");
             assert!(told["words"].as_str().is_some_and(|words| words.contains("unknown")), "{told}");
         }
-        assert_eq!(vehicle(Some(&seen(0, 10, true)))["words"], Value::Null);
+        assert_eq!(vehicle(Some(&seen(running, 10, true)))["words"], Value::Null);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use crate::Failure;
 use crate::actions::{Action, Actions};
+use crate::latency::{Latencies, Step};
+use crate::notify::Notify;
 use crate::options::SystemOptions;
 use crate::scenario::{Scenario, Truth};
 use crate::signals::{MOTION, MotionSignal, TRUTH};
@@ -10,7 +12,6 @@ use crate::status::State;
 use crate::stop::Stop;
 use crate::vitals::VitalSigns;
 use clap::Args;
-use hdrhistogram::Histogram;
 use lkas_messages::{Control, Image, ImageShape};
 use lkas_shm::{
     Channel, Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, Writer, clock,
@@ -83,7 +84,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
     // A picture that takes long to draw may cost the one after it.
     let contract = Contract::new(2 * period, (4 * period).max(Duration::from_millis(250)))
         .map_err(|why| format!("--fps {}: {why}", options.fps))?;
-    let channel = Options::new().contract(contract);
+    let channel = system.channel(contract);
     let mut simulation = Simulation {
         camera: Camera {
             writer: ImageChannel::create(&system.camera_channel()?, shape, channel)?,
@@ -94,7 +95,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         },
         controls: ControlSupervisor::new(system.control_channel()?, SAFETY),
         vitals: VitalSigns::create(&system.status_channel("simulation")?)?,
-        latency_us: Histogram::new_with_bounds(1, 60_000_000, 3)?,
+        applying: None,
         perceived: Perceived::default(),
         motions: Channel::create(&system.signal_channel(MOTION)?, Options::new())?,
         control_age_s: 0.0,
@@ -109,6 +110,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
     let mut frame_id = simulation.camera.writer.sequence();
     let mut next_frame = Instant::now();
     let mut stepped = Instant::now();
+    let mut notify = Notify::from_environment(system.supervised);
     tracing::info!("camera {shape} at {} frames a second", options.fps);
     while !stop.is_set() {
         simulation.obey(&mut world)?;
@@ -119,7 +121,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         simulation.tell(&world);
         if Instant::now() >= next_frame {
             frame_id += 1;
-            simulation.camera.show(&mut world, frame_id)?;
+            simulation.camera.show(&mut world, frame_id, &mut simulation.vitals.latencies)?;
             simulation.vitals.now.published += 1;
             next_frame += period;
             if next_frame < Instant::now() {
@@ -128,6 +130,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
             }
         }
         simulation.report(&world);
+        notify.tell(true, || format!("camera {shape}, frame {frame_id}"));
     }
     Ok(())
 }
@@ -136,7 +139,8 @@ struct Simulation {
     camera: Camera,
     controls: ControlSupervisor,
     vitals: VitalSigns,
-    latency_us: Histogram<u64>,
+    /// When the control that the vehicle is to obey next was published, in nanoseconds of the channels' clock.
+    applying: Option<u64>,
     perceived: Perceived,
     motions: Writer<MotionSignal>,
     /// From a frame to the receipt of the control that answers it, for the last one.
@@ -197,9 +201,10 @@ impl Simulation {
         let vitals = &mut self.vitals.now;
         vitals.taken += 1;
         vitals.torn += u64::from(!control.is_whole());
-        let latency = published as f64 * 1e-3 - control.timestamp() * 1e6;
-        if control.timestamp() > 0.0 && latency >= 0.0 {
-            self.latency_us.saturating_record(latency as u64);
+        self.applying = Some(published);
+        if control.timestamp() > 0.0 {
+            let start = (control.timestamp() * 1e9) as u64;
+            self.vitals.latencies.note_between(Step::CameraToControl, start, published);
         }
         self.control_age_s = (clock::now_seconds() - control.timestamp()).max(0.0);
         self.perceived.add(&control);
@@ -214,6 +219,9 @@ impl Simulation {
         }
         let (control, events) = self.controls.decide(world.vehicle().is_standing());
         world.step(Command::from(&control), elapsed.as_secs_f64());
+        if let Some(published) = self.applying.take() {
+            self.vitals.latencies.note_between(Step::Apply, published, clock::now());
+        }
         for event in events {
             match event {
                 SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => {
@@ -268,9 +276,6 @@ impl Simulation {
         vitals.offset_m = now;
         vitals.safe_stops = self.controls.safe_stops();
         vitals.speed_kmh = state.speed_kmh.into();
-        vitals.latency_p50_ms = self.latency_us.value_at_quantile(0.5) as f64 * 1e-3;
-        vitals.latency_p99_ms = self.latency_us.value_at_quantile(0.99) as f64 * 1e-3;
-        vitals.latency_max_ms = self.latency_us.max() as f64 * 1e-3;
         self.vitals.publish_if_due();
         let Camera { writer, truths, .. } = &mut self.camera;
         self.vitals.keep_names(&mut [writer, truths, &mut self.motions]);
@@ -298,12 +303,11 @@ struct Camera {
 
 impl Camera {
     /// Publishes one frame, drawn or decoded in place.
-    fn show(&mut self, world: &mut World, frame_id: u64) -> Result<(), Failure> {
+    fn show(&mut self, world: &mut World, frame_id: u64, latencies: &mut Latencies) -> Result<(), Failure> {
+        let too_small = "the camera's channel is too small for its own shape";
         let mut loan = self.writer.loan();
-        // The instant that the picture shows: the vehicle does not move until it is drawn.
-        let Some(pixels) = loan.start(self.shape, frame_id, clock::now_seconds()) else {
-            return Err("the camera's channel is too small for its own shape".into());
-        };
+        let start = clock::now();
+        let pixels = loan.start(self.shape, frame_id, 0.0).ok_or(too_small)?;
         match &mut self.source {
             Source::Rendered => {
                 world.render(pixels);
@@ -319,8 +323,13 @@ impl Camera {
                 self.shown.copy_from_slice(pixels);
             }
         }
+        // A camera has its frame at once: it counts from when it is complete. The vehicle has not moved meanwhile.
+        let complete = clock::now();
+        loan.start(self.shape, frame_id, complete as f64 * 1e-9).ok_or(too_small)?;
         loan.seal();
         loan.publish();
+        latencies.note_between(Step::Render, start, complete);
+        latencies.note_between(Step::Write, complete, clock::now());
         Ok(())
     }
 

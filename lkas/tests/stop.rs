@@ -116,4 +116,16 @@ fn who_does_not_answer_is_said() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("no broker answers") && said.contains(&port), "{said}");
+    // Whatever is wrong with the file of options, it is tried.
+    let file = std::env::temp_dir().join(format!("{namespace}.toml"));
+    std::fs::write(&file, format!("[sytem]\n[system]\nbroker-port = {port}\n")).unwrap();
+    let with_file = |tool: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lkas"));
+        command.args([tool, "--timeout", "0.5", "--namespace", &namespace, "--config"]).arg(&file).output().unwrap()
+    };
+    let (stop, pause) = (with_file("stop"), with_file("pause"));
+    let said = String::from_utf8_lossy(&stop.stderr).into_owned();
+    assert!(said.contains("line 1, column 2") && said.contains(&format!("port {port}")), "{said}");
+    assert_eq!((stop.status.code(), pause.status.code()), (Some(1), Some(2)));
+    std::fs::remove_file(file).unwrap();
 }

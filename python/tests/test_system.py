@@ -31,10 +31,13 @@ def programs() -> Path | None:
     return next((place for place in places if (place / "lkas").exists() and (place / "simulation").exists()), None)
 
 
-@pytest.mark.skipif(
+needs_programs = pytest.mark.skipif(
     programs() is None and "LKAS_REQUIRE_PROGRAMS" not in os.environ,
     reason="LEFT OUT: the programs are not built; cargo build --release",
 )
+
+
+@needs_programs
 def test_the_car_stays_in_its_lane(base_port):
     import zmq
 

@@ -122,6 +122,9 @@ const USUAL_DT: f64 = 1.0 / 30.0;
 /// What is seen this far below the horizon and nearer, as a share of the frame's height, is looked at.
 const BELOW_HORIZON: f32 = 0.045;
 
+/// Lines that pass the lane's vanishing point within this share of the frame's width are parallel to it.
+const PARALLEL: f32 = 0.08;
+
 /// The lines that go out end this far below the horizon: straight lines say little of what is farther away.
 const END_BELOW_HORIZON: f32 = 0.13;
 
@@ -364,11 +367,14 @@ impl LaneDetector {
                 let Some(lane) = road::Lane::between(left, right, optics, region) else { continue };
                 let Some(lane) = lane.corrected(optics, points) else { continue };
                 let mut confidence = sureness(lane.evidence(optics, points, region), needs);
-                // With another line between them they are those of two lanes, or the camera is not what it is taken for.
+                // With another line between them, parallel to them, they are those of two lanes, or the camera is not what
+                // it is taken for.
+                let (column, row) = lane.vanishing_point(optics);
                 let is_between = |line: &&Line| {
                     let inside = |a: f32, b: f32, c: f32| a + 0.2 * (c - a) < b && b < c - 0.2 * (c - a);
                     let enough = line.on > 0.35 * left.on.min(right.on);
-                    enough && inside(left.slope, line.slope, right.slope)
+                    let parallel = (line.x_at(row, region) - column).abs() < PARALLEL * region.width as f32;
+                    enough && parallel && inside(left.slope, line.slope, right.slope)
                 };
                 let doubtful = candidates.iter().any(|line| is_between(&line));
                 if doubtful {

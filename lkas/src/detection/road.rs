@@ -134,6 +134,12 @@ impl Lane {
         self.at[4] as f32
     }
 
+    /// Where its lines meet were it straight: column and row of the region, in working pixels.
+    pub(super) fn vanishing_point(&self, optics: &Optics) -> (f32, f32) {
+        let [.., heading, _, horizon] = self.at;
+        ((optics.centre + optics.focal * heading) as f32, (horizon - optics.top) as f32)
+    }
+
     /// The column of the line on that side (-1 left, 1 right) in a row of the region, in working pixels; `None` above
     /// the horizon.
     pub(super) fn x_at(&self, optics: &Optics, side: f64, row: f64) -> Option<f64> {

@@ -97,6 +97,22 @@ fn lines_of_two_lanes_are_not_sure() {
 }
 
 #[test]
+fn what_stands_upright_between_the_lines_is_none() {
+    // As wide as paint, on a car's back: between the lines, and not parallel to them on the ground.
+    let mut pixels = road(&FEET, [250; 3]);
+    for row in VANISHING[1] as u32 + 60..VANISHING[1] as u32 + 230 {
+        let at = (row * WIDTH + 500) as usize * 3;
+        pixels[at..at + 4 * 3].fill(240);
+    }
+    let lanes = first(&pixels);
+    assert_on(lanes.left, FEET[0]);
+    assert_on(lanes.right, FEET[1]);
+    for lane in [lanes.left, lanes.right].into_iter().flatten() {
+        assert!(lane.confidence >= SURE, "{lane:?}");
+    }
+}
+
+#[test]
 fn a_lane_that_can_be_none_is_none() {
     // Too narrow for any vehicle, and too wide for one lane.
     for feet in [[350.0, 460.0], [-600.0, 1400.0]] {

@@ -59,6 +59,7 @@ pub struct Drive<'a> {
     stop_began_s: f64,
     entered: bool,
     moving_s: f64,
+    keep_truths: bool,
     report: Report,
 }
 
@@ -97,9 +98,15 @@ impl<'a> Drive<'a> {
             stop_began_s: 0.0,
             entered: false,
             moving_s: 0.0,
+            keep_truths: false,
             report: Report { name: scenario.name.clone(), seed, ..Report::default() },
             scenario,
         })
+    }
+
+    /// Has what was really so in each frame written into the report.
+    pub fn keep_truths(&mut self) {
+        self.keep_truths = true;
     }
 
     /// The world.
@@ -125,6 +132,9 @@ impl<'a> Drive<'a> {
         let period = 1.0 / self.scenario.fps;
         self.frame += 1;
         self.report.frames += 1;
+        if self.keep_truths {
+            self.report.truths.push(Truth::of(&self.world, self.frame, self.now_s));
+        }
         self.see();
         let start = self.now_s;
         for tick in 0..TICKS {

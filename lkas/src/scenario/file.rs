@@ -206,6 +206,10 @@ pub struct CarText {
     #[serde(default)]
     offset_m: f64,
     #[serde(default)]
+    then_offset_m: Option<f64>,
+    #[serde(default)]
+    moves_s: [f64; 2],
+    #[serde(default)]
     speed_kmh: f64,
     #[serde(default)]
     keeps_distance: bool,
@@ -436,6 +440,9 @@ impl Scenario {
                 range("a dash or gap", length, [0.1, 1000.0])?;
             }
         }
+        for seconds in self.cars.iter().flat_map(|car| car.moves_s) {
+            range("a number of a car's moves_s", seconds, [0.0, 3600.0])?;
+        }
         for bump in &self.road.bumps {
             range("a bump's length", bump.length_m, [10.0, 10_000.0])?;
             range("the size of a bump's radius", bump.radius_m.abs(), [200.0, 1e6])?;
@@ -541,7 +548,7 @@ impl Scenario {
 
 impl CarText {
     fn car(&self) -> Car {
-        let Self { ahead_m, offset_m, speed_kmh, keeps_distance, truck, colour } = *self;
-        Car { ahead_m, offset_m, speed_kmh, keeps_distance, truck, colour }
+        let Self { ahead_m, offset_m, then_offset_m, moves_s, speed_kmh, keeps_distance, truck, colour } = *self;
+        Car { ahead_m, offset_m, then_offset_m, moves_s, speed_kmh, keeps_distance, truck, colour }
     }
 }

@@ -5,7 +5,7 @@ use super::sweep::{Axis, sweep};
 use super::{Drive, Report, Scenario};
 use crate::Failure;
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Which scenarios run, and how.
 #[derive(Args, Clone, Debug)]
@@ -19,6 +19,9 @@ pub struct ScenarioOptions {
     /// Print the reports as JSON
     #[arg(long)]
     pub json: bool,
+    /// With --json: what was really so in each frame (offset, heading, curvature, speed, where the lines show)
+    #[arg(long, requires = "json")]
+    pub truth: bool,
     /// Use a camera of 320x240 pixels, whatever the files say
     #[arg(long)]
     pub fast: bool,
@@ -62,7 +65,7 @@ pub fn program(options: &ScenarioOptions) -> Result<bool, Failure> {
             println!("{report}");
         }
     };
-    let reports = run_all(&scenarios, options.seed, options.draw.as_deref(), print)?;
+    let reports = run_all(&scenarios, options, print)?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&reports)?);
     } else {
@@ -98,18 +101,17 @@ fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 /// Runs scenarios on all processors and hands each report to `done`, in the order of the scenarios.
 fn run_all(
     scenarios: &[Scenario],
-    seed: u64,
-    draw: Option<&Path>,
+    options: &ScenarioOptions,
     mut done: impl FnMut(&Report),
 ) -> Result<Vec<Report>, Failure> {
-    if let Some(folder) = draw {
+    if let Some(folder) = &options.draw {
         std::fs::create_dir_all(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
     }
     let mut reports: Vec<Option<Result<Report, Failure>>> = scenarios.iter().map(|_| None).collect();
     let mut finished = Vec::new();
     in_parallel(
         scenarios.len(),
-        |index| drive(&scenarios[index], seed, draw),
+        |index| drive(&scenarios[index], options),
         |index, report| {
             reports[index] = Some(report);
             while let Some(Some(Ok(report))) = reports.get(finished.len()) {
@@ -121,14 +123,17 @@ fn run_all(
     reports.into_iter().flatten().collect()
 }
 
-/// Drives a scenario, and writes the frame from its middle as `draw` asks.
-fn drive(scenario: &Scenario, seed: u64, draw: Option<&Path>) -> Result<Report, Failure> {
-    let mut drive = Drive::new(scenario, seed)?;
+/// Drives a scenario, and writes the frame from its middle where that is asked for.
+fn drive(scenario: &Scenario, options: &ScenarioOptions) -> Result<Report, Failure> {
+    let mut drive = Drive::new(scenario, options.seed)?;
+    if options.truth {
+        drive.keep_truths();
+    }
     let middle = (0.5 * scenario.duration_s * scenario.fps) as u64;
     let mut frame = 0;
     while drive.frame() {
         frame += 1;
-        if let Some(folder) = draw.filter(|_| frame == middle) {
+        if let Some(folder) = options.draw.as_ref().filter(|_| frame == middle) {
             let shape = drive.world().shape();
             let path = folder.join(&scenario.name).with_extension("png");
             image::save_buffer(&path, drive.pixels(), shape.width(), shape.height(), image::ColorType::Rgb8)

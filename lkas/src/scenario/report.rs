@@ -1,5 +1,6 @@
 //! What a drive was like.
 
+use super::truth::Truth;
 use core::fmt;
 use serde::Serialize;
 
@@ -44,6 +45,9 @@ pub struct Report {
     pub drives_at_end: bool,
     /// What was expected and did not hold; empty where all did.
     pub failures: Vec<String>,
+    /// What was really so in each frame, where that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub truths: Vec<Truth>,
 }
 
 impl Report {

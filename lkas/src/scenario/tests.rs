@@ -40,6 +40,19 @@ fn the_same_seed_is_the_same_report_and_another_is_another() {
 }
 
 #[test]
+fn what_was_really_so_is_told_for_each_frame_where_it_is_asked_for() {
+    let mut scenario = named("hazard-start-aside");
+    scenario.duration_s = 2.0;
+    assert_eq!(run(&scenario, 1).unwrap().truths, []);
+    let mut drive = Drive::new(&scenario, 1).unwrap();
+    drive.keep_truths();
+    while drive.frame() {}
+    let report = drive.finish();
+    assert_eq!((report.frames, report.truths.len()), (60, 60));
+    assert_eq!(report.truths[0].offset_m, scenario.vehicle.start_offset_m);
+}
+
+#[test]
 fn some_of_the_catalogue_holds() {
     for name in ["bend-60m", "car-beside-white", "hazard-delay-180", "hazard-straddle", "hazard-picture-frozen"] {
         let report = run(&named(name), 1).unwrap();

@@ -6,13 +6,17 @@ use super::{
     road::{Pose, Road},
 };
 
-/// Another vehicle. It follows the road at a constant speed.
+/// Another vehicle. It follows the road at a constant speed, and may change its lane once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Car {
     /// How far ahead of the start its middle is at first, in metres.
     pub ahead_m: f64,
     /// Its lateral offset from the middle of the own vehicle's lane, in metres.
     pub offset_m: f64,
+    /// The offset that it moves to, if it does, in metres.
+    pub then_offset_m: Option<f64>,
+    /// When it begins to move there and how long that takes, in seconds.
+    pub moves_s: [f64; 2],
     /// Its speed in km/h; less than 0 for one that comes towards the own vehicle.
     pub speed_kmh: f64,
     /// It keeps its distance to the own vehicle, whatever both speeds are.
@@ -36,6 +40,14 @@ impl Car {
     /// Where along the road it is `time_s` after the start at `start_s`, while the own vehicle is at `own_s`.
     fn place(&self, start_s: f64, own_s: f64, time_s: f64) -> f64 {
         if self.keeps_distance { own_s + self.ahead_m } else { start_s + self.ahead_m + self.speed_kmh / 3.6 * time_s }
+    }
+
+    /// Its lateral offset `time_s` after the start: it changes smoothly.
+    fn offset(&self, time_s: f64) -> f64 {
+        let [at_s, for_s] = self.moves_s;
+        let part = ((time_s - at_s) / for_s.max(1e-3)).clamp(0.0, 1.0);
+        let then = self.then_offset_m.unwrap_or(self.offset_m);
+        self.offset_m + (then - self.offset_m) * part * part * (3.0 - 2.0 * part)
     }
 
     /// Length, width and height in metres.
@@ -62,7 +74,7 @@ pub(super) fn draw(pinhole: &Pinhole, road: &Road, cars: &[Car], moment: &Moment
         .filter_map(|car| {
             let s = car.place(moment.start_s, moment.own_s, moment.time_s);
             let middle = road.pose_at(road.wrap(s));
-            let [x, y] = middle.point(0.0, car.offset_m);
+            let [x, y] = middle.point(0.0, car.offset(moment.time_s));
             let [ahead, _] = moment.pose.to_local([x, y]);
             (ahead > -6.0 && ahead < 250.0).then_some((ahead, car, Pose { x, y, heading: middle.heading }))
         })

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Patience {
     /// How long to wait until it takes effect, in seconds
-    #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = timeout)]
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = super::seconds)]
     pub timeout: f64,
 }
 
@@ -25,11 +25,6 @@ impl Patience {
     pub(super) fn deadline(self) -> Instant {
         Instant::now() + Duration::from_secs_f64(self.timeout)
     }
-}
-
-fn timeout(text: &str) -> Result<f64, String> {
-    let found: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    if (0.1..=3600.0).contains(&found) { Ok(found) } else { Err("expected 0.1 to 3600 seconds".into()) }
 }
 
 /// How `lkas stop` works.

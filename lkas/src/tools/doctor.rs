@@ -1,17 +1,16 @@
 //! `lkas doctor`: what could keep a system from running on this machine, and what to do about it.
 
-use super::{channels_of, short, size, unless_nobody_reads};
+use super::names::{logout_removes_channels, nameless};
+use super::{FOLDER, channels_of, foreign, is_channel, short, size, unless_nobody_reads};
 use crate::Failure;
 use crate::options::SystemOptions;
 use core::fmt;
-use lkas_shm::{Observation, Observer, OpenError, clock};
+use lkas_shm::{Observation, Observer, OpenError, Warning, clock};
 use rustix::process::{Resource, getrlimit};
 use std::io::{self, Write};
 use std::net::{TcpListener, ToSocketAddrs};
-use std::path::{Path, PathBuf};
-
-/// Where shared memory lies.
-const FOLDER: &str = "/dev/shm";
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 /// What a system of cameras of 800x600 needs, with room for a second one (bytes).
 const SPACE: u64 = 32_000_000;
@@ -70,6 +69,7 @@ impl fmt::Display for Finding {
 pub fn doctor(system: &SystemOptions, web_port: u16) -> Result<bool, Failure> {
     let mut findings = memory();
     findings.extend(segments(system));
+    findings.extend(names());
     findings.extend(ports(system, web_port));
     findings.extend(clocks(system));
     findings.extend(limits());
@@ -122,12 +122,18 @@ fn segments(system: &SystemOptions) -> Vec<Finding> {
     for name in &names {
         let Ok(channel) = Observer::open(name) else { continue };
         let now = channel.look();
+        if let Some(warning) = uneven_mode(name.as_str()) {
+            findings.push(Finding::note(format!("channel {name}: {warning}"), format!("chmod 600 {FOLDER}/{name}")));
+        }
         match segment(&now) {
             Some(trouble) => findings.push(Finding::note(format!("channel {name}: {}", trouble.0), trouble.1)),
             None => used += 1,
         }
     }
     findings.extend(unusable());
+    if let Some(words) = foreign::words(system) {
+        findings.push(Finding::note(words, "a second system needs --instance 2"));
+    }
     if findings.is_empty() || used > 0 {
         findings.insert(0, Finding::good(format!("{used} channels in use")));
     }
@@ -153,6 +159,35 @@ fn segment(now: &Observation) -> Option<(String, &'static str)> {
     }
 }
 
+/// Whether some users may read the segment and not write to it.
+fn uneven_mode(name: &str) -> Option<Warning> {
+    let mode = std::fs::metadata(format!("{FOLDER}/{name}")).ok()?.permissions().mode() & 0o777;
+    let (reads, writes) = (mode >> 2 & 0o111, mode >> 1 & 0o111);
+    (reads != writes).then_some(Warning::Mode { mode })
+}
+
+/// Channels whose names vanished, and what makes names vanish.
+fn names() -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for held in nameless() {
+        findings.push(Finding::note(
+            format!(
+                "process {} ({}) holds a channel of {} that nobody can open: its name was removed",
+                held.process, held.program, held.carries
+            ),
+            "programs of lkas move within a second; others call Writer::check_name or start again. Names vanish by rm, or \
+             by logind at a logout (RemoveIPC)",
+        ));
+    }
+    if logout_removes_channels() {
+        findings.push(Finding::note(
+            "logind removes this user's channels at the last logout, also of programs that still run",
+            "RemoveIPC=no in /etc/systemd/logind.conf, or run services as a system user",
+        ));
+    }
+    findings
+}
+
 /// Files that are channels, and can't be used: of another release, damaged, or somebody else's.
 fn unusable() -> Vec<Finding> {
     let Ok(folder) = std::fs::read_dir(FOLDER) else { return Vec::new() };
@@ -163,25 +198,10 @@ fn unusable() -> Vec<Finding> {
             Err(OpenError::Unusable { why, .. }) if is_channel(&entry.path()) => {
                 findings.push(Finding::note(format!("channel {name}: {why}"), format!("rm {FOLDER}/{name}")));
             }
-            Err(OpenError::Owner { found, .. }) if is_channel(&entry.path()) => {
-                let what = format!("channel {name} belongs to user {found}");
-                findings.push(Finding::note(what, "choose another --namespace, or run as that user"));
-            }
             _ => {}
         }
     }
     findings
-}
-
-/// Whether the file starts as a channel does.
-fn is_channel(path: &Path) -> bool {
-    // Whoever opens a pipe waits for its other end.
-    if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
-        return false;
-    }
-    let mut start = [0; 8];
-    let read = std::fs::File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut start));
-    read.is_ok() && start == lkas_shm::MAGIC
 }
 
 fn ports(system: &SystemOptions, web_port: u16) -> Vec<Finding> {
@@ -196,15 +216,18 @@ fn ports(system: &SystemOptions, web_port: u16) -> Vec<Finding> {
         0 => Finding::good(format!("the broker's ports {range} are free")),
         6 => Finding::note(
             format!("the broker's ports {range} are in use"),
-            "a broker runs; a second one needs --broker-port",
+            "a broker runs; a second system needs --instance 2",
         ),
         _ => Finding::bad(
             format!("of the broker's ports {range}, {} are in use", taken.join(", ")),
-            "end what uses them (ss -ltnp), or choose six others with --broker-port",
+            "end what uses them (ss -ltnp), or choose six others with --broker-port or --instance",
         ),
     }];
     findings.push(if is_taken("127.0.0.1", web_port) {
-        Finding::note(format!("the page's port {web_port} is in use"), "a viewer runs; a second one needs --port")
+        Finding::note(
+            format!("the page's port {web_port} is in use"),
+            "a viewer runs; a second system needs --instance 2",
+        )
     } else {
         Finding::good(format!("the page's port {web_port} is free"))
     });

@@ -1,6 +1,7 @@
 //! A demo of real processes, of its own namespace and ports.
 #![allow(dead_code, unreachable_pub)] // each test file uses a part
 
+use lkas_shm::{ChannelName, Observer};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -76,6 +77,24 @@ impl Demo {
                 return;
             }
         }
+    }
+
+    /// Waits until decision has published this many controls more, by the channel itself: what a busy machine gets done in a
+    /// given time nobody knows.
+    pub fn drive(&self, controls: u64) {
+        let name: ChannelName = format!("{}.vehicle_control", self.namespace).parse().unwrap();
+        let published = || Observer::open(&name).map_or(0, |channel| channel.look().sequence);
+        let (start, deadline) = (published(), Instant::now() + PATIENCE);
+        while published() < start + controls {
+            assert!(Instant::now() < deadline, "{} of {controls} controls", published() - start);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Ends it as Ctrl-C does, and returns the report.
+    pub fn stop(self) -> Value {
+        signal("INT", self.child.id());
+        self.finish()
     }
 
     /// The process ids of the children that run this subcommand; of all children where it is empty.

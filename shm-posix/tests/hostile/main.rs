@@ -8,6 +8,7 @@
 #![allow(missing_docs)]
 
 mod child;
+mod containers;
 mod corruption;
 mod files;
 #[path = "../torture/random.rs"]
@@ -38,7 +39,7 @@ impl Drop for Clean<'_> {
 
 type Test = fn(&ChannelName) -> Outcome;
 
-const TESTS: [(&str, Test); 15] = [
+const TESTS: [(&str, Test); 18] = [
     ("random_bytes_under_controls", corruption::controls),
     ("random_bytes_under_pictures", corruption::pictures),
     ("waits_on_a_strangers_word_end_in_time", corruption::waits),
@@ -48,6 +49,9 @@ const TESTS: [(&str, Test); 15] = [
     ("two_writers_and_too_many_readers", files::roles),
     ("segments_of_other_users", worlds::other_users),
     ("no_permission", worlds::no_permission),
+    ("a_shared_group", containers::a_shared_group),
+    ("another_pid_namespace", containers::another_pid_namespace),
+    ("a_control_group_with_less_memory", containers::a_control_group),
     ("full_memory", worlds::full_memory),
     ("a_segment_with_holes_in_full_memory", worlds::holes),
     ("a_limit_on_the_size_of_files", worlds::file_size_limit),

@@ -1,10 +1,10 @@
 //! What the children do.
 
 use crate::child::{Outcome, goes_on, timed, watch};
+use crate::containers;
 use crate::random::Random;
 use crate::tally::{self, Tally};
 use crate::values::{Controls, Pictures, Values, options};
-use crate::worlds;
 use lkas_shm::{AnyChannel, ChannelName, ControlChannel, Latest, Observer, Reader, Reading, clock};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) fn play(role: &str, name: &ChannelName, seed: u64) -> Outcome {
         }
         "clock" => println!("{}", clock::now()),
         _ => {
-            worlds::play(role, name)?;
+            containers::play(role, name)?;
             println!("{}", tally::total().to_line());
         }
     }

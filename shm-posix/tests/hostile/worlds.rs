@@ -17,7 +17,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 /// A user who is not this one, nor root.
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
@@ -46,23 +46,28 @@ pub(crate) fn play(role: &str, name: &ChannelName) -> Outcome {
     Ok(())
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Becomes another user, if this one may.
 fn become_nobody() {
     if is_root() {
-        // SAFETY: no pointer that is looked at; this process has one thread.
-        assert_eq!(unsafe { libc::setgroups(0, core::ptr::null()) }, 0);
-        // SAFETY: as above.
-        assert_eq!(unsafe { libc::setgid(NOBODY) }, 0);
-        // SAFETY: as above.
-        assert_eq!(unsafe { libc::setuid(NOBODY) }, 0);
+        become_user(NOBODY, NOBODY);
     }
 }
 
-fn foreign() -> (Options, OpenOptions) {
+/// Becomes a user with one group; only root can.
+pub(crate) fn become_user(user: u32, group: u32) {
+    // SAFETY: no pointer that is looked at; this process has one thread.
+    assert_eq!(unsafe { libc::setgroups(0, core::ptr::null()) }, 0);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::setgid(group) }, 0);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::setuid(user) }, 0);
+}
+
+pub(crate) fn foreign() -> (Options, OpenOptions) {
     let options = Options::new().foreign_owner(true);
     (options, OpenOptions::new().foreign_owner(true))
 }

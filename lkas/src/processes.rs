@@ -120,27 +120,19 @@ fn process(name: &str, seen: Option<&Seen>) -> Value {
     })
 }
 
-/// Every figure of a latency that was measured, in milliseconds: `p50` of the field `latency_p50_ms`, `render_p50` of the
-/// field `p50_ms` in the message `latency_render`.
+/// Every figure of a latency that was measured, in milliseconds: `render_p50` of the field `p50_ms` in the message
+/// `latency_render`, `p50` of that in `latency`.
 fn latency(vitals: &Vitals) -> Map<String, Value> {
     let mut figures = Map::new();
-    let mut add = |name: &str, offset: usize| {
-        let bytes = vitals.as_bytes().get(offset..).and_then(<[u8]>::first_chunk);
-        let value = bytes.map_or(0.0, |bytes| f64::from_le_bytes(*bytes));
-        if value.is_finite() && value > 0.0 {
-            figures.insert(name.trim_start_matches('_').trim_end_matches("_ms").to_owned(), value.into());
-        }
-    };
     for field in Vitals::FIELDS {
-        let Some(stage) = field.name.strip_prefix("latency") else { continue };
-        match field.kind {
-            Kind::Number(Scalar::F64) => add(stage, field.offset),
-            Kind::Message(parts) => {
-                for part in parts.iter().filter(|part| part.kind == Kind::Number(Scalar::F64)) {
-                    add(&format!("{stage}_{}", part.name), field.offset + part.offset);
-                }
+        let (Some(stage), Kind::Message(parts)) = (field.name.strip_prefix("latency"), field.kind) else { continue };
+        for part in parts.iter().filter(|part| part.kind == Kind::Number(Scalar::F64)) {
+            let bytes = vitals.as_bytes().get(field.offset + part.offset..).and_then(<[u8]>::first_chunk);
+            let value = bytes.map_or(0.0, |bytes| f64::from_le_bytes(*bytes));
+            if value.is_finite() && value > 0.0 {
+                let name = format!("{stage}_{}", part.name.trim_end_matches("_ms"));
+                figures.insert(name.trim_start_matches('_').to_owned(), value.into());
             }
-            _ => {}
         }
     }
     figures
@@ -162,7 +154,7 @@ fn seconds_since(time: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Status;
+    use crate::status::{Status, Took};
     use lkas_core::Code;
 
     fn seen(state: Code<State>, age_ms: u64, is_alive: bool) -> Seen {
@@ -185,8 +177,10 @@ mod tests {
 
     #[test]
     fn what_was_measured_is_told_by_its_name() {
-        let vitals = Vitals { latency_p50_ms: 1.5, latency_max_ms: f64::NAN, offset_m: 0.2, ..Vitals::default() };
-        assert_eq!(Value::from(latency(&vitals)), json!({"p50": 1.5}));
+        let latency_render = Took { p50_ms: 0.5, ..Took::default() };
+        let total = Took { p50_ms: 1.5, max_ms: f64::NAN, ..Took::default() };
+        let vitals = Vitals { latency: total, latency_render, offset_m: 0.2, ..Vitals::default() };
+        assert_eq!(Value::from(latency(&vitals)), json!({"p50": 1.5, "render_p50": 0.5}));
     }
 
     #[test]

@@ -50,7 +50,7 @@ class Chart {
   /** `values` has a number or null for each name; `stages` are further series. */
   add(time, values, stages) {
     if (this.#about.stages) {
-      for (const name of Object.keys(stages)) if (!this.#series.has(name)) this.#line(name, name.replaceAll("_", " "));
+      for (const name of Object.keys(stages)) if (!this.#series.has(name)) this.#line(name, name);
       values = { ...values, ...stages };
     }
     const gap = this.#times.length && time - this.#times.at(-1) > SILENCE_S;
@@ -97,9 +97,11 @@ class Chart {
     };
     let place = 0;
     const series = [...this.#series.values()].map(({ key }) => {
-      const stroke = colour(COLOURS[place++ % COLOURS.length]);
+      const stroke = colour(COLOURS[place % COLOURS.length]);
+      const dash = place >= COLOURS.length ? [4, 3] : undefined;
+      place += 1;
       key.firstElementChild.style.background = stroke;
-      return { stroke, width: 1.5, points: { show: false } };
+      return { stroke, dash, width: 1.5, points: { show: false } };
     });
     const axis = { stroke: colour("--dim"), font: `11px ${style.fontFamily}`, ticks: { show: false } };
     const grid = { stroke: colour("--edge"), width: 1 };

@@ -128,7 +128,8 @@ export function stagesOf(processes) {
     if (!process.alive || process.silent) continue;
     for (const [name, value] of Object.entries(process.latency ?? {})) {
       const [, stage, figure] = /^(?:(.*)_)?(p50|p99|max)$/.exec(name) ?? [null, name, "p50"];
-      const words = stage ? stage.replaceAll("_", " ") : "camera to control";
+      // Several processes may have a stage of the same name.
+      const words = stage ? `${stage.replaceAll("_", " ")} (${process.name})` : "camera to control";
       if (typeof value === "number") stages.set(words, { ...stages.get(words), [figure]: value });
     }
   }

@@ -1,12 +1,13 @@
 //! What the processes of a system say of themselves, as one object for viewers.
 
 use crate::options::{PROCESSES, SystemOptions};
-use crate::status::{Declared, Seen, State, StatusWatch, vehicle_words};
+use crate::status::{Declared, Seen, State, StatusWatch, Vitals, vehicle_words};
+use lkas_core::{Kind, Message, Plain, Scalar};
 use lkas_messages::names::Category;
 use lkas_shm::{ChannelNameError, clock};
 use lkas_zmq::ParameterReport;
 use lkas_zmq::wire::Declaration;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
 /// How often the processes are looked at while somebody watches, and otherwise.
@@ -112,7 +113,10 @@ fn process(name: &str, seen: Option<&Seen>) -> Value {
     events.sort_unstable_by_key(|event| event.number);
     let events: Vec<Value> = events
         .into_iter()
-        .map(|event| json!({"number": event.number, "age_s": seconds_since(event.time), "words": event.words.to_string()}))
+        .map(|event| {
+            let (time_s, age_s) = (event.time as f64 * 1e-9, seconds_since(event.time));
+            json!({"number": event.number, "time_s": time_s, "age_s": age_s, "words": event.words.to_string()})
+        })
         .collect();
     json!({
         "name": name,
@@ -125,7 +129,37 @@ fn process(name: &str, seen: Option<&Seen>) -> Value {
         "reason": status.reason.to_string(),
         "published": status.vitals.published,
         "missed": status.vitals.missed,
+        "restarts": status.starts.saturating_sub(1),
+        "latency": latency(&status.vitals),
+        "parameters": status.declared().map(declared).collect::<Vec<_>>(),
         "events": events,
+    })
+}
+
+/// Every figure of a latency that was measured, in milliseconds: `render_p50` of the field `p50_ms` in the message
+/// `latency_render`, `p50` of that in `latency`.
+fn latency(vitals: &Vitals) -> Map<String, Value> {
+    let mut figures = Map::new();
+    for field in Vitals::FIELDS {
+        let (Some(stage), Kind::Message(parts)) = (field.name.strip_prefix("latency"), field.kind) else { continue };
+        for part in parts.iter().filter(|part| part.kind == Kind::Number(Scalar::F64)) {
+            let bytes = vitals.as_bytes().get(field.offset + part.offset..).and_then(<[u8]>::first_chunk);
+            let value = bytes.map_or(0.0, |bytes| f64::from_le_bytes(*bytes));
+            if value.is_finite() && value > 0.0 {
+                let name = format!("{stage}_{}", part.name.trim_end_matches("_ms"));
+                figures.insert(name.trim_start_matches('_').to_owned(), value.into());
+            }
+        }
+    }
+    figures
+}
+
+/// A parameter as its server declares it.
+fn declared(declared: &Declared) -> Value {
+    let Declared { name, help, unit, value, default, min, max, .. } = declared;
+    json!({
+        "name": name.to_string(), "help": help.to_string(), "unit": unit.to_string(),
+        "value": value, "default": default, "min": min, "max": max,
     })
 }
 
@@ -136,7 +170,7 @@ fn seconds_since(time: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Status;
+    use crate::status::{Status, Took};
     use lkas_core::Code;
 
     fn seen(state: Code<State>, age_ms: u64, is_alive: bool) -> Seen {
@@ -155,6 +189,14 @@ mod tests {
             assert!(told["words"].as_str().is_some_and(|words| words.contains("unknown")), "{told}");
         }
         assert_eq!(vehicle(Some(&seen(running, 10, true)))["words"], Value::Null);
+    }
+
+    #[test]
+    fn what_was_measured_is_told_by_its_name() {
+        let latency_render = Took { p50_ms: 0.5, ..Took::default() };
+        let total = Took { p50_ms: 1.5, max_ms: f64::NAN, ..Took::default() };
+        let vitals = Vitals { latency: total, latency_render, offset_m: 0.2, ..Vitals::default() };
+        assert_eq!(Value::from(latency(&vitals)), json!({"p50": 1.5, "render_p50": 0.5}));
     }
 
     #[test]

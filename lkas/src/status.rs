@@ -207,6 +207,8 @@ pub struct Status {
     pub events_seen: u64,
     /// The last events: number `n` is in place `n` modulo their count.
     pub events: [Event; EVENTS],
+    /// How often the process was started, with this time.
+    pub starts: u64,
 }
 
 impl Status {

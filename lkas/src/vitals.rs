@@ -60,6 +60,7 @@ impl VitalSigns {
         status.enter(State::Waiting, "", clock::now());
         status.paused = 0;
         status.note("started", clock::now());
+        status.starts += 1;
         let now = Instant::now();
         let latencies = Latencies::default();
         Ok(Self { now: status.vitals, latencies, status, writer, due: now, look_due: now + LOOK_EVERY })

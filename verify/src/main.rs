@@ -77,6 +77,11 @@ const CHECKS: &[Check] = &[
         "after an outage of a real network whoever watches is back, and nothing that was asked for meanwhile is done",
         checks::network::network,
     ),
+    check(
+        "page",
+        "a person sees in a real browser what is so, while processes die, are suspended and come back",
+        checks::page::page,
+    ),
     check("demo", "the system drives for 20 s: nothing torn, in its lane; prints the figures", checks::system::demo),
 ];
 

@@ -19,6 +19,9 @@ use tokio::sync::{broadcast, watch};
 /// Texts kept for a browser that is behind: about a second of them. One that is further behind loses the oldest.
 const TEXTS: usize = 128;
 
+/// Parameters whose status is remembered, beside the system's own.
+const MAX_PARAMETERS: usize = 256;
+
 /// Browsers at a time: each costs a task and a share of the one thread.
 const MAX_BROWSERS: usize = 16;
 
@@ -90,12 +93,16 @@ impl Hub {
     /// A message of that topic for every browser.
     pub(super) fn show(&self, topic: &str, data: &Value) {
         self.heard_now(|heard| {
-            // Only parameters that exist: names come from outside, and what is kept must stay bounded.
+            // Names come from outside, and what is kept must stay bounded.
             if let ("parameter_status", Some(category), Some(name)) =
                 (topic, data["category"].as_str(), data["parameter"].as_str())
-                && PARAMETERS.iter().any(|known| known.category.name() == category && known.name == name)
             {
-                heard.parameters.insert((category.to_owned(), name.to_owned()), data.clone());
+                let own = PARAMETERS.iter().any(|known| known.category.name() == category && known.name == name);
+                let key = (category.to_owned(), name.to_owned());
+                let has_room = heard.parameters.len() < MAX_PARAMETERS || heard.parameters.contains_key(&key);
+                if own || data["declared"].is_object() && has_room {
+                    heard.parameters.insert(key, data.clone());
+                }
             }
         });
         // An error means that no browser is there.
@@ -281,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn later_browsers_learn_the_values_in_force_and_only_of_known_parameters() {
+    fn later_browsers_learn_the_values_in_force_of_known_and_of_declared_parameters() {
         let (hub, _taken) = hub();
         hub.show("parameter_status", &json!({"category": "decision", "parameter": "kp", "value": 0.25}));
         hub.show("parameter_status", &json!({"category": "decision", "parameter": "kp", "value": 0.75}));
@@ -290,6 +297,12 @@ mod tests {
         let values: Value = serde_json::from_str(hub.values().as_str()).unwrap();
         assert_eq!(values["data"].as_array().unwrap().len(), 1);
         assert_eq!(values["data"][0]["value"], 0.75);
+        for number in 0..2 * MAX_PARAMETERS {
+            let name = format!("gain_{number}");
+            hub.show("parameter_status", &json!({"category": "radio", "parameter": name, "declared": {"unit": "dB"}}));
+        }
+        let values: Value = serde_json::from_str(hub.values().as_str()).unwrap();
+        assert_eq!(values["data"].as_array().unwrap().len(), MAX_PARAMETERS);
     }
 
     #[test]

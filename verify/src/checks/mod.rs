@@ -7,6 +7,7 @@ pub(crate) mod models;
 pub(crate) mod mutations;
 pub(crate) mod network;
 pub(crate) mod packages;
+pub(crate) mod page;
 pub(crate) mod python;
 pub(crate) mod random;
 pub(crate) mod refusals;

@@ -23,7 +23,15 @@ fn main() -> Result<(), lkas::Failure> {
     let program = own.parent().and_then(Path::parent).ok_or("this program is nowhere")?.join("lkas");
     println!("{busy} busy threads, {} processors, {seconds} s each", std::thread::available_parallelism()?);
     println!("{:<10} {:>10} {:>11} {:>13} {:>9}", "PRIORITY", "FRAMES/S", "SAFE STOPS", "p99 LATENCY", "RESTARTS");
-    let loops: Vec<_> = (0..busy).map(|_| std::thread::spawn(|| while !END.load(Ordering::Relaxed) {})).collect();
+    let loops: Vec<_> = (0..busy)
+        .map(|_| {
+            std::thread::spawn(|| {
+                while !END.load(Ordering::Relaxed) {
+                    std::hint::black_box(0);
+                }
+            })
+        })
+        .collect();
     for priority in [None, Some("nice:-10"), Some("fifo:20")] {
         let report = std::env::temp_dir().join(format!("lkas-load-{}.json", std::process::id()));
         let mut command = Command::new(&program);
@@ -40,9 +48,9 @@ fn main() -> Result<(), lkas::Failure> {
             "{:<10} {:>10.1} {:>11} {:>10.1} ms {:>9}",
             priority.unwrap_or("none"),
             number(&found["fps"]),
-            found["safe_stops"],
+            found["safe_stops"].to_string(),
             number(&found["latency_ms"]["p99"]),
-            found["restarts"]
+            found["restarts"].to_string()
         );
     }
     END.store(true, Ordering::Relaxed);

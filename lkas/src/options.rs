@@ -178,6 +178,8 @@ impl SystemOptions {
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
         let pairs = [
+            // Names and ports are moved already, whatever a file says.
+            ("--instance", "1".to_owned()),
             ("--namespace", self.namespace.clone()),
             ("--camera", self.camera.clone()),
             ("--detections", self.detections.clone()),
@@ -235,6 +237,7 @@ mod tests {
         let third = settled(&["--instance=3", "--namespace=car", "--broker-port=6000"]);
         assert_eq!((third.namespace.as_str(), third.broker_port), ("car-3", 6020));
         // A child is told where to go, not which one it is.
+        assert!(third.arguments().contains(&"--instance=1".to_owned()), "also where a file of options says another");
         let child = Line::parse_from(["test".to_owned()].into_iter().chain(third.arguments())).system.settled();
         assert_eq!((child.namespace, child.broker_port), (third.namespace, third.broker_port));
     }

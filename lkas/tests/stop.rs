@@ -5,7 +5,8 @@ mod support;
 
 use lkas::status::{Seen, State, StatusWatch};
 use lkas_shm::ChannelName;
-use std::process::{Command, Output};
+use lkas_zmq::{Broker, BrokerOptions, Endpoint, Topic, ViewerClient, ViewerMessage};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use support::{Demo, PATIENCE, signal};
 
@@ -103,6 +104,51 @@ fn a_stop_that_is_asked_for_while_the_broker_is_down_is_latched_when_it_is_back(
     until(&mut vehicle, "latched", is_latched);
     signal("TERM", demo.child.id());
     demo.finish();
+}
+
+#[test]
+fn a_stop_that_comes_late_is_obeyed_and_a_release_is_not() {
+    let namespace = format!("test-{}-late-stop", std::process::id());
+    let port = support::free_ports(6);
+    let mut broker = Broker::bind(BrokerOptions::new(Endpoint::local(port))).unwrap();
+    for action in ["respawn", "emergency_stop", "release_emergency_stop"] {
+        broker.register_action(action.parse().unwrap(), |_| {});
+    }
+    let mut viewer = ViewerClient::connect_to(broker.endpoint(), &[Topic::ActionStatus]).unwrap();
+    let mut simulation = Command::new(env!("CARGO_BIN_EXE_lkas"))
+        .args(["simulation", "--broadcast", "--namespace", &namespace, "--broker-port", &port.to_string()])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut ask = |action: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        viewer.send_action(&action.parse().unwrap()).unwrap();
+        while Instant::now() < deadline {
+            broker.wait(Duration::from_millis(5));
+            broker.poll();
+            if let Some(ViewerMessage::ActionStatus(status)) = viewer.next(Duration::from_millis(5)).unwrap() {
+                return status.delivered;
+            }
+        }
+        panic!("no answer");
+    };
+    while !ask("respawn") {}
+    let mut vehicle = StatusWatch::new(ChannelName::new(&namespace, "status_simulation").unwrap());
+    let suspended = |ask: &mut dyn FnMut(&str) -> bool, action: &str| {
+        signal("STOP", simulation.id());
+        assert!(ask(action), "the broker can't know that it is suspended");
+        std::thread::sleep(Duration::from_millis(2500));
+        signal("CONT", simulation.id());
+    };
+    suspended(&mut ask, "emergency_stop");
+    until(&mut vehicle, "latched", is_latched);
+    suspended(&mut ask, "release_emergency_stop");
+    let says =
+        |seen: &Seen, words: &str| seen.status.events.iter().any(|event| event.words.to_string().contains(words));
+    let seen = until(&mut vehicle, "refused", |seen| says(seen, "release_emergency_stop came too late"));
+    assert!(is_latched(&seen), "{:?}", seen.status);
+    signal("TERM", simulation.id());
+    assert!(simulation.wait().unwrap().success());
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn as_text(row: &Row, now: &Observation, description: &Description) -> String {
     let rows = [
         ("channel", row.channel.clone()),
         ("type", format!("{}, fingerprint {:016x}", kind.name(), kind.fingerprint())),
-        ("value", format!("{}, {}", row.shape, size(kind.payload_size() as u64))),
+        ("shape", row.shape.clone()),
         ("state", row.state.clone()),
         ("contract", contract),
         ("writer", row.writer_pid.map_or_else(none, |pid| format!("pid {pid}"))),

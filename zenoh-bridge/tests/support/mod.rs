@@ -77,8 +77,8 @@ impl Test {
     pub(crate) fn figures(&self, side: &str, channel: &str) -> Option<Mirrored> {
         let status = self.channel(side, "mirror_status");
         let mut reader = Channel::<MirrorStatus>::open(&status, Duration::ZERO).ok()?;
-        let found = reader.latest()?.channels.iter().find(|one| one.name.as_str() == channel).copied();
-        found
+        let status = *reader.latest()?;
+        status.channels.into_iter().find(|one| one.name.as_str() == channel)
     }
 }
 

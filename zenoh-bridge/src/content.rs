@@ -61,14 +61,11 @@ impl Content {
         }
     }
 
-    /// Makes the JPEG of an image's bytes, of `quality` 1 to 100; `None` where they are no whole image.
+    /// Makes the JPEG of an image's memory, of `quality` 1 to 100; `None` where it is no whole image.
     #[must_use]
-    pub(crate) fn to_jpeg(self, bytes: &[u8], quality: u8) -> Option<Vec<u8>> {
+    pub(crate) fn to_jpeg(self, words: &[u64], quality: u8) -> Option<Vec<u8>> {
         let Self::Image(shape) = self else { return None };
-        let mut words = vec![0_u64; bytes.len() / size_of::<u64>()];
-        let whole = bytes.get(..size_of_val(&*words))?;
-        bytemuck::cast_slice_mut(&mut words).copy_from_slice(whole);
-        let image = Image::from_words(&words)?;
+        let image = Image::from_words(words)?;
         let view = image.view().filter(|view| view.shape() == shape && image.is_whole())?;
         let (width, height) = (u16::try_from(shape.width()).ok()?, u16::try_from(shape.height()).ok()?);
         let mut out = Vec::with_capacity(shape.pixel_bytes() / 8);
@@ -225,7 +222,7 @@ mod tests {
             let (shape, words) = (shape(format), frame(shape(format)));
             let content = Content::Image(shape);
             let bytes: &[u8] = bytemuck::cast_slice(&words);
-            let jpeg = content.to_jpeg(bytes, 90).unwrap();
+            let jpeg = content.to_jpeg(&words, 90).unwrap();
             assert!(jpeg.len() < bytes.len());
             for (encoding, payload) in [(Encoding::Raw, bytes), (Encoding::Jpeg, &jpeg)] {
                 let mut slot = vec![0_u64; words.len()];
@@ -248,7 +245,7 @@ mod tests {
         let mut words = frame(shape);
         let mut slot = vec![0_u64; words.len()];
         let slot: &mut [u8] = bytemuck::cast_slice_mut(&mut slot);
-        let jpeg = content.to_jpeg(bytemuck::cast_slice(&words), 90).unwrap();
+        let jpeg = content.to_jpeg(&words, 90).unwrap();
         assert!(matches!(
             content.write(Encoding::Jpeg, &jpeg[..10], ten_seconds(), slot),
             Err(Refusal::Length { what: "an image", found: 10, expected: 16 })
@@ -263,7 +260,7 @@ mod tests {
         words[20] ^= 1;
         let damaged: &[u8] = bytemuck::cast_slice(&words);
         assert_eq!(content.write(Encoding::Raw, damaged, ten_seconds(), slot), Err(Refusal::NotWhole));
-        assert_eq!(content.to_jpeg(damaged, 90), None, "damage is not sealed anew");
+        assert_eq!(content.to_jpeg(&words, 90), None, "damage is not sealed anew");
     }
 
     #[test]

@@ -65,7 +65,9 @@ struct Newest {
     content: Content,
     jpeg: Option<u8>,
     header: Header,
-    value: Vec<u8>,
+    /// The value's bytes, as many as `size`, aligned as an image is looked at.
+    words: Vec<u64>,
+    size: usize,
     sent: OnceLock<Option<(ZBytes, [u8; ATTACHMENT])>>,
 }
 
@@ -74,9 +76,10 @@ impl Newest {
     fn encoded(&self) -> Option<&(ZBytes, [u8; ATTACHMENT])> {
         let encode = || {
             let Some(quality) = self.jpeg else {
-                return Some((ZBytes::from(self.value.clone()), self.header.encode(&self.value)));
+                let value = bytemuck::cast_slice(&self.words).get(..self.size)?;
+                return Some((ZBytes::from(value), self.header.encode(value)));
             };
-            let jpeg = self.content.to_jpeg(&self.value, quality)?;
+            let jpeg = self.content.to_jpeg(&self.words, quality)?;
             let attachment = Header { encoding: Encoding::Jpeg, ..self.header }.encode(&jpeg);
             Some((ZBytes::from(jpeg), attachment))
         };
@@ -189,7 +192,7 @@ impl Exporter<'_> {
             let (new_importers, importers) = std::sync::mpsc::channel();
             let answer = move |query: Query| asked.note(query, &new_importers);
             let _values = session.declare_queryable(key).callback(answer).wait()?;
-            let mut token = None;
+            let (mut token, mut spare) = (None, Vec::new());
             loop {
                 let has_writer = reader.has_writer();
                 if self.stop.load(Ordering::Relaxed) || reader.is_retired() {
@@ -239,8 +242,15 @@ impl Exporter<'_> {
                     sequence: sample.sequence(),
                     published: sample.time(),
                 };
-                let (value, sent) = (sample.to_vec(), OnceLock::new());
-                shared.lock().newest = Some(Arc::new(Newest { content, jpeg, header, value, sent }));
+                let (size, mut words) = (sample.len(), core::mem::take(&mut spare));
+                words.resize(size.div_ceil(size_of::<u64>()), 0);
+                if let Some(place) = bytemuck::cast_slice_mut(&mut words).get_mut(..size) {
+                    place.copy_from_slice(&sample);
+                }
+                let newest = Newest { content, jpeg, header, words, size, sent: OnceLock::new() };
+                let before = shared.lock().newest.replace(Arc::new(newest));
+                // Its memory is used again where nobody sends it any more.
+                spare = before.and_then(Arc::into_inner).map(|before| before.words).unwrap_or_default();
                 shared.changed.notify_all();
             }
         })

@@ -17,7 +17,7 @@
 //! };
 //! let stop = AtomicBool::new(false); // set by whoever wants it to end
 //! mirror.run(&stop)?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), lkas_mirror::Failure>(())
 //! ```
 //!
 //! # Guarantees

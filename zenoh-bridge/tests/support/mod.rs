@@ -5,6 +5,7 @@ use lkas_messages::{Control, ControlFields, Mode};
 use lkas_mirror::{Export, Failure, Mirror, MirrorStatus, Mirrored, Network};
 use lkas_shm::{Channel, ChannelName, clock};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -63,14 +64,22 @@ impl Test {
         vec![format!("tcp/127.0.0.1:{}", self.port)]
     }
 
+    /// On a machine as busy as can be nobody is gone because of a second's silence.
+    fn patient(&self) -> Option<PathBuf> {
+        let file = std::env::temp_dir().join(self.namespace("patient.json5"));
+        let patient = "{ transport: { unicast: { open_timeout: 20000 }, link: { tx: { lease: 60000 } } } }";
+        std::fs::write(&file, patient).unwrap();
+        Some(file)
+    }
+
     /// The mirror in the middle.
     pub(crate) fn listens(&self, side: &str) -> Mirror {
-        let network = Network { listen: self.endpoint(), ..Network::default() };
+        let network = Network { listen: self.endpoint(), zenoh: self.patient(), ..Network::default() };
         Mirror { network, namespace: self.namespace(side), ..Mirror::default() }
     }
 
     pub(crate) fn connects(&self, side: &str) -> Mirror {
-        let network = Network { connect: self.endpoint(), ..Network::default() };
+        let network = Network { connect: self.endpoint(), zenoh: self.patient(), ..Network::default() };
         Mirror { network, namespace: self.namespace(side), ..Mirror::default() }
     }
 
@@ -84,6 +93,7 @@ impl Test {
 
 impl Drop for Test {
     fn drop(&mut self) {
+        let _ = std::fs::remove_file(std::env::temp_dir().join(self.namespace("patient.json5")));
         for name in lkas_shm::channels().unwrap_or_default() {
             if name.as_str().starts_with(&self.namespace("")) {
                 let _ = lkas_shm::unlink(&name);

@@ -82,6 +82,11 @@ const CHECKS: &[Check] = &[
         "a person sees in a real browser what is so, while processes die, are suspended and come back",
         checks::page::page,
     ),
+    check(
+        "mirror",
+        "a system on three machines whose clocks differ drives, stops when a link or a process is lost, and drives on",
+        checks::mirror::mirror,
+    ),
     check("demo", "the system drives for 20 s: nothing torn, in its lane; prints the figures", checks::system::demo),
 ];
 

@@ -3,6 +3,8 @@
 pub(crate) mod code;
 pub(crate) mod examples;
 pub(crate) mod fuzz;
+pub(crate) mod machines;
+pub(crate) mod mirror;
 pub(crate) mod models;
 pub(crate) mod mutations;
 pub(crate) mod network;

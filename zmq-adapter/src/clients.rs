@@ -73,7 +73,7 @@ impl ParameterClient {
         callback: impl FnMut(&'static Parameter, f64) + Send + 'static,
     ) -> Result<Self, ConnectError> {
         let link = Link::connect(endpoint, endpoint.parameter_port(), Kind::receiver(64), &[category.name(), TICK])?;
-        let (arrivals, ticks) = (Arrivals::default(), Ticks::default());
+        let (arrivals, ticks) = (Arrivals::default(), Ticks::of(endpoint));
         Ok(Self { link, category, callback: Box::new(callback), arrivals, ticks, max_age: ACTION_AGE })
     }
 
@@ -152,7 +152,7 @@ impl ActionClient {
     /// An endpoint that is no address, or no resources for a socket.
     pub fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
         let link = Link::connect(endpoint, endpoint.action_port(), Kind::receiver(64), &[ACTION, TICK])?;
-        Ok(Self { link, arrivals: Arrivals::default(), ticks: Ticks::default() })
+        Ok(Self { link, arrivals: Arrivals::default(), ticks: Ticks::of(endpoint) })
     }
 
     /// The next action asked for, `None` if there is none now. Never waits; passes over at most 256 malformed messages.

@@ -4,6 +4,7 @@
 //! knows the broker's time from then on, late by what the message took. So a viewer says of each request when it was made
 //! in the broker's time, and a server sees how long a value was under way or waited for it.
 
+use crate::wire::{self, Endpoint};
 use core::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -32,6 +33,8 @@ pub struct Tick {
     pub broker: String,
     /// The moment, in seconds.
     pub at: f64,
+    /// The same in seconds since 1970, by the clock of the broker's machine: of use on that machine.
+    pub unix: Option<f64>,
 }
 
 impl Tick {
@@ -39,7 +42,8 @@ impl Tick {
     pub(crate) fn read(object: &Map<String, Value>) -> Option<Self> {
         let broker = object.get("broker")?.as_str().filter(|name| name.len() <= 64)?.to_owned();
         let at = object.get("at")?.as_f64().filter(|at| at.is_finite())?;
-        Some(Self { broker, at })
+        let unix = object.get("unix").and_then(Value::as_f64).filter(|unix| unix.is_finite());
+        Some(Self { broker, at, unix })
     }
 
     /// The tick that a request names.
@@ -62,7 +66,7 @@ impl Clock {
 
     /// The tick of something that happened `age_s` ago.
     pub(crate) fn tick(&self, age_s: f64) -> Tick {
-        Tick { broker: self.name.clone(), at: clock() - age_s }
+        Tick { broker: self.name.clone(), at: clock() - age_s, unix: Some(wire::now() - age_s) }
     }
 
     /// How long ago a tick of this broker's was, in seconds; `None` for one of another broker.
@@ -100,9 +104,15 @@ pub(crate) struct Ticks {
     /// The newest tick, and when it came.
     newest: Option<(Tick, f64)>,
     ages: Ages,
+    /// The broker is on this machine: its clock is this one.
+    is_local: bool,
 }
 
 impl Ticks {
+    pub(crate) fn of(broker: &Endpoint) -> Self {
+        Self { is_local: broker.is_loopback(), ..Self::default() }
+    }
+
     /// Takes note of a tick; its age in seconds.
     pub(crate) fn note(&mut self, tick: Tick) -> f64 {
         let at = clock();
@@ -117,13 +127,16 @@ impl Ticks {
     /// How old what came with the newest tick is by now, in seconds; `None` from a broker that does not tick.
     pub(crate) fn age_s(&mut self) -> Option<f64> {
         let (tick, _) = self.newest.as_ref()?;
-        Some(self.ages.age_s(tick.at, clock()))
+        let age_s = self.ages.age_s(tick.at, clock());
+        // The first tick of all may have waited as long as what came with it; this machine's clock knows.
+        let by_clock = tick.unix.filter(|_| self.is_local).map(|unix| wire::now() - unix);
+        Some(by_clock.map_or(age_s, |by_clock| by_clock.max(age_s)))
     }
 
     /// Now, in the broker's time.
     pub(crate) fn now(&self) -> Option<Tick> {
         let (tick, at) = self.newest.as_ref()?;
-        Some(Tick { broker: tick.broker.clone(), at: tick.at + clock() - at })
+        Some(Tick { broker: tick.broker.clone(), at: tick.at + clock() - at, unix: None })
     }
 }
 
@@ -132,7 +145,7 @@ mod tests {
     use super::*;
 
     fn tick(broker: &str, at: f64) -> Tick {
-        Tick { broker: broker.to_owned(), at }
+        Tick { broker: broker.to_owned(), at, unix: None }
     }
 
     #[test]
@@ -153,6 +166,17 @@ mod tests {
         assert_eq!(ticks.note(tick("b", clock() - 500.0)), 0.0);
         assert!(ticks.note(tick("b", clock() - 510.0)) > 9.0);
         assert_eq!(ticks.now().unwrap().broker, "b");
+    }
+
+    #[test]
+    fn on_one_machine_the_first_tick_of_all_tells_how_long_it_waited() {
+        let waited = Tick { unix: Some(wire::now() - 30.0), ..tick("a", clock()) };
+        let mut here = Ticks::of(&Endpoint::default());
+        here.note(waited.clone());
+        assert!((30.0..31.0).contains(&here.age_s().unwrap()));
+        let mut elsewhere = Ticks::of(&Endpoint { host: "192.0.2.1".to_owned(), ..Endpoint::default() });
+        elsewhere.note(waited);
+        assert!(elsewhere.age_s().unwrap() < 1.0, "another machine's clock says nothing here");
     }
 
     #[test]

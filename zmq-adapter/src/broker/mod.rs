@@ -239,8 +239,10 @@ impl Broker {
         }
         for (end, parts) in drain_ends(&self.actions, arrivals) {
             count += 1;
-            if self.actions.note(end, &parts).is_none() {
-                arrivals.refuse(odd());
+            match self.actions.note(end, &parts) {
+                Some(new) if new.subscribed && new.covers(Topic::Tick.name()) => self.tick_due = Instant::now(),
+                Some(_) => {}
+                None => arrivals.refuse(odd()),
             }
         }
         if greet {

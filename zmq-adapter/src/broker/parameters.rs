@@ -16,8 +16,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// How long a server may take at least to say that it applied a value; never less than a value lives.
+/// How long a server may take at least to say that it applied a value.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How much longer than a value lives its answer is waited for: a server's idea of its age is not exact, and what was
+/// refused must not be applied afterwards.
+const MARGIN: Duration = Duration::from_millis(500);
 
 /// Parameters that are remembered, at most.
 const KEPT: usize = 256;
@@ -76,7 +79,7 @@ impl Parameters {
     }
 
     pub(super) fn new(port: Port, command_age: Duration) -> Self {
-        let answer_within = ANSWER_WITHIN.max(command_age);
+        let answer_within = ANSWER_WITHIN.max(command_age) + MARGIN;
         Self { port, sent: BTreeMap::new(), reports: BTreeMap::new(), unanswered: BTreeMap::new(), answer_within }
     }
 
@@ -120,7 +123,12 @@ impl Broker {
         let mut new = Vec::new();
         for (end, parts) in &messages {
             match self.parameters.port.note(*end, parts) {
-                Some(subscription) if subscription.subscribed => new.push(subscription),
+                Some(subscription) if subscription.subscribed => {
+                    if subscription.covers(Topic::Tick.name()) {
+                        self.tick_due = Instant::now();
+                    }
+                    new.push(subscription);
+                }
                 Some(_) => {}
                 None => self.statistics.subscriptions.refuse(super::odd()),
             }
@@ -158,7 +166,8 @@ impl Broker {
 
     /// Takes what a server says of its parameters, and tells viewers what is new: a value that is in force now, and the
     /// answer to a request. To be called whenever the server has said something, and as often as one likes. From the
-    /// first call on, requests for this category are answered by the server alone, or refused after two seconds; what is
+    /// first call on, requests for this category are answered by the server alone, or refused when a value
+    /// has lived for too long; what is
     /// not among `reports` is no parameter of it.
     pub fn report(&mut self, category: impl AsRef<str>, reports: &[ParameterReport]) {
         for report in reports {

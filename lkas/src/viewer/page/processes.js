@@ -133,7 +133,15 @@ export function stagesOf(processes) {
       if (typeof value === "number") stages.set(words, { ...stages.get(words), [figure]: value });
     }
   }
-  return stages;
+  return new Map([...stages].sort(([a], [b]) => rank(a) - rank(b)));
+}
+
+/** From the camera to the vehicle; what nobody knows comes last. */
+const ORDER = ["camera to control", "render", "write", "wake detection", "detect", "wake decision", "decide", "apply"];
+
+function rank(stage) {
+  const at = ORDER.findIndex((name) => stage === name || stage.startsWith(`${name} (`));
+  return at < 0 ? ORDER.length : at;
 }
 
 function kind(process) {

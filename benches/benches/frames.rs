@@ -4,7 +4,7 @@
 use core::hint::black_box;
 use lkas_benches::{Bench, Block, Group, Limit, Partner, Rival, Row, clean, pin, processors, role, rounds, take_turns};
 use lkas_messages::{ImageShape, PixelFormat};
-use lkas_shm::{Channel, ChannelName, ImageChannel, Options, Reader, Wait, Writer};
+use lkas_shm::{Channel, ChannelName, ImageChannel, Options, Reader, UncheckedImageChannel, Wait, Writer};
 use std::time::Duration;
 
 const FRAME: usize = 1_440_000;
@@ -21,6 +21,8 @@ fn copies(bench: &mut Bench) {
     let mut plain: Writer<Block<FRAME>> = Channel::create(&name("plain"), options).expect("a channel");
     let shape = ImageShape::new(800, 600, PixelFormat::Rgb8).expect("a good shape");
     let mut images = ImageChannel::create(&name("images"), shape, options).expect("a channel");
+    let mut trusted = UncheckedImageChannel::create(&name("unchecked"), shape, options).expect("a channel");
+    let mut sealed = ImageChannel::create(&name("sealed"), shape, options).expect("a channel");
     // As many buffers as the channel has slots, so that both find as much in the caches.
     let mut buffers = vec![vec![0_u8; FRAME]; 3];
     let mut rivals = [
@@ -36,15 +38,28 @@ fn copies(bench: &mut Bench) {
             loan.publish();
         })
         .slow(),
-        Rival::new("the same as an image, with its check value", |number| {
+        Rival::new("as an image, copied and sealed in one pass", |number| {
             images.write(number, 0.0, &picture).expect("of the right size");
+        })
+        .slow(),
+        Rival::new("as an image without a check value", |number| {
+            trusted.write(number, 0.0, &picture).expect("of the right size");
+        })
+        .slow(),
+        Rival::new("as an image, filled in place, then sealed", |number| {
+            let mut loan = sealed.loan();
+            loan.start(shape, number, 0.0).expect("as large as that").copy_from_slice(&picture);
+            loan.seal();
+            loan.publish();
         })
         .slow(),
     ];
     let group = take_turns("1.44 MB from ordinary memory", rounds(ROUNDS, 2), &mut rivals);
-    let ratio = group.row("copied").ratio.unwrap_or(f64::NAN);
+    let ratio = |name: &str| group.row(name).ratio.unwrap_or(f64::NAN);
+    let (copied, sealed) = (ratio("copied into"), ratio("as an image, copied"));
     bench.add(group);
-    bench.aim("1.44 MB by copy, against memcpy", ratio, Limit::AtMost(1.1));
+    bench.aim("1.44 MB by copy, against memcpy", copied, Limit::AtMost(1.1));
+    bench.aim("1.44 MB copied and sealed, against memcpy", sealed, Limit::AtMost(1.2));
 }
 
 /// Bytes of memory that the files in shared memory have.

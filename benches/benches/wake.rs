@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use lkas_benches::{Bench, Block, Duel, Group, Limit, Link, Match, Partner, Row, Shared, Side};
-use lkas_benches::{clean, median, pin, processors, role, rounds, system_calls};
+use lkas_benches::{clean, is_wanted, median, pin, processors, role, rounds, system_calls};
 use lkas_shm::{Channel, ChannelName, Options, Reader, Wait, Writer, clock};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::futex;
@@ -349,6 +349,10 @@ fn main() {
     for other in processors.iter().take(2).rev() {
         let place = if *other == processors[0] { "one processor" } else { "two processors" };
         for (index, pace) in PACES.iter().enumerate() {
+            let title = format!("{}, {place}", pace.name());
+            if !is_wanted(&title) {
+                continue;
+            }
             let prefix = format!("bench-{}", std::process::id());
             let shared = Shared::open(&format!("{prefix}-paced"), 0).expect("shared memory");
             // Inherited by the other process: not closed when it starts.
@@ -363,10 +367,10 @@ fn main() {
             };
             drop(partner);
             clean(&prefix);
-            let group = Group::new(&format!("{}, {place}", pace.name()), "ns", rows);
+            let group = Group::new(&title, "ns", rows);
             let ratio = group.row("this channel").ratio.unwrap_or(f64::NAN);
             bench.add(group);
-            bench.aim(&format!("{}, {place}, against a raw futex", pace.name()), ratio, Limit::AtMost(1.15));
+            bench.aim(&format!("{title}, against a raw futex"), ratio, Limit::AtMost(1.15));
         }
     }
     let calls = system_calls("awake").unwrap_or_else(|why| panic!("{why}"));

@@ -81,6 +81,9 @@ impl Shared {
 // SAFETY: the mapping belongs to nobody in particular; words are atomics, bytes are guarded by them.
 unsafe impl Send for Shared {}
 
+// SAFETY: as above; the bytes are copied by whoever a word allows to.
+unsafe impl Sync for Shared {}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         // SAFETY: nothing borrowed from `self` is left.

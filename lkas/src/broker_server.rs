@@ -1,8 +1,9 @@
 //! The broker as a process: carries frames, detections, state and telemetry to viewers, and parameters and actions back.
 
 use crate::Failure;
-use crate::feed::Feed;
-use crate::options::SystemOptions;
+use crate::actions::ACTIONS;
+use crate::inlet::Inlet;
+use crate::options::{BROKERS_PLACE, SystemOptions};
 use crate::processes::Processes;
 use crate::status::State;
 use crate::stop::Stop;
@@ -11,20 +12,18 @@ use jpeg_encoder::{ColorType, Encoder};
 use lkas_messages::{ControlFields, DetectionFields, Image, ImageView, PixelFormat};
 use lkas_shm::{ControlChannel, DetectionChannel, ImageChannel, clock};
 use lkas_zmq::wire::FrameHeader;
-use lkas_zmq::{Broker, BrokerOptions, Topic};
+use lkas_zmq::{Broker, Topic};
+use serde_json::json;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// How long to wait for viewers before looking at the channels again.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// How good the pictures for viewers are, 1 to 100.
 const JPEG_QUALITY: u8 = 80;
 
+/// How often the status is published.
+const STATUS_EVERY: Duration = Duration::from_millis(100);
+
 /// How many steps nicer than the others this process is: watching must not slow down driving.
 const NICE: i32 = 5;
-
-/// The actions that the simulation knows.
-const ACTIONS: [&str; 3] = ["pause", "resume", "respawn"];
 
 /// Runs until `stop` is set.
 ///
@@ -33,28 +32,43 @@ const ACTIONS: [&str; 3] = ["pause", "resume", "respawn"];
 pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     // Not being nicer is no reason not to run.
     let _ = rustix::process::nice(NICE);
-    let mut broker = Broker::bind(BrokerOptions::new(options.endpoint()))?;
+    let mut broker = Broker::bind(options.network.broker_options(options.broker_port))?;
     for action in ACTIONS {
         broker.register_action(action.parse()?, |_| {});
     }
-    let mut frames = Feed::new(options.camera_channel()?, ImageChannel::open);
-    let mut detections = Feed::new(options.detection_channel()?, DetectionChannel::open);
-    let mut controls = Feed::new(options.control_channel()?, ControlChannel::open);
+    let mut frames =
+        Inlet::new(options.camera_channel()?, |name, open| ImageChannel::open(name, open.place(BROKERS_PLACE)));
+    let mut detections =
+        Inlet::new(options.detection_channel()?, |name, open| DetectionChannel::open(name, open.place(BROKERS_PLACE)));
+    let mut controls =
+        Inlet::new(options.control_channel()?, |name, open| ControlChannel::open(name, open.place(BROKERS_PLACE)));
     let mut processes = Processes::new(options)?;
     let mut vitals = VitalSigns::create(&options.status_channel("broker")?)?;
     let missed_before = vitals.now.missed;
     let mut jpeg = Vec::new();
     let mut rate = Rate::default();
-    let mut refusals = Refusals { known: 0, due: Instant::now() };
+    let mut refusals = Refusals { known: [0; 4], due: Instant::now() };
     let mut last_detection_ms = None;
-    tracing::info!("ports {} to {} of {}", options.broker_port, options.broker_port + 5, options.broker_host);
+    let mut status_due = Instant::now();
+    tracing::info!("ports {} to {}", options.broker_port, options.broker_port + 5);
+    if let Some(warning) = options.network.warning() {
+        tracing::warn!("{warning}");
+    }
     vitals.enter(State::Running, "");
     while !stop.is_set() {
+        frames.prepare()?;
+        detections.prepare()?;
+        controls.prepare()?;
+        let is_watched = broker.has_viewers(Topic::Status) || broker.awaits_answers();
+        let dues = [frames.due(), detections.due(), controls.due(), broker.due(), processes.look_due()];
+        let due = dues.into_iter().min().unwrap_or_else(Instant::now);
+        let channels = [frames.descriptor(), detections.descriptor(), controls.descriptor()];
+        let channels: Vec<_> = channels.into_iter().flatten().collect();
         // Whatever it was that ended the wait, everything is looked at.
-        let _ = broker.wait(LOOK_EVERY);
+        let _ = broker.wait_also(&channels, due.saturating_duration_since(Instant::now()));
         broker.poll();
         refusals.look(&broker);
-        if let Some(image) = frames.next(Duration::ZERO)? {
+        if let Some(image) = frames.take() {
             vitals.now.taken += 1;
             rate.count(image.sequence());
             if broker.has_viewers(Topic::Frame) {
@@ -69,7 +83,7 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
                 }
             }
         }
-        if let Some(detection) = detections.next(Duration::ZERO)? {
+        if let Some(detection) = detections.take() {
             if detection.is_whole() {
                 last_detection_ms = Some(detection.processing_time_ms());
                 // What nobody listens to, or has no room, is not worth repeating: the next one is newer.
@@ -78,15 +92,17 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
                 vitals.now.torn += 1;
             }
         }
-        let status = processes.due();
+        let status = processes.due(is_watched);
         for (category, reports) in processes.reports() {
             broker.report(category, &reports);
         }
-        if let Some(status) = status {
+        if let Some(mut status) = status {
+            let lease = broker.lease().map(|lease| json!({"holder": lease.holder, "left_s": lease.left.as_secs_f64()}));
+            status["commands"] = json!({"warning": options.network.warning(), "lease": lease});
             // Sent whatever else comes or does not come: this is what says that nothing does.
             let _ = broker.broadcast_status(&status);
         }
-        if let Some(control) = controls.next(Duration::ZERO)? {
+        if let Some(control) = controls.take() {
             if control.is_whole() {
                 let latency_ms = control.time() as f64 * 1e-6 - control.timestamp() * 1e3;
                 let fields = ControlFields::from(*control);
@@ -96,7 +112,12 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
             }
         }
         vitals.now.missed = missed_before + frames.missed();
-        vitals.publish_if_due();
+        let now = Instant::now();
+        if now + STATUS_EVERY / 10 >= status_due {
+            // A little early rather than in a wake-up of its own.
+            vitals.publish();
+            status_due = now + STATUS_EVERY;
+        }
         vitals.keep_names(&mut []);
     }
     broker.close();
@@ -155,9 +176,9 @@ fn telemetry(
     })
 }
 
-/// What the broker refused, told to a person at most once a second.
+/// What the broker refused, told to a person at most once a second, each kind with its own reason.
 struct Refusals {
-    known: u64,
+    known: [u64; 4],
     due: Instant,
 }
 
@@ -168,13 +189,18 @@ impl Refusals {
         }
         self.due = Instant::now() + Duration::from_secs(1);
         let statistics = broker.statistics();
-        let kinds = [&statistics.actions, &statistics.parameters, &statistics.states, &statistics.subscriptions];
-        let refused = kinds.iter().map(|kind| kind.refused).sum();
-        if refused > self.known {
-            let reason = kinds.iter().rev().find_map(|kind| kind.last_refusal.as_ref());
-            let reason = reason.map_or_else(String::new, |reason| format!(", the last one: {reason}"));
-            tracing::warn!("refused {} messages{reason}", refused - self.known);
-            self.known = refused;
+        let kinds = [
+            ("actions", &statistics.actions),
+            ("parameters", &statistics.parameters),
+            ("vehicle statuses", &statistics.states),
+            ("messages of subscribers", &statistics.subscriptions),
+        ];
+        for ((name, kind), known) in kinds.into_iter().zip(&mut self.known) {
+            if kind.refused > *known {
+                let reason = kind.last_refusal.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+                tracing::warn!("refused {} {name}; the last one{reason}", kind.refused - *known);
+                *known = kind.refused;
+            }
         }
     }
 }

@@ -3,18 +3,23 @@
 use crate::calibrate::{self, CalibrateOptions};
 use crate::demo::{self, DemoOptions};
 use crate::evaluate::{self, EvaluateOptions};
+use crate::keygen::{self, KeygenOptions};
 use crate::log::{self, LogOptions};
-use crate::options::{SystemOptions, remove_channels};
+use crate::options::{SystemOptions, ViewerArguments, remove_channels};
 use crate::scenario::{self, ScenarioOptions};
+use crate::servers::ESSENTIAL;
 use crate::servers::{self, ServerOptions};
 use crate::simulation_program::{self, SimulationOptions};
 use crate::stop::{self, Stop};
 use crate::supervisor::EXIT_UNUSABLE;
-use crate::tools::{self, CleanOptions, EchoOptions, Every, TableOptions};
+use crate::tools::{
+    self, CleanOptions, ConfigCommand, EchoOptions, HzOptions, InfoOptions, ParamCommand, Patience, StopOptions,
+    TableOptions, TopOptions, Wish,
+};
 use crate::viewer::{self, ViewerOptions};
-use crate::{Failure, broker_server, decision_server, detection_server};
-use clap::{Args, Parser, Subcommand};
-use std::net::{IpAddr, Ipv4Addr};
+use crate::{Failure, broker_server, config, decision_server, detection_server, orphans};
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// A lane keeping assist system: finds the lanes in camera frames and steers between them.
@@ -48,20 +53,39 @@ enum Command {
     /// Every channel: what it carries, who writes and reads, how fast, how old
     Channels(TableOptions),
     /// The same, live
-    Top(Every),
+    Top(TopOptions),
     /// How often the values of a channel come, and how evenly
-    Hz {
-        /// The channel, without its namespace
-        name: String,
-    },
+    Hz(HzOptions),
+    /// Everything that is known of one channel
+    Info(InfoOptions),
     /// The values of a channel, field by field
     Echo(EchoOptions),
+    /// The numbers that can be changed while the system runs
+    Param {
+        #[command(subcommand)]
+        command: ParamCommand,
+    },
+    /// The file of options
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Stop the vehicle until it is released
+    Stop(StopOptions),
+    /// Let time stand still for the vehicle
+    Pause(Patience),
+    /// Let time go on
+    Resume(Patience),
+    /// Put the vehicle back to its start
+    Respawn(Patience),
     /// What could keep a system from running here, and what to do about it
     Doctor {
         /// Port of the web page
         #[arg(long, default_value_t = 8080)]
         port: u16,
     },
+    /// A pair of keys for watching and commanding over a network
+    Keygen(KeygenOptions),
     /// Remove the channels that nobody uses
     Clean(CleanOptions),
     /// The detection server alone
@@ -79,17 +103,6 @@ enum Command {
     /// The broker alone
     #[command(hide = true)]
     Broker,
-}
-
-/// How the viewer runs.
-#[derive(Args, Clone, Debug)]
-struct ViewerArguments {
-    /// Port of the web page
-    #[arg(long, default_value_t = 8080)]
-    port: u16,
-    /// Address to serve the page on; 0.0.0.0 lets everybody on the network watch and steer
-    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
-    bind: IpAddr,
 }
 
 /// A road, a camera and a vehicle, in the place of a car or a driving simulator.
@@ -115,47 +128,54 @@ struct Viewer {
 /// The program `lkas`.
 #[must_use]
 pub fn lkas() -> ExitCode {
-    let line = Lkas::parse();
-    match line.command {
-        None => program("lkas", &line.system, |system, stop| servers::run(system, &line.servers, stop)),
-        Some(Command::Demo(options)) => program("demo", &line.system, |system, stop| demo::run(system, &options, stop)),
-        Some(Command::Simulation(options)) => simulation_program(&line.system, &options),
-        Some(Command::Viewer(options)) => viewer_program(&line.system, &options),
-        Some(Command::Scenario(options)) => result(line.system.log, || scenario::program(&options)),
-        Some(Command::Evaluate(options)) => result(line.system.log, || evaluate::program(&options)),
-        Some(Command::Calibrate(options)) => result(line.system.log, || calibrate::program(&options)),
+    let Lkas { command, servers, system } = parse::<Lkas>();
+    let system = system.settled();
+    match command {
+        None => program("lkas", &system, |system, stop| servers::run(system, &servers, stop)),
+        Some(Command::Demo(options)) => program("demo", &system, |system, stop| demo::run(system, &options, stop)),
+        Some(Command::Simulation(options)) => simulation_program(&system, &options),
+        Some(Command::Viewer(options)) => viewer_program(&system, &options),
+        Some(Command::Scenario(options)) => result(system.log, || scenario::program(&options)),
+        Some(Command::Evaluate(options)) => result(system.log, || evaluate::program(&options)),
+        Some(Command::Calibrate(options)) => result(system.log, || calibrate::program(&options)),
+        Some(Command::Keygen(options)) => result(system.log, || keygen::program(&options)),
         Some(Command::Channels(options)) => {
-            tool(line.system.log, |stop| tools::channels(&line.system, options, stop).map(|()| true))
+            tool(system.log, |stop| tools::channels(&system, options, stop).map(|()| true))
         }
-        Some(Command::Top(every)) => tool(line.system.log, |stop| tools::top(&line.system, every, stop).map(|()| true)),
-        Some(Command::Hz { name }) => tool(line.system.log, |stop| tools::hz(&line.system, &name, stop).map(|()| true)),
-        Some(Command::Echo(options)) => {
-            tool(line.system.log, |stop| tools::echo(&line.system, &options, stop).map(|()| true))
-        }
-        Some(Command::Doctor { port }) => tool(line.system.log, |_| tools::doctor(&line.system, port)),
-        Some(Command::Clean(options)) => tool(line.system.log, |_| tools::clean(&line.system, options).map(|()| true)),
+        Some(Command::Top(options)) => tool(system.log, |stop| tools::top(&system, options, stop).map(|()| true)),
+        Some(Command::Hz(options)) => tool(system.log, |stop| tools::hz(&system, &options, stop).map(|()| true)),
+        Some(Command::Info(options)) => tool(system.log, |stop| tools::info(&system, &options, stop).map(|()| true)),
+        Some(Command::Param { command }) => tool(system.log, |stop| tools::param(&system, &command, stop)),
+        Some(Command::Config { command }) => result(system.log, || tools::config(&command)),
+        Some(Command::Echo(options)) => tool(system.log, |stop| tools::echo(&system, &options, stop).map(|()| true)),
+        Some(Command::Stop(options)) => tool(system.log, |stop| tools::emergency(&system, options, stop)),
+        Some(Command::Pause(patience)) => act(&system, Wish::Pause, patience),
+        Some(Command::Resume(patience)) => act(&system, Wish::Resume, patience),
+        Some(Command::Respawn(patience)) => act(&system, Wish::Respawn, patience),
+        Some(Command::Doctor { port }) => tool(system.log, |_| tools::doctor(&system, system.page_port(port))),
+        Some(Command::Clean(options)) => tool(system.log, |_| tools::clean(&system, options).map(|()| true)),
         Some(Command::Detection { broadcast }) => {
-            program("detection", &line.system, |system, stop| detection_server::run(system, broadcast, stop))
+            program("detection", &system, |system, stop| detection_server::run(system, broadcast, stop))
         }
         Some(Command::Decision { broadcast }) => {
-            program("decision", &line.system, |system, stop| decision_server::run(system, broadcast, stop))
+            program("decision", &system, |system, stop| decision_server::run(system, broadcast, stop))
         }
-        Some(Command::Broker) => program("broker", &line.system, broker_server::run),
+        Some(Command::Broker) => program("broker", &system, broker_server::run),
     }
 }
 
 /// The program `simulation`.
 #[must_use]
 pub fn simulation() -> ExitCode {
-    let line = Simulation::parse();
-    simulation_program(&line.system, &line.simulation)
+    let Simulation { simulation, system } = parse();
+    simulation_program(&system.settled(), &simulation)
 }
 
 /// The program `viewer`.
 #[must_use]
 pub fn viewer() -> ExitCode {
-    let line = Viewer::parse();
-    viewer_program(&line.system, &line.viewer)
+    let Viewer { viewer, system } = parse();
+    viewer_program(&system.settled(), &viewer)
 }
 
 fn simulation_program(system: &SystemOptions, options: &SimulationOptions) -> ExitCode {
@@ -164,9 +184,35 @@ fn simulation_program(system: &SystemOptions, options: &SimulationOptions) -> Ex
 
 fn viewer_program(system: &SystemOptions, arguments: &ViewerArguments) -> ExitCode {
     program("viewer", system, |system, stop| {
-        let options = ViewerOptions { address: arguments.bind, port: arguments.port, broker: system.endpoint() };
+        let options = ViewerOptions {
+            address: arguments.bind,
+            port: system.page_port(arguments.port),
+            broker: system.endpoint(),
+        };
         Ok(viewer::run(&options, stop.flag())?)
     })
+}
+
+fn act(system: &SystemOptions, wish: Wish, patience: Patience) -> ExitCode {
+    tool(system.log, |stop| tools::act(system, wish, patience, stop))
+}
+
+/// The command line, over the configuration file where there is one.
+fn parse<P: Parser>() -> P {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let is = |name: &str| line.get(1).is_some_and(|first| first == name);
+    let (command, problems) = match config::path(&line).filter(|_| !is("config")) {
+        None => (P::command(), Vec::new()),
+        Some(path) => config::under(P::command(), &path),
+    };
+    for problem in &problems {
+        eprintln!("{problem}");
+    }
+    // A vehicle must stop whatever else is wrong.
+    if !problems.is_empty() && !is("stop") {
+        std::process::exit(EXIT_UNUSABLE.into());
+    }
+    P::from_arg_matches(&command.get_matches_from(line)).unwrap_or_else(|why| why.exit())
 }
 
 /// Runs a tool until it ends or a signal asks it to. It leaves all channels alone, but for those it is asked to remove.
@@ -199,6 +245,9 @@ fn program(
         if system.supervised {
             stop::with_parent()?;
         }
+        if let Some(priority) = system.priority.filter(|_| ESSENTIAL.contains(&name)) {
+            priority.take();
+        }
         run(system, &stop)
     })();
     // Whoever of a system ends last leaves nothing behind.
@@ -206,8 +255,29 @@ fn program(
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
+            let hint = hint(&error);
+            tracing::error!("{error}{hint}");
             EXIT_UNUSABLE.into()
         }
+    }
+}
+
+/// What to do where somebody else has what this program needs: a channel, a port of the broker, or the page's.
+fn hint(error: &Failure) -> String {
+    use lkas_shm::CreateError;
+    let create = error.downcast_ref();
+    if let Some(&CreateError::HasWriter { pid, same_namespace: true, .. }) = create
+        && orphans::is_suspended(pid)
+    {
+        return format!("; process {pid} is suspended: kill -CONT {pid} wakes it, kill -KILL {pid} ends it");
+    }
+    let channel = matches!(create, Some(CreateError::HasWriter { .. } | CreateError::Owner { .. }));
+    let broker = matches!(error.downcast_ref(), Some(lkas_zmq::BindError::InUse { .. }));
+    let in_use = |why: &std::io::Error| why.kind() == std::io::ErrorKind::AddrInUse;
+    let page = matches!(error.downcast_ref(), Some(viewer::ViewerError::Bind { source, .. }) if in_use(source));
+    if channel || broker || page {
+        "; a second system on this machine needs --instance 2".to_owned()
+    } else {
+        String::new()
     }
 }

@@ -1,10 +1,12 @@
 //! The decision server: takes detections, decides how to steer, publishes controls.
 
 use crate::Failure;
+use crate::config;
 use crate::decision::{Circumstances, DecisionParameters, Health, LaneKeeper};
 use crate::detection::LaneShape;
 use crate::feed::Feed;
-use crate::options::{SERVERS, SystemOptions};
+use crate::latency::Step;
+use crate::options::{OWN_PLACE, SERVERS, SystemOptions};
 use crate::signals::{LANE, LaneSignal, MOTION, MotionSignal};
 use crate::status::State;
 use crate::stop::Stop;
@@ -12,7 +14,7 @@ use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
 use lkas_messages::names::Category;
 use lkas_messages::{Control, ControlFields, DetectionFields};
-use lkas_shm::{Channel, ControlChannel, DetectionChannel, Options, clock};
+use lkas_shm::{Channel, ControlChannel, DetectionChannel, clock};
 use std::time::{Duration, Instant};
 
 /// How long to wait for a detection before looking at parameters and signals again.
@@ -26,12 +28,17 @@ pub const DETECTION_TIMEOUT: Duration = Duration::from_millis(200);
 /// # Errors
 /// A channel can't be created or used.
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
-    let mut detections = Feed::new(options.detection_channel()?, DetectionChannel::open);
-    let mut writer = ControlChannel::create(&options.control_channel()?, Options::new().contract(SERVERS))?;
+    let mut detections =
+        Feed::new(options.detection_channel()?, |name, open| DetectionChannel::open(name, open.place(OWN_PLACE)));
+    let mut writer = ControlChannel::create(&options.control_channel()?, options.channel(SERVERS))?;
+    let configured = match &options.config {
+        Some(path) => config::File::read_whole(path)?.parameters,
+        None => Vec::new(),
+    };
     let mut vitals = VitalSigns::create(&options.status_channel("decision")?)?;
     let missed_before = vitals.now.missed;
     let mut keeper = LaneKeeper::new(DecisionParameters::default());
-    for (name, value) in vitals.declare(Category::Decision) {
+    for (name, value) in vitals.declare(Category::Decision, &configured) {
         keeper.set(name, value)?;
     }
     let mut tuning = broadcast.then(|| Tuning::connect(options, Category::Decision)).transpose()?;
@@ -51,8 +58,11 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
         if let Some(tuning) = &mut tuning {
             tuning.apply(&mut vitals, |name, value| keeper.set(name, value))?;
         }
+        // When the detection was published and taken, in nanoseconds of the channels' clock.
+        let mut came = None;
         let fields = match detections.next(PATIENCE)? {
             Some(detection) => {
+                came = Some((detection.time(), clock::now()));
                 vitals.now.taken += 1;
                 if detection.is_whole() {
                     Some(DetectionFields::from(*detection))
@@ -93,6 +103,10 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
             writer.publish(Control::try_from(control)?);
             stepped = Instant::now();
             vitals.now.published += 1;
+            if let Some((published, taken)) = came {
+                vitals.latencies.note_between(Step::Wake, published, taken);
+                vitals.latencies.note_between(Step::Decide, taken, clock::now());
+            }
         }
         let before = core::mem::replace(&mut health, keeper.health());
         let stops = |health| matches!(health, Health::Stopped(_));

@@ -2,11 +2,12 @@
 
 use crate::Failure;
 use crate::log::Output;
+use crate::notify::Notify;
 use crate::options::SystemOptions;
-use crate::report::AllVitals;
+use crate::report::{A_RATE_NEEDS, AllVitals};
 use crate::servers::{self, server};
 use crate::simulation_program::SimulationOptions;
-use crate::status::{Seen, StatusWatch, vehicle_words};
+use crate::status::{Seen, State, StatusWatch, Vitals, vehicle_words};
 use crate::stop::Stop;
 use crate::supervisor::{Plan, Supervisor};
 use clap::Args;
@@ -52,12 +53,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// A process can't run, or the report can't be written.
 pub fn run(system: &SystemOptions, options: &DemoOptions, stop: &Stop) -> Result<(), Failure> {
-    let mut supervisor = Supervisor::start(plans(system, options)?)?;
+    servers::begin(system);
     let mut watch = Watch::new(system)?;
+    let mut supervisor = Supervisor::start(plans(system, options)?)?;
     let mut out = Output::start();
     let page = match options.no_viewer {
         true => "without a viewer".to_owned(),
-        false => format!("watch it on http://localhost:{}", options.port),
+        false => format!("watch it on http://localhost:{}", system.page_port(options.port)),
     };
     out.print(&format!("\n  The system starts; {page}\n  Ctrl-C ends it.\n\n"));
     let result = watch_over(&mut supervisor, &mut watch, options, &mut out, stop);
@@ -68,6 +70,7 @@ pub fn run(system: &SystemOptions, options: &DemoOptions, stop: &Stop) -> Result
     let report = watch.vitals.report(system, filmed, supervisor.restarts());
     result?;
     match watch.filmed {
+        Some(_) if filmed < A_RATE_NEEDS => out.print(&format!("\n\n  In less than a second:\n{report}\n\n")),
         Some(_) => out.print(&format!("\n\n  In {:.1} s:\n{report}\n\n", filmed.as_secs_f64())),
         None => out.print("\n\n  No frame was filmed: there is nothing to report.\n\n"),
     }
@@ -89,15 +92,17 @@ fn watch_over(
     let line_every = LINE_EVERY[usize::from(!terminal)];
     let start = Instant::now();
     let mut runs = false;
+    let mut notify = Notify::from_environment(false);
     let mut line_due = start + line_every;
     // A demonstration is for somebody who watches it: it ends when its reader is gone, as in `lkas demo | head`.
     while !stop.is_set() && !out.is_closed() && options.duration.is_none_or(|duration| start.elapsed() < duration) {
         supervisor.look()?;
         watch.look();
-        if !runs && watch.vitals.simulation.taken > 0 {
+        if !runs && watch.runs() {
             runs = true;
             out.print("  The system runs.\n");
         }
+        notify.tell(runs, || vehicle_words(watch.seen[0].as_ref()).unwrap_or_else(|| "the vehicle drives".into()));
         if Instant::now() >= line_due {
             line_due += line_every;
             let line = watch.line();
@@ -125,7 +130,7 @@ fn plans(system: &SystemOptions, options: &DemoOptions) -> Result<Vec<Plan>, Fai
     // After those that steer it, so that it ends before them: at the end of a run nobody has to stop for their lack.
     plans.push(server("simulation", servers::PAUSE, system, &simulation));
     if !options.no_viewer {
-        plans.push(server("viewer", servers::PAUSE, system, &[format!("--port={}", options.port)]));
+        plans.push(server("viewer", servers::PAUSE, system, &[format!("--port={}", system.page_port(options.port))]));
     }
     Ok(plans)
 }
@@ -133,38 +138,43 @@ fn plans(system: &SystemOptions, options: &DemoOptions) -> Result<Vec<Plan>, Fai
 /// The status of all processes, as it comes.
 struct Watch {
     watches: [StatusWatch; 4],
+    /// What each said last.
+    seen: [Option<Seen>; 4],
     vitals: AllVitals,
-    vehicle: Option<Seen>,
+    /// What the vehicle of an earlier run had counted: its status outlives it.
+    before: Vitals,
     /// When the first and the latest frame was seen to be there.
     filmed: Option<(Instant, Instant)>,
     recent: (Instant, u64, f64),
 }
 
 impl Watch {
+    /// To be made before the processes are started.
     fn new(system: &SystemOptions) -> Result<Self, Failure> {
         let watch = |process| system.status_channel(process).map(StatusWatch::new);
+        let mut watches = [watch("simulation")?, watch("detection")?, watch("decision")?, watch("broker")?];
+        let before = watches[0].look().map(|seen| seen.status.vitals).unwrap_or_default();
         Ok(Self {
-            watches: [watch("simulation")?, watch("detection")?, watch("decision")?, watch("broker")?],
+            watches,
+            seen: [const { None }; 4],
             vitals: AllVitals::default(),
-            vehicle: None,
+            before,
             filmed: None,
             recent: (Instant::now(), 0, 0.0),
         })
     }
 
     fn look(&mut self) {
-        let AllVitals { simulation, detection, decision, broker } = &mut self.vitals;
-        let places = [simulation, detection, decision, broker];
-        let frames_before = places[0].published;
-        let [vehicle, others @ ..] = &mut self.watches;
-        self.vehicle = vehicle.look();
-        let seen = [self.vehicle.clone()].into_iter().chain(others.iter_mut().map(StatusWatch::look));
-        for (seen, vitals) in seen.zip(places) {
+        let frames_before = self.vitals.simulation.published;
+        for (seen, watch) in self.seen.iter_mut().zip(&mut self.watches) {
             // Its process has not come so far yet, or can't: then the supervisor knows.
-            if let Some(seen) = seen {
-                *vitals = seen.status.vitals;
-            }
+            *seen = watch.look();
         }
+        let AllVitals { simulation, detection, decision, broker } = &mut self.vitals;
+        for (seen, vitals) in self.seen.iter().zip([simulation, detection, decision, broker]) {
+            *vitals = seen.as_ref().map_or(*vitals, |seen| seen.status.vitals);
+        }
+        self.vitals.simulation = since(self.before, self.vitals.simulation);
         let now = Instant::now();
         let frames = self.vitals.simulation.published;
         if frames > frames_before {
@@ -178,6 +188,12 @@ impl Watch {
         }
     }
 
+    /// Whether the system is seen to run: vehicle, detection and decision are there, say so, and do their work.
+    fn runs(&self) -> bool {
+        let [vehicle, detection, decision, _] = &self.seen;
+        [vehicle, detection, decision].into_iter().flatten().filter(|seen| does_its_work(seen)).count() == 3
+    }
+
     fn filmed(&self) -> Duration {
         self.filmed.map_or(Duration::ZERO, |(first, last)| last - first)
     }
@@ -189,14 +205,48 @@ impl Watch {
         let both = detection.both_lanes as f64 / detection.published.max(1) as f64;
         let figures = format!(
             "{fps:4.1} frames/s   camera to control {:4.1} ms   offset {:+.2} m   {:3.0} km/h   both lanes {:3.0} %",
-            simulation.latency_p50_ms,
+            simulation.latency.p50_ms,
             simulation.offset_m,
             simulation.speed_kmh,
             both * 100.0
         );
-        match vehicle_words(self.vehicle.as_ref()) {
+        match vehicle_words(self.seen[0].as_ref()) {
             Some(words) => format!("{figures}   {words}"),
             None => figures,
         }
+    }
+}
+
+fn does_its_work(seen: &Seen) -> bool {
+    seen.is_current() && seen.status.vitals.published > 0 && State::from_code(seen.status.state) == Some(State::Running)
+}
+
+/// What was counted since `before`.
+fn since(before: Vitals, now: Vitals) -> Vitals {
+    Vitals {
+        published: now.published.saturating_sub(before.published),
+        taken: now.taken.saturating_sub(before.taken),
+        missed: now.missed.saturating_sub(before.missed),
+        torn: now.torn.saturating_sub(before.torn),
+        ..now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Status;
+
+    #[test]
+    fn a_process_that_was_not_seen_at_work_does_not_run() {
+        let vitals = Vitals { published: 100, ..Vitals::default() };
+        let seen = |state: State, age_ms, is_alive| {
+            let status = Status { state: state.code(), vitals, ..Status::default() };
+            Seen { status, age: Some(Duration::from_millis(age_ms)), is_alive }
+        };
+        assert!(does_its_work(&seen(State::Running, 10, true)));
+        assert!(!does_its_work(&seen(State::Running, 10, false)), "an earlier run's");
+        assert!(!does_its_work(&seen(State::Running, 5000, true)), "suspended");
+        assert!(!does_its_work(&seen(State::SafeStop, 10, true)));
     }
 }

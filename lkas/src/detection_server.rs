@@ -2,9 +2,11 @@
 
 use crate::Failure;
 use crate::calibrate;
+use crate::config;
 use crate::detection::{DetectorParameters, LaneDetector, LaneShape, Lanes};
 use crate::feed::Feed;
-use crate::options::{SERVERS, SystemOptions};
+use crate::latency::Step;
+use crate::options::{OWN_PLACE, SERVERS, SystemOptions};
 use crate::signals::{LANE, LaneSignal};
 use crate::status::State;
 use crate::stop::Stop;
@@ -12,7 +14,7 @@ use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
 use lkas_messages::names::Category;
 use lkas_messages::{Detection, DetectionFields, Image};
-use lkas_shm::{Channel, DetectionChannel, ImageChannel, Options};
+use lkas_shm::{Channel, DetectionChannel, ImageChannel, Options, clock};
 use std::time::{Duration, Instant};
 
 /// How long to wait for a frame before looking at parameters and signals again.
@@ -26,14 +28,18 @@ const FRAME_TIMEOUT: Duration = Duration::from_millis(500);
 /// # Errors
 /// A channel can't be created or used.
 pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), Failure> {
-    let mut frames = Feed::new(options.camera_channel()?, ImageChannel::open);
-    let mut writer = DetectionChannel::create(&options.detection_channel()?, Options::new().contract(SERVERS))?;
+    let mut frames = Feed::new(options.camera_channel()?, |name, open| ImageChannel::open(name, open.place(OWN_PLACE)));
+    let mut writer = DetectionChannel::create(&options.detection_channel()?, options.channel(SERVERS))?;
     let shape_channel = options.signal_channel(LANE)?;
     let mut shapes = Channel::<LaneSignal>::create(&shape_channel, Options::new().contract(SERVERS))?;
+    let configured = match &options.config {
+        Some(path) => config::File::read_whole(path)?.parameters,
+        None => Vec::new(),
+    };
     let mut vitals = VitalSigns::create(&options.status_channel("detection")?)?;
     let missed_before = vitals.now.missed;
     let mut detector = LaneDetector::new(DetectorParameters::default());
-    for (name, value) in vitals.declare(Category::Detection) {
+    for (name, value) in vitals.declare(Category::Detection, &configured) {
         detector.set(name, value)?;
     }
     if let Some(path) = &options.mounting {
@@ -45,9 +51,13 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     tracing::info!("ready");
     while !stop.is_set() {
         if let Some(tuning) = &mut tuning {
-            tuning.apply(&mut vitals, |name, value| detector.set(name, value))?;
+            tuning.apply(&mut vitals, |name, value| {
+                detector.check(name, value)?;
+                detector.set(name, value).map_err(|why| why.to_string())
+            })?;
         }
         if let Some(image) = frames.next(PATIENCE)? {
+            let start = clock::now();
             taken = Instant::now();
             vitals.now.taken += 1;
             match detect(&image, &mut detector, &mut taken_s) {
@@ -57,6 +67,8 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
                     vitals.now.both_lanes += u64::from(fields.left.is_some() && fields.right.is_some());
                     writer.publish(Detection::try_from(fields)?);
                     vitals.now.published += 1;
+                    vitals.latencies.note_between(Step::Wake, image.time(), start);
+                    vitals.latencies.note_between(Step::Detect, start, clock::now());
                 }
                 None => {
                     vitals.now.torn += 1;

@@ -11,9 +11,11 @@
 //! Each process owns one channel in shared memory and reads the one before it; none needs another to be alive.
 #![forbid(unsafe_code)]
 
+pub mod actions;
 pub mod broker_server;
 pub mod calibrate;
 pub mod cli;
+pub mod config;
 pub mod decision;
 pub mod decision_server;
 pub mod demo;
@@ -21,9 +23,16 @@ pub mod detection;
 pub mod detection_server;
 pub mod evaluate;
 pub mod feed;
+mod inlet;
+pub mod keygen;
+pub mod latency;
 pub mod log;
+pub mod network;
+pub mod notify;
 pub mod options;
+pub mod orphans;
 mod pace;
+pub mod priority;
 mod processes;
 pub mod report;
 pub mod scenario;

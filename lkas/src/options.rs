@@ -1,36 +1,52 @@
 //! What the programs have in common on their command lines.
 
 use crate::log::LogOptions;
+use crate::network::NetworkOptions;
+use crate::priority::Priority;
 use crate::signals::{LANE, MOTION, TRUTH};
 use clap::Args;
 use core::time::Duration;
-use lkas_shm::{ChannelName, ChannelNameError, Contract};
+use lkas_shm::{ChannelName, ChannelNameError, Contract, Options};
 use lkas_zmq::Endpoint;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
 /// Where the parts of one system find each other.
 #[derive(Args, Clone, Debug)]
 pub struct SystemOptions {
+    /// Number of this system, where several run on one machine: moves its names in shared memory and its ports
+    #[arg(long, default_value_t = 1, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub instance: u16,
     /// Prefix of all shared-memory names, so that two systems on one machine don't meet
     #[arg(long, default_value = "", global = true, value_name = "NAME")]
     pub namespace: String,
     /// Shared-memory name of the camera's frames
-    #[arg(long, default_value = "camera_feed", global = true, value_name = "NAME")]
+    #[arg(long, alias = "image-shm-name", default_value = "camera_feed", global = true, value_name = "NAME")]
     pub camera: String,
     /// Shared-memory name of the detections
-    #[arg(long, default_value = "lane_detection", global = true, value_name = "NAME")]
+    #[arg(long, alias = "detection-shm-name", default_value = "lane_detection", global = true, value_name = "NAME")]
     pub detections: String,
     /// Shared-memory name of the controls
-    #[arg(long, default_value = "vehicle_control", global = true, value_name = "NAME")]
+    #[arg(long, alias = "control-shm-name", default_value = "vehicle_control", global = true, value_name = "NAME")]
     pub controls: String,
-    /// Address of the broker: where it binds, and where the others connect
-    #[arg(long, default_value = "127.0.0.1", global = true, value_name = "HOST")]
-    pub broker_host: String,
     /// First of the broker's six ports
     #[arg(long, default_value_t = 5557, global = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65530))]
     pub broker_port: u16,
+    /// Where the broker is, and who may reach it
+    #[command(flatten)]
+    pub network: NetworkOptions,
     /// How the camera is mounted: a file from `lkas calibrate`
     #[arg(long, global = true, value_name = "FILE")]
-    pub mounting: Option<std::path::PathBuf>,
+    pub mounting: Option<PathBuf>,
+    /// Reader places of frames, detections and controls; two of them are for this system's own programs
+    #[arg(long, default_value_t = 4, global = true, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=29))]
+    pub readers: u8,
+    /// How detection, decision and vehicle get the processor: nice:-10, or fifo:20 (real time), where the system allows it
+    #[arg(long, global = true, value_name = "PRIORITY")]
+    pub priority: Option<Priority>,
+    /// File of options, by the names that they have here; lkas.toml in the current folder if it is there
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// How much is said, and in which form
     #[command(flatten)]
     pub log: LogOptions,
@@ -46,10 +62,51 @@ pub const SERVERS: Contract = match Contract::new(Duration::from_millis(100), Du
     Err(_) => panic!("times that are no contract"),
 };
 
+/// The reader place of the program that a channel is for: detection, decision and vehicle.
+pub const OWN_PLACE: usize = 0;
+
+/// The reader place of the broker.
+pub const BROKERS_PLACE: usize = 1;
+
 /// The processes of a system that publish a status.
 pub const PROCESSES: [&str; 4] = ["simulation", "detection", "decision", "broker"];
 
+/// Ports from one instance to the next: six of the broker, and room.
+const PORTS_OF_INSTANCE: u16 = 10;
+
+/// How the viewer runs.
+#[derive(Args, Clone, Debug)]
+pub struct ViewerArguments {
+    /// Port of the web page
+    #[arg(long, default_value_t = 8080, value_name = "PORT")]
+    pub port: u16,
+    /// Address to serve the page on; 0.0.0.0 lets everybody on the network watch and steer
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
+    pub bind: IpAddr,
+}
+
 impl SystemOptions {
+    /// Moves names and ports to where those of this instance are. The first one's stay.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        if self.instance > 1 {
+            let base = if self.namespace.is_empty() { "instance" } else { &self.namespace };
+            self.namespace = format!("{base}-{}", self.instance);
+            self.broker_port = self.moved(self.broker_port, PORTS_OF_INSTANCE);
+        }
+        self
+    }
+
+    /// The port of this instance's page, where the first one's is `port`.
+    #[must_use]
+    pub fn page_port(&self, port: u16) -> u16 {
+        self.moved(port, 1)
+    }
+
+    fn moved(&self, port: u16, by: u16) -> u16 {
+        port.saturating_add((self.instance - 1) * by)
+    }
+
     fn name(&self, name: &str) -> Result<ChannelName, ChannelNameError> {
         ChannelName::new(&self.namespace, name)
     }
@@ -104,27 +161,45 @@ impl SystemOptions {
         three.into_iter().chain(PROCESSES.map(|process| self.status_channel(process))).chain(signals).collect()
     }
 
+    /// How the channels of frames, detections and controls are made: the places of the next program and of the broker are
+    /// theirs, whoever else reads.
+    #[must_use]
+    pub fn channel(&self, contract: Contract) -> Options {
+        Options::new().contract(contract).readers(self.readers.into()).reserved(2)
+    }
+
     /// Where the broker is.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint { host: self.broker_host.clone(), base_port: self.broker_port }
+        self.network.endpoint(self.broker_port)
     }
 
     /// These options as arguments for a child process.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
         let pairs = [
+            // Names and ports are moved already, whatever a file says.
+            ("--instance", "1".to_owned()),
             ("--namespace", self.namespace.clone()),
             ("--camera", self.camera.clone()),
             ("--detections", self.detections.clone()),
             ("--controls", self.controls.clone()),
-            ("--broker-host", self.broker_host.clone()),
             ("--broker-port", self.broker_port.to_string()),
+            ("--readers", self.readers.to_string()),
         ];
         let pairs = pairs.into_iter().map(|(option, value)| format!("{option}={value}"));
         // A path that is not UTF-8 can't be an argument here; the detection says that it does not find it.
         let mounting = self.mounting.as_ref().map(|path| format!("--mounting={}", path.to_string_lossy()));
-        pairs.chain(mounting).chain(self.log.arguments()).chain(["--supervised".into()]).collect()
+        let config = self.config.as_ref().map(|path| format!("--config={}", path.to_string_lossy()));
+        let priority = self.priority.map(|priority| format!("--priority={priority}"));
+        pairs
+            .chain(self.network.arguments())
+            .chain(mounting)
+            .chain(config)
+            .chain(priority)
+            .chain(self.log.arguments())
+            .chain(["--supervised".into()])
+            .collect()
     }
 }
 
@@ -133,5 +208,45 @@ pub fn remove_channels(options: &SystemOptions) {
     // What is in use belongs to somebody who will remove it.
     for name in options.all_channels().unwrap_or_default() {
         let _ = lkas_shm::unlink(&name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        system: SystemOptions,
+    }
+
+    fn settled(line: &[&str]) -> SystemOptions {
+        Line::parse_from([&["test"], line].concat()).system.settled()
+    }
+
+    #[test]
+    fn an_instance_moves_names_and_ports() {
+        let first = settled(&[]);
+        assert_eq!((first.camera_channel().unwrap().as_str(), first.broker_port), ("camera_feed", 5557));
+        assert_eq!(first.page_port(8080), 8080);
+        let second = settled(&["--instance", "2"]);
+        assert_eq!((second.camera_channel().unwrap().as_str(), second.broker_port), ("instance-2.camera_feed", 5567));
+        assert_eq!(second.page_port(8080), 8081);
+        let third = settled(&["--instance=3", "--namespace=car", "--broker-port=6000"]);
+        assert_eq!((third.namespace.as_str(), third.broker_port), ("car-3", 6020));
+        // A child is told where to go, not which one it is.
+        assert!(third.arguments().contains(&"--instance=1".to_owned()), "also where a file of options says another");
+        let child = Line::parse_from(["test".to_owned()].into_iter().chain(third.arguments())).system.settled();
+        assert_eq!((child.namespace, child.broker_port), (third.namespace, third.broker_port));
+    }
+
+    #[test]
+    fn names_of_options_of_the_first_implementation_are_known() {
+        let line = ["--image-shm-name=a", "--detection-shm-name=b", "--control-shm-name=c", "--verbose"];
+        let options = settled(&line);
+        assert_eq!([options.camera, options.detections, options.controls], ["a", "b", "c"]);
+        assert!(options.log.verbose);
     }
 }

@@ -1,15 +1,17 @@
 //! What the processes of a system say of themselves, as one object for viewers.
 
 use crate::options::{PROCESSES, SystemOptions};
-use crate::status::{Declared, Seen, State, StatusWatch, vehicle_words};
+use crate::status::{Declared, Seen, State, StatusWatch, Vitals, vehicle_words};
+use lkas_core::{Kind, Message, Plain, Scalar};
 use lkas_messages::names::Category;
 use lkas_shm::{ChannelNameError, clock};
 use lkas_zmq::ParameterReport;
-use serde_json::{Value, json};
+use lkas_zmq::wire::Declaration;
+use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
-/// How often the processes are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often the processes are looked at while somebody watches, and otherwise.
+const LOOK_EVERY: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(100)];
 
 /// How often viewers are told where nothing changes.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -37,13 +39,21 @@ impl Processes {
         std::mem::take(&mut self.reports)
     }
 
-    /// What viewers are to be told now: every 100 ms, and at once where the vehicle's state is another one.
-    pub(crate) fn due(&mut self) -> Option<Value> {
+    /// When to look next.
+    pub(crate) fn look_due(&self) -> Instant {
+        self.look_due
+    }
+
+    /// What viewers are to be told now: every 100 ms, and at once where the vehicle says something else.
+    pub(crate) fn due(&mut self, is_watched: bool) -> Option<Value> {
         let now = Instant::now();
+        let [soon, late] = LOOK_EVERY;
+        let every = if is_watched { soon } else { late };
+        self.look_due = self.look_due.min(now + every);
         if now < self.look_due {
             return None;
         }
-        self.look_due = now + LOOK_EVERY;
+        self.look_due = now + every;
         let seen: Vec<_> = self.watches.iter_mut().map(|(name, watch)| (*name, watch.look())).collect();
         let of = |category: Category| {
             let (_, seen) = seen.iter().find(|(name, _)| *name == category.name())?;
@@ -51,12 +61,13 @@ impl Processes {
         };
         self.reports = Category::ALL.into_iter().filter_map(of).collect();
         let vehicle = vehicle(seen.iter().find(|(name, _)| *name == "simulation").and_then(|(_, seen)| seen.as_ref()));
-        let changed = self.told.as_ref() != Some(&vehicle["state"]);
+        let says = json!([vehicle["state"], vehicle["latched"], vehicle["paused"], vehicle["respawns"]]);
+        let changed = self.told.as_ref() != Some(&says);
         if !changed && now < self.tell_due {
             return None;
         }
         self.tell_due = now + TELL_EVERY;
-        self.told = Some(vehicle["state"].clone());
+        self.told = Some(says);
         let processes: Vec<Value> = seen.iter().map(|(name, seen)| process(name, seen.as_ref())).collect();
         Some(json!({"vehicle": vehicle, "processes": processes}))
     }
@@ -69,6 +80,13 @@ fn report(declared: &Declared) -> ParameterReport {
         asked: declared.asked,
         answers: declared.answers,
         refusal: Some(declared.refusal.to_string()).filter(|why| !why.is_empty()),
+        declared: Declaration {
+            min: declared.min,
+            max: declared.max,
+            default: declared.default,
+            unit: declared.unit.to_string(),
+            help: declared.help.to_string(),
+        },
     }
 }
 
@@ -79,6 +97,9 @@ fn vehicle(seen: Option<&Seen>) -> Value {
         "state": state.map_or("unknown", State::name),
         "reason": current.map(|seen| seen.status.reason.to_string()).filter(|reason| !reason.is_empty()),
         "words": vehicle_words(seen),
+        "latched": current.map(|seen| seen.status.latched != 0),
+        "paused": current.map(|seen| seen.status.paused != 0),
+        "respawns": current.map(|seen| seen.status.respawns),
         "severe": state.is_some_and(State::is_severe),
         "since_s": state.and(current).map(|seen| seconds_since(seen.status.since)),
     })
@@ -92,7 +113,10 @@ fn process(name: &str, seen: Option<&Seen>) -> Value {
     events.sort_unstable_by_key(|event| event.number);
     let events: Vec<Value> = events
         .into_iter()
-        .map(|event| json!({"number": event.number, "age_s": seconds_since(event.time), "words": event.words.to_string()}))
+        .map(|event| {
+            let (time_s, age_s) = (event.time as f64 * 1e-9, seconds_since(event.time));
+            json!({"number": event.number, "time_s": time_s, "age_s": age_s, "words": event.words.to_string()})
+        })
         .collect();
     json!({
         "name": name,
@@ -105,7 +129,37 @@ fn process(name: &str, seen: Option<&Seen>) -> Value {
         "reason": status.reason.to_string(),
         "published": status.vitals.published,
         "missed": status.vitals.missed,
+        "restarts": status.starts.saturating_sub(1),
+        "latency": latency(&status.vitals),
+        "parameters": status.declared().map(declared).collect::<Vec<_>>(),
         "events": events,
+    })
+}
+
+/// Every figure of a latency that was measured, in milliseconds: `render_p50` of the field `p50_ms` in the message
+/// `latency_render`, `p50` of that in `latency`.
+fn latency(vitals: &Vitals) -> Map<String, Value> {
+    let mut figures = Map::new();
+    for field in Vitals::FIELDS {
+        let (Some(stage), Kind::Message(parts)) = (field.name.strip_prefix("latency"), field.kind) else { continue };
+        for part in parts.iter().filter(|part| part.kind == Kind::Number(Scalar::F64)) {
+            let bytes = vitals.as_bytes().get(field.offset + part.offset..).and_then(<[u8]>::first_chunk);
+            let value = bytes.map_or(0.0, |bytes| f64::from_le_bytes(*bytes));
+            if value.is_finite() && value > 0.0 {
+                let name = format!("{stage}_{}", part.name.trim_end_matches("_ms"));
+                figures.insert(name.trim_start_matches('_').to_owned(), value.into());
+            }
+        }
+    }
+    figures
+}
+
+/// A parameter as its server declares it.
+fn declared(declared: &Declared) -> Value {
+    let Declared { name, help, unit, value, default, min, max, .. } = declared;
+    json!({
+        "name": name.to_string(), "help": help.to_string(), "unit": unit.to_string(),
+        "value": value, "default": default, "min": min, "max": max,
     })
 }
 
@@ -116,21 +170,33 @@ fn seconds_since(time: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Status;
+    use crate::status::{Status, Took};
+    use lkas_core::Code;
 
-    fn seen(state: u64, age_ms: u64, is_alive: bool) -> Seen {
+    fn seen(state: Code<State>, age_ms: u64, is_alive: bool) -> Seen {
         let status = Status { state, reason: "why".into(), ..Status::default() };
         Seen { status, age: Some(Duration::from_millis(age_ms)), is_alive }
     }
 
     #[test]
     fn a_vehicle_that_is_silent_or_gone_is_unknown() {
-        for unknown in [None, Some(seen(0, 5000, true)), Some(seen(0, 10, false)), Some(seen(99, 10, true))] {
+        let (running, odd) = (State::Running.code(), Code::from_number(99));
+        for unknown in
+            [None, Some(seen(running, 5000, true)), Some(seen(running, 10, false)), Some(seen(odd, 10, true))]
+        {
             let told = vehicle(unknown.as_ref());
             assert_eq!(told["state"], "unknown", "{told}");
             assert!(told["words"].as_str().is_some_and(|words| words.contains("unknown")), "{told}");
         }
-        assert_eq!(vehicle(Some(&seen(0, 10, true)))["words"], Value::Null);
+        assert_eq!(vehicle(Some(&seen(running, 10, true)))["words"], Value::Null);
+    }
+
+    #[test]
+    fn what_was_measured_is_told_by_its_name() {
+        let latency_render = Took { p50_ms: 0.5, ..Took::default() };
+        let total = Took { p50_ms: 1.5, max_ms: f64::NAN, ..Took::default() };
+        let vitals = Vitals { latency: total, latency_render, offset_m: 0.2, ..Vitals::default() };
+        assert_eq!(Value::from(latency(&vitals)), json!({"p50": 1.5, "render_p50": 0.5}));
     }
 
     #[test]

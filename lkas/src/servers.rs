@@ -1,7 +1,10 @@
 //! `lkas` itself: detection and decision as processes of their own, and the broker if somebody shall watch.
 
 use crate::Failure;
+use crate::notify::Notify;
 use crate::options::{PROCESSES, SystemOptions};
+use crate::orphans;
+use crate::status::{Seen, State, StatusWatch};
 use crate::stop::Stop;
 use crate::supervisor::{Plan, Supervisor};
 use core::time::Duration;
@@ -12,6 +15,9 @@ pub const PAUSE: Duration = Duration::from_millis(100);
 /// The pause before the decision server is started again: longer than the age at which the vehicle stops by itself. A
 /// decision server that died may have steered nonsense, so the vehicle comes to a stop before a new one drives on.
 pub const DECISION_PAUSE: Duration = Duration::from_secs(1);
+
+/// The processes without which the vehicle does not drive. Who only watches, or passes on, can't stop it.
+pub const ESSENTIAL: [&str; 3] = ["detection", "decision", "simulation"];
 
 /// How the servers run.
 #[derive(clap::Args, Clone, Debug)]
@@ -39,8 +45,7 @@ pub fn server(name: &'static str, pause: Duration, system: &SystemOptions, optio
         name,
         arguments: arguments.collect(),
         pause,
-        // Who only watches, or passes on, can't stop the vehicle; without these it does not drive.
-        essential: ["detection", "decision", "simulation"].contains(&name),
+        essential: ESSENTIAL.contains(&name),
         // A name that is not usable is an error of the process itself, which says so.
         status: PROCESSES.contains(&name).then(|| system.status_channel(name).ok()).flatten(),
     }
@@ -53,6 +58,17 @@ pub fn plans(system: &SystemOptions, broadcast: bool) -> [Plan; 2] {
     [server("detection", PAUSE, system, &options), server("decision", DECISION_PAUSE, system, &options)]
 }
 
+/// Forgets what servers of an earlier system said last: this is a new start, whose values are those of the configuration.
+/// What a vehicle said stays: an emergency stop that was latched is to be released by a person.
+/// Processes that an earlier system left suspended are ended.
+pub fn begin(system: &SystemOptions) {
+    orphans::end(system);
+    for process in ["detection", "decision", "broker"] {
+        // Of one that still runs it stays, and the process that finds it says so.
+        let _ = system.status_channel(process).map(|name| lkas_shm::unlink(&name));
+    }
+}
+
 /// Runs the servers until `stop` is set.
 ///
 /// # Errors
@@ -60,10 +76,27 @@ pub fn plans(system: &SystemOptions, broadcast: bool) -> [Plan; 2] {
 pub fn run(system: &SystemOptions, options: &ServerOptions, stop: &Stop) -> Result<(), Failure> {
     let Method::Cv = options.method;
     let broker = options.broadcast.then(|| server("broker", PAUSE, system, &[]));
+    begin(system);
+    let mut watches = ["detection", "decision"]
+        .map(|name| system.status_channel(name).map(StatusWatch::new).map(|watch| (name, watch)));
     let mut supervisor = Supervisor::start(broker.into_iter().chain(plans(system, options.broadcast)).collect())?;
+    let mut notify = Notify::from_environment(system.supervised);
     while !stop.is_set() {
         supervisor.look()?;
+        let seen: Vec<_> = watches.iter_mut().flatten().map(|(name, watch)| (*name, watch.look())).collect();
+        let is_there = |seen: &Option<Seen>| seen.as_ref().is_some_and(Seen::is_current);
+        notify.tell(seen.iter().all(|(_, seen)| is_there(seen)), || {
+            seen.iter().map(|(name, seen)| words(name, seen.as_ref())).collect::<Vec<_>>().join("; ")
+        });
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// What a process does, for the one who looks at the service.
+pub(crate) fn words(name: &str, seen: Option<&Seen>) -> String {
+    let Some(seen) = seen.filter(|seen| seen.is_current()) else { return format!("{name} says nothing") };
+    let state = State::from_code(seen.status.state).map_or("unknown", State::name);
+    let reason = seen.status.reason.to_string();
+    if reason.is_empty() { format!("{name} {state}") } else { format!("{name} {state}: {reason}") }
 }

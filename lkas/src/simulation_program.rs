@@ -1,8 +1,10 @@
 //! The simulation as a process: camera frames out, controls in, vehicle status and actions over the broker.
 
 use crate::Failure;
+use crate::actions::{Action, Actions};
+use crate::latency::{Latencies, Step};
+use crate::notify::Notify;
 use crate::options::SystemOptions;
-use crate::pace::Pace;
 use crate::scenario::{Scenario, Truth};
 use crate::signals::{MOTION, MotionSignal, TRUTH};
 use crate::simulation::{CameraOptions, Command, Replay, SAFETY, World, WorldOptions};
@@ -10,19 +12,16 @@ use crate::status::State;
 use crate::stop::Stop;
 use crate::vitals::VitalSigns;
 use clap::Args;
-use hdrhistogram::Histogram;
-use lkas_messages::names::Name;
 use lkas_messages::{Control, Image, ImageShape};
 use lkas_shm::{
     Channel, Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, Writer, clock,
 };
-use lkas_zmq::wire::ACTION_AGE;
-use lkas_zmq::{ActionClient, VehicleStatusClient};
+use lkas_zmq::VehicleStatusClient;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Actions that are taken from the broker in one turn. Its next ones wait: a flood of them must not stop the vehicle.
-const ACTIONS_PER_TURN: usize = 8;
+/// Why the vehicle stops while an emergency stop is latched.
+const BY_A_PERSON: &str = "emergency stop by a person";
 
 /// How often the vehicle's status is sent.
 const STATUS_EVERY: Duration = Duration::from_millis(50);
@@ -30,7 +29,7 @@ const STATUS_EVERY: Duration = Duration::from_millis(50);
 /// How the simulation runs.
 #[derive(Args, Clone, Debug)]
 pub struct SimulationOptions {
-    /// Talk to the broker: send the vehicle's status, obey pause, resume and respawn
+    /// Talk to the broker: send the vehicle's status, obey what is asked for
     #[arg(long)]
     pub broadcast: bool,
     /// Width of the camera's picture, in pixels
@@ -85,7 +84,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
     // A picture that takes long to draw may cost the one after it.
     let contract = Contract::new(2 * period, (4 * period).max(Duration::from_millis(250)))
         .map_err(|why| format!("--fps {}: {why}", options.fps))?;
-    let channel = Options::new().contract(contract);
+    let channel = system.channel(contract);
     let mut simulation = Simulation {
         camera: Camera {
             writer: ImageChannel::create(&system.camera_channel()?, shape, channel)?,
@@ -96,19 +95,22 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         },
         controls: ControlSupervisor::new(system.control_channel()?, SAFETY),
         vitals: VitalSigns::create(&system.status_channel("simulation")?)?,
-        latency_us: Histogram::new_with_bounds(1, 60_000_000, 3)?,
+        applying: None,
         perceived: Perceived::default(),
         motions: Channel::create(&system.signal_channel(MOTION)?, Options::new())?,
         control_age_s: 0.0,
         link: options.broadcast.then(|| Link::connect(system)).transpose()?,
         reason: String::new(),
-        asked: Pace::default(),
-        late: Pace::default(),
     };
+    if simulation.vitals.is_latched() {
+        // A predecessor's: only who releases it ends it.
+        simulation.latch(&world);
+    }
     // A predecessor's frames were numbered by the same sequence.
     let mut frame_id = simulation.camera.writer.sequence();
     let mut next_frame = Instant::now();
     let mut stepped = Instant::now();
+    let mut notify = Notify::from_environment(system.supervised);
     tracing::info!("camera {shape} at {} frames a second", options.fps);
     while !stop.is_set() {
         simulation.obey(&mut world)?;
@@ -119,7 +121,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         simulation.tell(&world);
         if Instant::now() >= next_frame {
             frame_id += 1;
-            simulation.camera.show(&mut world, frame_id)?;
+            simulation.camera.show(&mut world, frame_id, &mut simulation.vitals.latencies)?;
             simulation.vitals.now.published += 1;
             next_frame += period;
             if next_frame < Instant::now() {
@@ -128,6 +130,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
             }
         }
         simulation.report(&world);
+        notify.tell(true, || format!("camera {shape}, frame {frame_id}"));
     }
     Ok(())
 }
@@ -136,7 +139,8 @@ struct Simulation {
     camera: Camera,
     controls: ControlSupervisor,
     vitals: VitalSigns,
-    latency_us: Histogram<u64>,
+    /// When the control that the vehicle is to obey next was published, in nanoseconds of the channels' clock.
+    applying: Option<u64>,
     perceived: Perceived,
     motions: Writer<MotionSignal>,
     /// From a frame to the receipt of the control that answers it, for the last one.
@@ -144,37 +148,49 @@ struct Simulation {
     link: Option<Link>,
     /// Why the vehicle is in a safe stop.
     reason: String,
-    /// Actions that were asked for, to be said.
-    asked: Pace<Name, bool>,
-    /// Actions that were refused because they came too late: the last one and its age.
-    late: Pace<(), (String, f64)>,
 }
 
 impl Simulation {
     /// Does what was asked over the broker, a few requests at a time.
     fn obey(&mut self, world: &mut World) -> Result<(), Failure> {
         let Some(link) = &mut self.link else { return Ok(()) };
-        for _ in 0..ACTIONS_PER_TURN {
-            let Some(request) = link.actions.poll()? else { break };
-            let mut known = true;
-            // What was asked for while this process or the network stood still is not meant for now.
-            let late = request.age_s().filter(|age| link.is_local && *age > ACTION_AGE.as_secs_f64());
-            if let Some(age) = late {
-                self.late.note((), (request.action.to_string(), age));
-                continue;
-            }
-            match request.action.as_str() {
-                "pause" => world.pause(),
-                "resume" => world.resume(),
-                "respawn" => {
+        for action in link.actions.take()? {
+            match action {
+                Action::Pause => world.pause(),
+                Action::Resume => world.resume(),
+                Action::Respawn => {
                     world.respawn();
                     self.camera.restart();
+                    self.vitals.count_respawn();
                 }
-                _ => known = false,
+                Action::EmergencyStop => self.latch(world),
+                Action::ReleaseEmergencyStop => self.release(world),
             }
-            self.asked.note(request.action, known);
+            self.vitals.set_paused(world.is_paused());
         }
         Ok(())
+    }
+
+    /// Stops the vehicle until it is released, and says so at once.
+    fn latch(&mut self, world: &World) {
+        self.controls.trigger_emergency_stop();
+        self.vitals.set_latched(true);
+        self.stop(world, BY_A_PERSON);
+    }
+
+    fn release(&mut self, world: &World) {
+        if self.controls.is_emergency_stop_latched() {
+            self.controls.release_emergency_stop();
+            self.vitals.set_latched(false);
+            self.stop(world, "the emergency stop was released");
+        }
+    }
+
+    /// Enters a safe stop, or goes on with it for another reason.
+    fn stop(&mut self, world: &World, reason: &str) {
+        self.reason = reason.to_owned();
+        let state = if world.vehicle().is_standing() { State::Standing } else { State::SafeStop };
+        self.vitals.enter(state, reason);
     }
 
     /// Waits for a control, at most `timeout`.
@@ -185,9 +201,10 @@ impl Simulation {
         let vitals = &mut self.vitals.now;
         vitals.taken += 1;
         vitals.torn += u64::from(!control.is_whole());
-        let latency = published as f64 * 1e-3 - control.timestamp() * 1e6;
-        if control.timestamp() > 0.0 && latency >= 0.0 {
-            self.latency_us.saturating_record(latency as u64);
+        self.applying = Some(published);
+        if control.timestamp() > 0.0 {
+            let start = (control.timestamp() * 1e9) as u64;
+            self.vitals.latencies.note_between(Step::CameraToControl, start, published);
         }
         self.control_age_s = (clock::now_seconds() - control.timestamp()).max(0.0);
         self.perceived.add(&control);
@@ -202,6 +219,9 @@ impl Simulation {
         }
         let (control, events) = self.controls.decide(world.vehicle().is_standing());
         world.step(Command::from(&control), elapsed.as_secs_f64());
+        if let Some(published) = self.applying.take() {
+            self.vitals.latencies.note_between(Step::Apply, published, clock::now());
+        }
         for event in events {
             match event {
                 SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => {
@@ -223,6 +243,8 @@ impl Simulation {
                 SafetyEvent::EmergencyStop => {
                     self.vitals.enter(State::EmergencyStop, "the decision server asks for it: the lane is not known");
                 }
+                // Said where it was asked for.
+                SafetyEvent::Latched | SafetyEvent::Released => {}
                 _ => self.vitals.note(&event.to_string()),
             }
         }
@@ -254,9 +276,6 @@ impl Simulation {
         vitals.offset_m = now;
         vitals.safe_stops = self.controls.safe_stops();
         vitals.speed_kmh = state.speed_kmh.into();
-        vitals.latency_p50_ms = self.latency_us.value_at_quantile(0.5) as f64 * 1e-3;
-        vitals.latency_p99_ms = self.latency_us.value_at_quantile(0.99) as f64 * 1e-3;
-        vitals.latency_max_ms = self.latency_us.max() as f64 * 1e-3;
         self.vitals.publish_if_due();
         let Camera { writer, truths, .. } = &mut self.camera;
         self.vitals.keep_names(&mut [writer, truths, &mut self.motions]);
@@ -267,18 +286,8 @@ impl Simulation {
             let _ = link.status.send(&state);
             link.status_due = Instant::now() + STATUS_EVERY;
         }
-        for ((action, age), times) in self.late.due().into_values() {
-            let others = if times > 1 { format!("; {times} actions did") } else { String::new() };
-            let words = format!("{action} came too late: it was asked for {age:.1} s ago{others}");
-            tracing::warn!("{words}");
-            self.vitals.note(&words);
-        }
-        for (action, (known, times)) in self.asked.due() {
-            match known {
-                true if times > 1 => tracing::info!("{action} ({times} times)"),
-                true => tracing::info!("{action}"),
-                false => tracing::warn!("unknown action \"{action}\"; there are pause, resume and respawn"),
-            }
+        if let Some(link) = &mut self.link {
+            link.actions.speak(|words| self.vitals.note(words));
         }
     }
 }
@@ -294,12 +303,11 @@ struct Camera {
 
 impl Camera {
     /// Publishes one frame, drawn or decoded in place.
-    fn show(&mut self, world: &mut World, frame_id: u64) -> Result<(), Failure> {
+    fn show(&mut self, world: &mut World, frame_id: u64, latencies: &mut Latencies) -> Result<(), Failure> {
+        let too_small = "the camera's channel is too small for its own shape";
         let mut loan = self.writer.loan();
-        // The instant that the picture shows: the vehicle does not move until it is drawn.
-        let Some(pixels) = loan.start(self.shape, frame_id, clock::now_seconds()) else {
-            return Err("the camera's channel is too small for its own shape".into());
-        };
+        let start = clock::now();
+        let pixels = loan.start(self.shape, frame_id, 0.0).ok_or(too_small)?;
         match &mut self.source {
             Source::Rendered => {
                 world.render(pixels);
@@ -315,8 +323,13 @@ impl Camera {
                 self.shown.copy_from_slice(pixels);
             }
         }
+        // A camera has its frame at once: it counts from when it is complete. The vehicle has not moved meanwhile.
+        let complete = clock::now();
+        loan.start(self.shape, frame_id, complete as f64 * 1e-9).ok_or(too_small)?;
         loan.seal();
         loan.publish();
+        latencies.note_between(Step::Render, start, complete);
+        latencies.note_between(Step::Write, complete, clock::now());
         Ok(())
     }
 
@@ -351,20 +364,18 @@ impl Perceived {
 }
 
 struct Link {
-    actions: ActionClient,
+    actions: Actions,
     status: VehicleStatusClient,
     status_due: Instant,
-    is_local: bool,
 }
 
 impl Link {
     fn connect(system: &SystemOptions) -> Result<Self, Failure> {
         let endpoint = system.endpoint();
         Ok(Self {
-            actions: ActionClient::connect(&endpoint)?,
+            actions: Actions::connect(system)?,
             status: VehicleStatusClient::connect(&endpoint)?,
             status_due: Instant::now(),
-            is_local: endpoint.is_loopback(),
         })
     }
 }

@@ -3,7 +3,9 @@
 //! The segment stays when its process dies. So the counters, the events and the parameters in force are there for its
 //! successor, and for a broker that was started later.
 
+use lkas_core::{Code, Enumeration};
 use lkas_shm::{ChannelName, Message, Observer, Plain, Text};
+use serde::Serialize;
 use std::time::Duration;
 
 /// Parameters that one process can declare.
@@ -13,46 +15,40 @@ pub const PARAMETERS: usize = 16;
 pub const EVENTS: usize = 16;
 
 /// What a process does now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Enumeration)]
+#[repr(u64)]
 pub enum State {
     /// Its work.
     #[default]
-    Running,
+    Running = 0,
     /// It waits for what it needs, and has not worked yet.
-    Waiting,
+    Waiting = 1,
     /// The vehicle brakes by itself, because controls stopped coming.
-    SafeStop,
+    SafeStop = 2,
     /// The vehicle stands after a safe stop.
-    Standing,
+    Standing = 3,
     /// An emergency stop is commanded or executed.
-    EmergencyStop,
+    EmergencyStop = 4,
 }
 
 impl State {
-    const ALL: [(Self, &'static str); 5] = [
-        (Self::Running, "running"),
-        (Self::Waiting, "waiting"),
-        (Self::SafeStop, "safe_stop"),
-        (Self::Standing, "standing"),
-        (Self::EmergencyStop, "emergency_stop"),
-    ];
-
-    /// The state as a number.
+    /// The state as it stands in a status.
     #[must_use]
-    pub fn code(self) -> u64 {
-        self as u64
+    pub fn code(self) -> Code<Self> {
+        self.into()
     }
 
     /// The state of that code; `None` where there is no such code.
     #[must_use]
-    pub fn from_code(code: u64) -> Option<Self> {
-        Self::ALL.into_iter().find_map(|(state, _)| (state.code() == code).then_some(state))
+    pub fn from_code(code: Code<Self>) -> Option<Self> {
+        code.get().ok()
     }
 
     /// The state's name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::ALL.into_iter().find_map(|(state, name)| (state == self).then_some(name)).unwrap_or("running")
+        let number = i128::from(self as u64);
+        Self::NAMES.iter().find_map(|(name, known)| (*known == number).then_some(*name)).unwrap_or("unknown")
     }
 
     /// The state of a vehicle in words; `None` where there is nothing to say.
@@ -115,6 +111,25 @@ pub struct Event {
     pub words: Text<160>,
 }
 
+/// How long something took, since the process started; zeros where it never was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Message, Serialize)]
+#[message(name = "lkas.Took")]
+#[repr(C)]
+pub struct Took {
+    /// Median, in milliseconds.
+    #[message(unit = "ms")]
+    #[serde(rename = "p50")]
+    pub p50_ms: f64,
+    /// 99th percentile, in milliseconds.
+    #[message(unit = "ms")]
+    #[serde(rename = "p99")]
+    pub p99_ms: f64,
+    /// Longest, in milliseconds.
+    #[message(unit = "ms")]
+    #[serde(rename = "max")]
+    pub max_ms: f64,
+}
+
 /// Counters and figures of one process. What does not apply to a process stays zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Message)]
 #[message(name = "lkas.Vitals")]
@@ -132,15 +147,21 @@ pub struct Vitals {
     pub both_lanes: u64,
     /// How often the process began a safe stop.
     pub safe_stops: u64,
-    /// From a frame's capture to the publish of the control that answers it: median, in milliseconds.
-    #[message(unit = "ms")]
-    pub latency_p50_ms: f64,
-    /// The same, 99th percentile.
-    #[message(unit = "ms")]
-    pub latency_p99_ms: f64,
-    /// The same, longest.
-    #[message(unit = "ms")]
-    pub latency_max_ms: f64,
+    /// From a complete frame to the publish of the control that answers it: the simulation's.
+    pub latency: Took,
+    /// Drawing or decoding a frame: the simulation's.
+    pub latency_render: Took,
+    /// From a complete frame to its publish: the simulation's.
+    pub latency_write: Took,
+    /// From the publish of the value that the process works with until it has that value: of a frame for detection, of a
+    /// detection for decision.
+    pub latency_wake: Took,
+    /// From a frame that was taken to the publish of its detection.
+    pub latency_detect: Took,
+    /// From a detection that was taken to the publish of its control.
+    pub latency_decide: Took,
+    /// From the publish of a control until the vehicle has obeyed it: the simulation's.
+    pub latency_apply: Took,
     /// Mean distance of the vehicle from the middle of its lane while it drove, in metres.
     #[message(unit = "m")]
     pub offset_mean_abs_m: f64,
@@ -166,12 +187,18 @@ pub struct Status {
     #[message(unit = "ns")]
     pub started: u64,
     /// A [`State`] as its code.
-    pub state: u64,
+    pub state: Code<State>,
     /// Since when, in nanoseconds of the channels' clock.
     #[message(unit = "ns")]
     pub since: u64,
     /// Why; empty where there is nothing to say.
     pub reason: Text<160>,
+    /// Of a vehicle: 1 while an emergency stop by a person is latched. A successor goes on with it.
+    pub latched: u64,
+    /// Of a vehicle: 1 while time stands still for it.
+    pub paused: u64,
+    /// Of a vehicle: how often it was put back to its start.
+    pub respawns: u64,
     /// Counters and figures.
     pub vitals: Vitals,
     /// The parameters; places with an empty name are unused.
@@ -180,6 +207,8 @@ pub struct Status {
     pub events_seen: u64,
     /// The last events: number `n` is in place `n` modulo their count.
     pub events: [Event; EVENTS],
+    /// How often the process was started, with this time.
+    pub starts: u64,
 }
 
 impl Status {
@@ -240,9 +269,12 @@ pub fn vehicle_words(seen: Option<&Seen>) -> Option<String> {
         return Some(format!("vehicle unknown: its process has said nothing for {age}"));
     }
     let Some(state) = State::from_code(seen.status.state) else {
-        return Some(format!("vehicle unknown: it is in state {}", seen.status.state));
+        return Some(format!("vehicle unknown: it is in state {:?}", seen.status.state));
     };
-    let words = state.words()?;
+    let words = match (state, seen.status.latched) {
+        (State::Standing, 1..) => "SAFE STOP: standing until it is released",
+        _ => state.words()?,
+    };
     let reason = seen.status.reason.to_string();
     Some(if reason.is_empty() { words.to_owned() } else { format!("{words}; {reason}") })
 }
@@ -287,14 +319,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_cut_at_a_whole_character_and_foreign_bytes_are_read() {}
+    fn a_latched_stop_is_not_said_to_wait_for_controls() {
+        for (latched, words) in [(0, "standing, waiting for fresh controls"), (1, "standing until it is released")] {
+            let status = Status { reason: "why".into(), state: State::Standing.code(), latched, ..Status::default() };
+            let seen = Seen { status, age: Some(Duration::ZERO), is_alive: true };
+            assert_eq!(vehicle_words(Some(&seen)), Some(format!("SAFE STOP: {words}; why")));
+        }
+    }
 
     #[test]
-    fn states_survive_as_codes() {
-        for (state, _) in State::ALL {
-            assert_eq!(State::from_code(state.code()), Some(state));
+    fn states_survive_as_codes_and_have_names() {
+        for (number, (name, _)) in (0..).zip(State::NAMES) {
+            let state = State::from_code(Code::from_number(number)).unwrap();
+            assert_eq!((state.code(), state.name()), (Code::from_number(number), *name));
         }
-        assert_eq!(State::from_code(99), None, "what is not known is not called running");
+        assert_eq!(State::from_code(Code::from_number(99)), None, "what is not known is not called running");
     }
 
     #[test]

@@ -4,18 +4,18 @@ use crate::Failure;
 use crate::options::SystemOptions;
 use crate::pace::Pace;
 use crate::vitals::VitalSigns;
-use lkas_messages::NameError;
 use lkas_messages::names::{Category, Parameter};
 use lkas_zmq::ParameterClient;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 /// The parameters of one server as they come from the broker.
 #[derive(Debug)]
 pub struct Tuning {
     client: ParameterClient,
     values: Receiver<(&'static Parameter, f64)>,
-    words: Pace<&'static str, Result<f32, NameError>>,
+    words: Pace<&'static str, Result<f32, String>>,
 }
 
 impl Tuning {
@@ -29,6 +29,7 @@ impl Tuning {
             // The receiver lives as long as the client.
             let _ = sender.send((parameter, value));
         })?;
+        let client = client.max_age(Duration::from_secs_f64(options.network.command_age));
         Ok(Self { client, values, words: Pace::default() })
     }
 
@@ -37,16 +38,16 @@ impl Tuning {
     ///
     /// # Errors
     /// The socket failed.
-    pub fn apply(
+    pub fn apply<E: ToString>(
         &mut self,
         vitals: &mut VitalSigns,
-        mut set: impl FnMut(&str, f64) -> Result<f64, NameError>,
+        mut set: impl FnMut(&str, f64) -> Result<f64, E>,
     ) -> Result<(), Failure> {
         self.client.poll()?;
         let newest: BTreeMap<_, _> = self.values.try_iter().map(|(parameter, value)| (parameter.name, value)).collect();
         for (name, value) in newest {
-            let outcome = set(name, value);
-            vitals.answer(name, value, outcome.clone().map(shortest).map_err(|why| why.to_string()));
+            let outcome = set(name, value).map_err(|why| why.to_string());
+            vitals.answer(name, value, outcome.clone().map(shortest));
             self.words.note(name, outcome.map(|value| value as f32));
         }
         Ok(())

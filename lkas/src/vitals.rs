@@ -2,9 +2,10 @@
 //!
 //! Counters and events go on across restarts: a successor starts from what its predecessor published last.
 
+use crate::latency::Latencies;
 pub use crate::status::Vitals;
 use crate::status::{Declared, State, Status};
-use lkas_messages::names::{Category, PARAMETERS};
+use lkas_messages::names::{Category, PARAMETERS, Parameter};
 use lkas_shm::{Channel, ChannelName, Contract, CreateError, NameCheck, Options, Payload, Text, Writer, clock};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ const EVERY: Duration = Duration::from_millis(100);
 pub struct VitalSigns {
     /// The figures, to be changed at will.
     pub now: Vitals,
+    /// How long the process's steps took: into the figures with each publish.
+    pub latencies: Latencies,
     status: Status,
     writer: Writer<Status>,
     due: Instant,
@@ -55,9 +58,12 @@ impl VitalSigns {
         let mut status = before.and_then(|mut reader| reader.latest().map(|status| *status)).unwrap_or_default();
         (status.process, status.started) = (std::process::id().into(), clock::now());
         status.enter(State::Waiting, "", clock::now());
+        status.paused = 0;
         status.note("started", clock::now());
+        status.starts += 1;
         let now = Instant::now();
-        Ok(Self { now: status.vitals, status, writer, due: now, look_due: now + LOOK_EVERY })
+        let latencies = Latencies::default();
+        Ok(Self { now: status.vitals, latencies, status, writer, due: now, look_due: now + LOOK_EVERY })
     }
 
     /// What the process does from now on, and why. A change is published at once, and is an event.
@@ -68,6 +74,32 @@ impl VitalSigns {
         }
     }
 
+    /// Whether an emergency stop is latched: by this process, or by its predecessor.
+    #[must_use]
+    pub fn is_latched(&self) -> bool {
+        self.status.latched != 0
+    }
+
+    /// Says whether an emergency stop is latched. Published at once: a successor must know.
+    pub fn set_latched(&mut self, latched: bool) {
+        self.status.latched = latched.into();
+        self.publish();
+    }
+
+    /// Says whether time stands still for the vehicle, at once.
+    pub fn set_paused(&mut self, paused: bool) {
+        if self.status.paused != u64::from(paused) {
+            self.status.paused = paused.into();
+            self.publish();
+        }
+    }
+
+    /// Counts that the vehicle was put back to its start, at once.
+    pub fn count_respawn(&mut self) {
+        self.status.respawns += 1;
+        self.publish();
+    }
+
     /// Notes an event and publishes it at once.
     pub fn note(&mut self, words: &str) {
         self.status.note(words, clock::now());
@@ -75,8 +107,12 @@ impl VitalSigns {
     }
 
     /// Declares the parameters of `category`, and returns the values that shall be in force: those of the predecessor
-    /// where there was one, otherwise the defaults.
-    pub fn declare(&mut self, category: Category) -> Vec<(&'static str, f64)> {
+    /// where there was one, otherwise the configured ones, otherwise the defaults.
+    pub fn declare(
+        &mut self,
+        category: Category,
+        configured: &[(&'static Parameter, f64)],
+    ) -> Vec<(&'static str, f64)> {
         let before: Vec<Declared> = self.status.declared().copied().collect();
         self.status.parameters = Default::default();
         let own = PARAMETERS.iter().filter(|parameter| parameter.category == category);
@@ -84,7 +120,10 @@ impl VitalSigns {
         for (place, parameter) in self.status.parameters.iter_mut().zip(own) {
             let name = Text::from(parameter.name);
             let known = before.iter().find(|before| before.name == name).copied();
-            let value = known.and_then(|known| parameter.accept(known.value)).unwrap_or(parameter.default);
+            let configured =
+                configured.iter().find(|(configured, _)| *configured == parameter).map(|(_, value)| *value);
+            let value = known.map(|known| known.value).or(configured);
+            let value = value.and_then(|value| parameter.accept(value)).unwrap_or(parameter.default);
             *place = Declared {
                 name,
                 help: parameter.help.into(),
@@ -130,6 +169,7 @@ impl VitalSigns {
 
     /// Publishes the figures.
     pub fn publish(&mut self) {
+        self.latencies.write(&mut self.now);
         self.status.vitals = self.now;
         self.writer.publish(self.status);
         self.due = Instant::now() + EVERY;
@@ -153,6 +193,26 @@ mod tests {
         first.now.published = 7;
         drop(first);
         assert_eq!(VitalSigns::create(&name).unwrap().now.published, 7);
+        lkas_shm::unlink(&name).unwrap();
+    }
+
+    #[test]
+    fn values_come_from_the_predecessor_then_from_the_configuration_then_from_the_defaults() {
+        let name = ChannelName::new(&format!("test-{}", std::process::id()), "declared").unwrap();
+        let kp = Parameter::find(Category::Decision, "kp").unwrap();
+        let value = |vitals: &mut VitalSigns, configured: &[(&'static Parameter, f64)]| {
+            let values = vitals.declare(Category::Decision, configured);
+            values.iter().find(|(name, _)| *name == "kp").unwrap().1
+        };
+        let mut first = VitalSigns::create(&name).unwrap();
+        assert_eq!(value(&mut first, &[]), 0.5);
+        drop(first);
+        lkas_shm::unlink(&name).unwrap();
+        let mut first = VitalSigns::create(&name).unwrap();
+        assert_eq!(value(&mut first, &[(kp, 0.7)]), 0.7);
+        first.answer("kp", 0.9, Ok(0.9));
+        drop(first);
+        assert_eq!(value(&mut VitalSigns::create(&name).unwrap(), &[(kp, 0.7)]), 0.9);
         lkas_shm::unlink(&name).unwrap();
     }
 }

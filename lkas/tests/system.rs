@@ -23,6 +23,8 @@ fn the_vehicle_drives_and_nothing_is_left() {
     assert!(report["lateral_offset_m"]["max_abs"].as_f64() < Some(0.6), "the vehicle stays in its lane");
     assert!(report["lateral_offset_m"]["max_abs"].as_f64() > Some(0.0), "the vehicle drove");
     assert!(report["latency_ms"]["p50"].as_f64() > Some(0.0));
+    let steps = report["steps_ms"].as_object().expect("the steps");
+    assert!(steps.len() == 7 && steps.values().all(|step| step["max"].as_f64() > Some(0.0)), "{steps:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use lkas_messages::{Control, ControlFields, Mode};
 use lkas_shm::{ChannelName, ControlChannel, Options, Writer, unlink};
 use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Output, Stdio};
@@ -135,6 +135,74 @@ fn top_goes_on_until_it_is_ended() {
     let tables = lines.filter(|line| line.starts_with("CHANNEL")).take(3).count();
     assert_eq!(tables, 3);
     assert!(!output(&namespace, &["top", "--every", "0"]).status.success());
+}
+
+#[test]
+fn top_on_a_terminal_ends_with_q() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let namespace = namespace("keys");
+    let _publishing = Publishing::start(&namespace);
+    let own = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&own).unwrap();
+    unlockpt(&own).unwrap();
+    let path = ptsname(&own, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = File::options().read(true).write(true).open(path).unwrap();
+    let mut command = tool(&namespace, &["top", "--every", "0.1"]);
+    command.stdin(terminal.try_clone().unwrap()).stdout(terminal.try_clone().unwrap()).stderr(Stdio::null());
+    let mut child = Running(command.spawn().unwrap());
+    // The terminal hangs up when the last one who has it is gone.
+    drop((command, terminal));
+    let mut own = File::from(own);
+    let (mut shown, mut bytes) = (String::new(), [0; 4096]);
+    while !shown.contains("vehicle_control") || !shown.contains("by name;") {
+        let count = own.read(&mut bytes).unwrap();
+        shown += &String::from_utf8_lossy(&bytes[..count]);
+    }
+    own.write_all(b"r").unwrap();
+    while !shown.contains("by rate;") {
+        let count = own.read(&mut bytes).unwrap();
+        shown += &String::from_utf8_lossy(&bytes[..count]);
+    }
+    own.write_all(b"q").unwrap();
+    // What it still writes is read, so that it never waits for this terminal.
+    let reader = std::thread::spawn(move || while own.read(&mut bytes).is_ok_and(|count| count > 0) {});
+    assert!(child.0.wait().unwrap().success());
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_system_of_another_user_is_there_and_closed() {
+    use std::os::unix::process::CommandExt;
+    let namespace = namespace("foreign");
+    let publishing = Publishing::start(&namespace);
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: only root can look as another user");
+        return;
+    }
+    // Where anybody may run it from.
+    let program = std::env::temp_dir().join(format!("{namespace}-lkas"));
+    std::fs::copy(env!("CARGO_BIN_EXE_lkas"), &program).unwrap();
+    let other = |tool: &str| {
+        let mut command = Command::new(&program);
+        text(&command.args([tool, "--namespace", &namespace]).current_dir("/").uid(65534).gid(65534).output().unwrap())
+    };
+    for said in ["channels", "doctor"].map(other) {
+        assert!(said.contains("there is a system that you may not look into"), "{said}");
+        assert!(said.contains(publishing.name.as_str()) && !said.contains("no channels"), "{said}");
+    }
+    std::fs::remove_file(program).unwrap();
+}
+
+#[test]
+fn hz_says_what_a_window_brought_as_json() {
+    let namespace = namespace("window");
+    let _publishing = Publishing::start(&namespace);
+    let mut command = tool(&namespace, &["hz", "vehicle_control", "--window", "0.3", "--json"]);
+    let mut child = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let line: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+    assert_eq!(line["channel"].as_str(), Some(&*format!("{namespace}.vehicle_control")));
+    assert!(line["rate_hz"].as_f64().is_some_and(|rate| rate > 1.0) && line["values"].as_u64() > Some(1), "{line}");
 }
 
 #[test]

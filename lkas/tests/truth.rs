@@ -3,7 +3,7 @@
 
 mod support;
 
-use lkas::status::StatusWatch;
+use lkas::status::{Seen, StatusWatch};
 use lkas_messages::names::Category;
 use lkas_shm::ChannelName;
 use lkas_zmq::wire::ParameterStatus;
@@ -123,6 +123,15 @@ fn a_value_is_in_force_when_its_server_says_so_and_outlives_broker_and_server() 
     let status = parameter(&mut viewer, "throttle_base", confirmed(0.31));
     assert!(status.accepted, "{status:?}");
 
+    // What does not go together with the other values is refused by the server, with its own reason.
+    viewer.send_parameter(Category::Detection, "canny_high", 60.0).unwrap();
+    parameter(&mut viewer, "canny_high", confirmed(60.0));
+    let id = viewer.send_parameter(Category::Detection, "canny_low", 61.0).unwrap();
+    let status = parameter(&mut viewer, "canny_low", |status| status.id.as_ref().is_some_and(|asked| *asked == *id));
+    let why = status.reason.as_deref().unwrap_or_default();
+    assert!(!status.accepted && why.contains("can't be above canny_high, which is 60"), "{status:?}");
+    assert_eq!(status.value, Some(50.0));
+
     // Another broker knows it at once, from the server.
     demo.kill("broker");
     parameter(&mut connect(), "throttle_base", confirmed(0.31));
@@ -150,7 +159,19 @@ fn a_value_is_in_force_when_its_server_says_so_and_outlives_broker_and_server() 
     let status = parameter(&mut viewer, "kp", |status| status.value == Some(1.25) || !status.accepted);
     assert_eq!((status.accepted, status.value), (false, Some(0.5)), "{status:?}");
     assert!(status.reason.as_ref().is_some_and(|why| why.contains("nobody applied it")), "{status:?}");
+    // Nor does it apply it when it wakes, or its successor.
+    let published = watch.look().unwrap().status.vitals.published;
     resume(decision);
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        assert!(Instant::now() < deadline, "decision does not go on");
+        match watch.look().filter(Seen::is_current) {
+            Some(seen) if seen.status.vitals.published > published + 5 => break seen.status,
+            _ => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let in_force = status.declared().find(|declared| declared.name.to_string() == "kp").unwrap();
+    assert_eq!(in_force.value, 0.5);
     end(demo);
 }
 

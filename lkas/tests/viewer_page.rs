@@ -27,6 +27,7 @@ const MOMENT: Duration = Duration::from_millis(5);
 struct System {
     broker: Broker,
     address: SocketAddr,
+    token: String,
     stop: Arc<AtomicBool>,
     viewer: Option<JoinHandle<()>>,
 }
@@ -41,11 +42,11 @@ impl System {
             .expect("six free ports in a row");
         let options = ViewerOptions { port: 0, broker: broker.endpoint().clone(), ..ViewerOptions::default() };
         let viewer = Viewer::bind(&options).expect("a free port");
-        let address = viewer.local_addr();
+        let (address, token) = (viewer.local_addr(), viewer.token().to_owned());
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         let viewer = std::thread::spawn(move || viewer.run(&flag).expect("the viewer runs"));
-        Self { broker, address, stop, viewer: Some(viewer) }
+        Self { broker, address, token, stop, viewer: Some(viewer) }
     }
 
     /// Polls the broker, and `step`, until that returns something.
@@ -101,10 +102,15 @@ struct Browser {
 
 impl Browser {
     fn open(address: SocketAddr) -> Self {
+        Self::with(address, "Origin", &format!("http://{address}"))
+    }
+
+    /// A client whose request for the WebSocket has this header.
+    fn with(address: SocketAddr, header: &'static str, value: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
-        request.headers_mut().insert("Origin", format!("http://{address}").parse().unwrap());
+        request.headers_mut().insert(header, value.parse().unwrap());
         let (socket, _) = client(request, stream).expect("our own page is let in");
         socket.get_ref().set_read_timeout(Some(MOMENT)).unwrap();
         Self { socket, frames: VecDeque::new(), texts: VecDeque::new(), closed: false }
@@ -299,6 +305,29 @@ fn foreign_pages_are_refused() {
         assert!(answer.starts_with("HTTP/1.1 403"), "{origin}: {answer}");
     }
     system.browser();
+}
+
+#[test]
+fn programs_watch_and_command_with_the_token_alone() {
+    let mut system = System::start();
+    let kp = json!({"type": "parameter", "category": "decision", "parameter": "kp", "value": 1.25});
+    let mut stranger = Browser::with(system.address, "User-Agent", "a program");
+    system.until("it watches", |_| stranger.text("link"));
+    for request in [&kp, &json!({"type": "action", "action": "pause"})] {
+        stranger.say(request);
+        let error = system.until("a refusal", |_| stranger.text("error"));
+        assert!(error["message"].as_str().unwrap().contains("token"), "{error}");
+        assert_eq!((&error["parameter"], &error["action"]), (&request["parameter"], &request["action"]));
+    }
+    assert_eq!(system.broker.statistics().parameters.received, 0);
+    let bearer = format!("Bearer {}", system.token);
+    let mut program = Browser::with(system.address, "Authorization", &bearer);
+    program.say(&kp);
+    system.until("the broker learns", |broker| (broker.statistics().parameters.received > 0).then_some(()));
+
+    let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let answer = http(system.address, "/ws", &format!("{upgrade}Authorization: {bearer}0\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("not the token"), "{answer}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) fn endpoint(host: &str, base_port: u16) -> Endpoint {
-    Endpoint { host: host.to_owned(), base_port }
+    Endpoint { host: host.to_owned(), ..Endpoint::local(base_port) }
 }
 
 /// An object of JSON as a dictionary.
@@ -74,7 +74,8 @@ impl Broker {
     fn new(py: Python<'_>, host: &str, base_port: u16) -> PyResult<Self> {
         let endpoint = endpoint(host, base_port);
         let text = endpoint.to_string();
-        let bound = py.detach(|| lkas_zmq::Broker::bind(BrokerOptions::new(endpoint)));
+        // Whoever names a host of a network means it, as with the first implementation.
+        let bound = py.detach(|| lkas_zmq::Broker::bind(BrokerOptions::new(endpoint).insecure(true)));
         let broker = bound.map_err(|why| match why {
             lkas_zmq::BindError::Address(_) => errors::value(why),
             _ => PyOSError::new_err(why.to_string()),
@@ -215,7 +216,8 @@ impl Broker {
 
     /// Puts a parameter in force, as if a viewer had asked for it. Returns the value in force: the nearest one in range.
     fn set_parameter(&self, py: Python<'_>, category: &str, name: &str, value: f64) -> PyResult<f64> {
-        let category: Category = category.parse().map_err(errors::value)?;
+        // What is not finite is refused by the broker.
+        let value = parameter(category, name)?.accept(value).unwrap_or(value);
         self.broker.with(py, |broker| broker.set_parameter(category, name, value).map_err(errors::value))
     }
 

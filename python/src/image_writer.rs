@@ -131,7 +131,7 @@ impl ImageWriter {
             return self.publish(py, frame_id, timestamp, &buffer.to_vec(py)?);
         }
         // SAFETY: contiguous memory of that many bytes, which the buffer keeps in place until it is dropped. Who writes to
-        // the array meanwhile, from another thread, gets some of both images, as from any copy of it.
+        // the array meanwhile, from another thread, gets some of both images, as from any copy of it, and it is not whole.
         let pixels = unsafe { slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) };
         self.publish(py, frame_id, timestamp, pixels)
     }

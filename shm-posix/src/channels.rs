@@ -21,7 +21,7 @@ const SPINS: u32 = 100;
 
 /// Where looking was in vain, so many waits sleep at once before one looks for long again: the writer may need this very
 /// processor, or be slow.
-const PATIENT_WAITS: u32 = 16;
+const PATIENT_WAITS: u32 = 64;
 
 /// Channels of a fixed-size message in shared memory. See the crate's documentation for an example.
 #[derive(Debug)]
@@ -503,9 +503,6 @@ impl<T: Payload + ?Sized> Reader<T> {
         let start = clock::now();
         let mut left = timeout;
         loop {
-            if self.reader.has_fresh() {
-                return Wait::Fresh;
-            }
             if self.has_news_of_its_end() {
                 return Wait::Closed;
             }
@@ -519,6 +516,10 @@ impl<T: Payload + ?Sized> Reader<T> {
                     Slept::TimedOut => self.look_for_name(),
                     Slept::Look => (),
                 }
+            }
+            // Who has something to do is not kept from it by the clock.
+            if self.reader.has_fresh() {
+                return Wait::Fresh;
             }
             left = timeout.saturating_sub(Duration::from_nanos(clock::now().saturating_sub(start)));
         }
@@ -577,7 +578,8 @@ impl<T: Payload + ?Sized> Reader<T> {
     }
 
     /// Whether the segment lost its name without being retired: somebody removed its file. One system call.
-    pub(crate) fn is_removed(&self) -> bool {
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
         !self.segment.is_linked()
     }
 }

@@ -42,7 +42,9 @@ pub(crate) struct Header {
     shape: [u32; 4],
     /// [`LiveWords`]: retired, who writes, contract, namespaces.
     live: [u64; 4],
-    reserved: [u8; 72],
+    /// How many reader places, from 0 on, are given only to those who ask by number.
+    reserved_places: u32,
+    reserved: [u8; 68],
     type_name: [u8; TYPE_NAME],
     /// See [`fields`](crate::fields).
     fields: [u8; FIELDS],
@@ -53,6 +55,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Header, slots_offset) == 24);
     assert!(core::mem::offset_of!(Header, shape) == 72);
     assert!(LIVE == 88 && size_of::<LiveWords>() == 32);
+    assert!(core::mem::offset_of!(Header, reserved_places) == 120);
     assert!(core::mem::offset_of!(Header, type_name) == 192);
     assert!(core::mem::offset_of!(Header, fields) == 256);
 };
@@ -82,7 +85,8 @@ impl Header {
             fingerprint: of.fingerprint,
             shape: of.shape,
             live: [0; 4],
-            reserved: [0; 72],
+            reserved_places: 0,
+            reserved: [0; 68],
             type_name: [0; TYPE_NAME],
             fields: [0; FIELDS],
         };
@@ -90,6 +94,17 @@ impl Header {
         header.type_name[..of.name.len()].copy_from_slice(of.name.as_bytes());
         header.fields[..of.fields.len()].copy_from_slice(of.fields.as_bytes());
         header
+    }
+
+    /// The same, with so many reserved places; at most all of them.
+    pub(crate) fn reserving(mut self, places: usize) -> Self {
+        self.reserved_places = self.readers.min(places.try_into().unwrap_or(u32::MAX));
+        self
+    }
+
+    /// How many places are reserved. No foreign number reserves more than there are.
+    pub(crate) fn reserved_places(&self) -> usize {
+        self.reserved_places.min(self.readers) as usize
     }
 
     /// Checks everything that a foreign header says against everything else, and returns the layout.

@@ -120,7 +120,7 @@ pub use supervisor::{ControlSupervisor, ReceivedControl};
 #[cfg(feature = "stream")]
 pub use updates::Updates;
 #[cfg(feature = "vehicle")]
-pub use vehicle::{ControlChannel, DetectionChannel, ImageChannel, PixelsError};
+pub use vehicle::{ControlChannel, DetectionChannel, ImageChannel, PixelsError, UncheckedImageChannel};
 pub use waitset::{WaitSet, Waitable};
 
 #[cfg(doctest)]

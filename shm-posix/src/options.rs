@@ -23,6 +23,9 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Options {
     /// How many readers there can be at a time, 1 to [`MAX_READERS`](lkas_core::MAX_READERS). Each costs one slot.
     pub readers: usize,
+    /// How many of the places, from 0 on, are given only to readers that ask for them by number
+    /// ([`OpenOptions::place`]). Whoever creates the segment says it; a successor in the writer's role does not change it.
+    pub reserved: usize,
     /// Who takes part: permission bits of the segment, whatever the umask. A reader writes to its mailbox, so each class of
     /// users has permission to read and to write, or neither: 0o600, 0o660, 0o606, 0o666.
     pub mode: u32,
@@ -51,6 +54,7 @@ impl Options {
     pub const fn new() -> Self {
         Self {
             readers: 4,
+            reserved: 0,
             mode: 0o600,
             group: None,
             contract: None,
@@ -64,6 +68,13 @@ impl Options {
     #[must_use]
     pub const fn readers(mut self, readers: usize) -> Self {
         self.readers = readers;
+        self
+    }
+
+    /// Sets [`reserved`](Self::reserved).
+    #[must_use]
+    pub const fn reserved(mut self, places: usize) -> Self {
+        self.reserved = places;
         self
     }
 
@@ -171,6 +182,9 @@ pub struct OpenOptions {
     /// How long to ask again for a reader place while all are taken: a killed process keeps its place until the kernel
     /// has cleaned up after it.
     pub grace: Duration,
+    /// The place to ask for, which may be a reserved one; where it is taken, or there is none of that number, any that is not
+    /// reserved. `None` for any that is not reserved.
+    pub place: Option<usize>,
 }
 
 impl Default for OpenOptions {
@@ -183,7 +197,7 @@ impl OpenOptions {
     /// Does not wait for the writer; a grace of one second.
     #[must_use]
     pub const fn new() -> Self {
-        Self { patience: Duration::ZERO, memory: Memory::new(), foreign_owner: false, grace: GRACE }
+        Self { patience: Duration::ZERO, memory: Memory::new(), foreign_owner: false, grace: GRACE, place: None }
     }
 
     /// Sets [`patience`](Self::patience).
@@ -204,6 +218,13 @@ impl OpenOptions {
     #[must_use]
     pub const fn foreign_owner(mut self, allowed: bool) -> Self {
         self.foreign_owner = allowed;
+        self
+    }
+
+    /// Sets [`place`](Self::place).
+    #[must_use]
+    pub const fn place(mut self, place: usize) -> Self {
+        self.place = Some(place);
         self
     }
 

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::mapping::{Mapping, read_header};
 use crate::name::ChannelName;
 use crate::options::{Memory, OpenOptions, Options};
-use core::ops::RangeInclusive;
+use core::ops::{Range, RangeInclusive};
 use core::time::Duration;
 use lkas_core::{Layout, MAX_READERS, Plain};
 use rustix::fd::{AsFd, AsRawFd};
@@ -138,7 +138,7 @@ impl Segment {
             unreachable_for_others(name)?;
         }
         let mut mapping = Mapping::new(file.as_fd(), layout, true, options.memory).map_err(system("map segment"))?;
-        mapping.write_header(&Header::new(of, &layout));
+        mapping.write_header(&Header::new(of, &layout).reserving(options.reserved));
         mapping.live().set_writer(clock::identity());
         mapping.live().set_contract(options.contract);
         let warnings = mapping.hold(options.memory);
@@ -193,7 +193,8 @@ impl Segment {
         if let Some((of, sizes)) = wanted {
             header.check_type(of, sizes).map_err(|why| OpenError::Unusable { name: name.clone(), why })?;
         }
-        let place = claim_place(&file, layout.readers()).map_err(system("lock segment"))?;
+        let places = header.reserved_places()..layout.readers();
+        let place = claim_place(&file, options.place, places).map_err(system("lock segment"))?;
         if !is_linked(&file).map_err(system("look at segment"))? {
             return Ok(None);
         }
@@ -413,8 +414,9 @@ impl Patience {
     }
 }
 
-fn claim_place(file: &File, places: usize) -> Result<Option<usize>, Errno> {
-    for place in 0..places {
+/// The place that is asked for, where it is there and free, else the first free one of those that anybody gets.
+fn claim_place(file: &File, wanted: Option<usize>, places: Range<usize>) -> Result<Option<usize>, Errno> {
+    for place in wanted.filter(|place| *place < places.end).into_iter().chain(places) {
         if claim::claim(file.as_fd(), Role::Reader(place))? {
             return Ok(Some(place));
         }

@@ -4,6 +4,7 @@ use crate::clock;
 use crate::deadline::{DeadlineReader, Gone, Received};
 use crate::error::OpenError;
 use crate::name::ChannelName;
+use crate::options::OpenOptions;
 use crate::vehicle::ControlChannel;
 use core::time::Duration;
 use lkas_messages::{Control, Mode};
@@ -66,7 +67,9 @@ impl ControlSupervisor {
     #[must_use]
     pub fn new(name: ChannelName, options: SafetyOptions) -> Self {
         // How old a control may be is the monitor's to say: it counts from the frame.
-        let controls = DeadlineReader::new(name, ControlChannel::open, Duration::MAX);
+        // And who moves the vehicle has the first place, also where it is reserved.
+        let open = |name: &ChannelName, options: OpenOptions| ControlChannel::open(name, options.place(0));
+        let controls = DeadlineReader::new(name, open, Duration::MAX);
         Self { controls, monitor: SafetyMonitor::new(options), decided: None }
     }
 
@@ -101,6 +104,22 @@ impl ControlSupervisor {
             contract,
         });
         self.monitor.decide(dt, now as f64 * 1e-9, last, standing, || self.controls.gone().map(reason))
+    }
+
+    /// Latches an emergency stop: [`SafetyMonitor::trigger_emergency_stop`].
+    pub fn trigger_emergency_stop(&mut self) {
+        self.monitor.trigger_emergency_stop();
+    }
+
+    /// Releases the latch: [`SafetyMonitor::release_emergency_stop`].
+    pub fn release_emergency_stop(&mut self) {
+        self.monitor.release_emergency_stop();
+    }
+
+    /// Whether an emergency stop is latched.
+    #[must_use]
+    pub fn is_emergency_stop_latched(&self) -> bool {
+        self.monitor.is_emergency_stop_latched()
     }
 
     /// How many controls were published and replaced before they were taken.

@@ -6,7 +6,7 @@ use crate::error::{CreateError, OpenError};
 use crate::name::ChannelName;
 use crate::options::{OpenOptions, Options};
 use core::fmt;
-use lkas_messages::{Control, Detection, Image, ImageHeader, ImageShape};
+use lkas_messages::{Control, Detection, Image, ImageHeader, ImageShape, ImageView, UncheckedImage};
 
 /// Channels of [`Detection`]s.
 pub type DetectionChannel = Channel<Detection>;
@@ -24,7 +24,7 @@ impl ImageChannel {
     /// # Errors
     /// As [`Channel::create`].
     pub fn create(name: &ChannelName, shape: ImageShape, options: Options) -> Result<Writer<Image>, CreateError> {
-        Writer::create(name, ChannelType::sized::<Image>(shape.image_bytes(), shape.to_words()), options)
+        create(name, shape, options)
     }
 
     /// Opens the channel as a reader; see [`Channel::open`].
@@ -32,12 +32,51 @@ impl ImageChannel {
     /// # Errors
     /// As [`Channel::open`].
     pub fn open(name: &ChannelName, options: impl Into<OpenOptions>) -> Result<Reader<Image>, OpenError> {
-        let least = size_of::<ImageHeader>();
-        Reader::open(name, Some((ChannelType::sized::<Image>(least, [0; 4]), least..=usize::MAX)), &options.into())
+        open(name, &options.into())
     }
 }
 
-impl Writer<Image> {
+/// As [`ImageChannel`], of images without a check value: between programs that trust their memory. The one refuses readers
+/// of the other.
+#[derive(Debug)]
+pub struct UncheckedImageChannel(());
+
+impl UncheckedImageChannel {
+    /// As [`ImageChannel::create`].
+    ///
+    /// # Errors
+    /// As [`Channel::create`].
+    pub fn create(
+        name: &ChannelName,
+        shape: ImageShape,
+        options: Options,
+    ) -> Result<Writer<UncheckedImage>, CreateError> {
+        create(name, shape, options)
+    }
+
+    /// As [`ImageChannel::open`].
+    ///
+    /// # Errors
+    /// As [`Channel::open`].
+    pub fn open(name: &ChannelName, options: impl Into<OpenOptions>) -> Result<Reader<UncheckedImage>, OpenError> {
+        open(name, &options.into())
+    }
+}
+
+fn create<const CHECKED: bool>(
+    name: &ChannelName,
+    shape: ImageShape,
+    options: Options,
+) -> Result<Writer<Image<CHECKED>>, CreateError> {
+    Writer::create(name, ChannelType::sized::<Image<CHECKED>>(shape.image_bytes(), shape.to_words()), options)
+}
+
+fn open<const CHECKED: bool>(name: &ChannelName, options: &OpenOptions) -> Result<Reader<Image<CHECKED>>, OpenError> {
+    let least = size_of::<ImageHeader>();
+    Reader::open(name, Some((ChannelType::sized::<Image<CHECKED>>(least, [0; 4]), least..=usize::MAX)), options)
+}
+
+impl<const CHECKED: bool> Writer<Image<CHECKED>> {
     /// The shape of the channel's frames.
     #[must_use]
     pub fn shape(&self) -> ImageShape {
@@ -45,25 +84,25 @@ impl Writer<Image> {
         ImageShape::from_words(self.channel_type().shape).unwrap_or_else(|| unreachable!("created from a shape"))
     }
 
-    /// Publishes a copy of a frame, sealed. `timestamp` is the instant that it shows, in seconds of the
-    /// [clock](crate::clock).
+    /// Publishes a copy of a frame, sealed in one pass with the copy. `timestamp` is the instant that it shows, in
+    /// seconds of the [clock](crate::clock).
     ///
     /// # Errors
     /// [`PixelsError`] unless `pixels` has exactly as many bytes as the channel's shape says.
     pub fn write(&mut self, frame_id: u64, timestamp: f64, pixels: &[u8]) -> Result<(), PixelsError> {
         let shape = self.shape();
+        let wrong = PixelsError { found: pixels.len(), expected: shape };
+        let frame = ImageView::new(shape, pixels).ok_or(wrong)?;
         let mut loan = self.loan();
-        let Some(place) = loan.start(shape, frame_id, timestamp).filter(|place| place.len() == pixels.len()) else {
-            return Err(PixelsError { found: pixels.len(), expected: shape });
-        };
-        place.copy_from_slice(pixels);
-        loan.seal();
+        if !loan.copy_from(&frame, frame_id, timestamp) {
+            return Err(wrong);
+        }
         loan.publish();
         Ok(())
     }
 }
 
-impl Reader<Image> {
+impl<const CHECKED: bool> Reader<Image<CHECKED>> {
     /// The shape of the channel's frames; `None` where the header's words describe none.
     #[must_use]
     pub fn shape(&self) -> Option<ImageShape> {

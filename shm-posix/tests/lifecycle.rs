@@ -6,8 +6,8 @@ mod support;
 
 use lkas_messages::{ImageShape, PixelFormat};
 use lkas_shm::{
-    ControlChannel, CreateError, DetectionChannel, HeaderError, ImageChannel, Latest, OpenError, Options, PixelsError,
-    UnlinkError, Wait, unlink,
+    ControlChannel, CreateError, DetectionChannel, HeaderError, ImageChannel, Latest, OpenError, OpenOptions, Options,
+    PixelsError, UncheckedImageChannel, UnlinkError, Wait, unlink,
 };
 use std::time::{Duration, Instant};
 use support::{LONG, NO_WAIT, Name, control};
@@ -97,6 +97,17 @@ fn images_carry_their_shape() {
     assert_eq!((image.frame_id(), image.sequence(), image.timestamp()), (5, 1, 0.25));
     assert_eq!(image.view().unwrap().pixels(), [7; 96]);
     assert_eq!(std::ptr::from_ref(image.view().unwrap().pixels()).cast::<u8>() as usize % 64, 0, "aligned pixels");
+}
+
+#[test]
+fn images_without_a_check_value_are_another_type() {
+    let Name(name) = &Name::new("unchecked");
+    let mut writer = UncheckedImageChannel::create(name, shape(8, 4), Options::default()).unwrap();
+    assert!(matches!(ImageChannel::open(name, NO_WAIT), Err(OpenError::Unusable { .. })));
+    let mut reader = UncheckedImageChannel::open(name, NO_WAIT).unwrap();
+    writer.write(5, 0.25, &[7; 96]).unwrap();
+    let image = reader.take().unwrap();
+    assert!(image.is_whole() && image.view().unwrap().pixels() == [7; 96]);
 }
 
 #[test]
@@ -277,4 +288,26 @@ fn impossible_options_are_errors() {
         let error = ControlChannel::create(name, Options::new().readers(readers)).unwrap_err();
         assert!(error.to_string().contains("expected 1 to 29"), "{error}");
     }
+}
+
+#[test]
+fn reserved_places_are_given_only_to_those_who_ask_by_number() {
+    let Name(name) = &Name::new("reserved");
+    let _writer = ControlChannel::create(name, Options::new().readers(4).reserved(2)).unwrap();
+    let open = |options: OpenOptions| ControlChannel::open(name, options.grace(Duration::ZERO));
+    let taken = || {
+        let readers = lkas_shm::Observer::open(name).unwrap().look().readers;
+        readers.iter().map(|reader| reader.taken).collect::<Vec<_>>()
+    };
+    let others = [open(OpenOptions::new()).unwrap(), open(OpenOptions::new()).unwrap()];
+    assert_eq!(taken(), [false, false, true, true]);
+    assert!(matches!(open(OpenOptions::new()), Err(OpenError::NoPlace { places: 4, .. })));
+    let second = open(OpenOptions::new().place(1)).unwrap();
+    assert_eq!(taken(), [false, true, true, true]);
+    drop(others);
+    let beside = open(OpenOptions::new().place(1)).unwrap();
+    assert_eq!(taken(), [false, true, true, false], "one that is taken: any that is not reserved");
+    let beyond = open(OpenOptions::new().place(99)).unwrap();
+    assert_eq!(taken(), [false, true, true, true], "one that there is not, likewise");
+    drop((second, beside, beyond));
 }

@@ -72,6 +72,21 @@ const CHECKS: &[Check] = &[
         "in every scenario the vehicle stays in its lane, or stops; prints a line for each",
         checks::system::scenarios,
     ),
+    check(
+        "network",
+        "after an outage of a real network whoever watches is back, and nothing that was asked for meanwhile is done",
+        checks::network::network,
+    ),
+    check(
+        "page",
+        "a person sees in a real browser what is so, while processes die, are suspended and come back",
+        checks::page::page,
+    ),
+    check(
+        "mirror",
+        "a system on three machines whose clocks differ drives, stops when a link or a process is lost, and drives on",
+        checks::mirror::mirror,
+    ),
     check("demo", "the system drives for 20 s: nothing torn, in its lane; prints the figures", checks::system::demo),
 ];
 

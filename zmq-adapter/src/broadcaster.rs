@@ -1,7 +1,8 @@
 //! The broker's first port: what goes to every viewer.
 
 use crate::error::Refusal;
-use crate::socket::{self, Listeners, Subscription};
+use crate::ports::Port;
+use crate::socket::{Listeners, in_words};
 use crate::wire::{self, DetectionMessage, FrameHeader, MAX_JPEG, Topic};
 use core::fmt;
 use lkas_messages::{Detection, DetectionFields, VehicleState, VehicleStateFields};
@@ -29,9 +30,13 @@ impl Broadcast {
 }
 
 /// What became of the broadcasts on one topic.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Departures {
+    /// Whether somebody is subscribed.
+    pub subscribed: bool,
+    /// Bytes handed to ZeroMQ, which sends them to each viewer.
+    pub bytes: u64,
     /// Handed to ZeroMQ for at least one viewer.
     pub sent: u64,
     /// Not sent because nobody is subscribed.
@@ -39,6 +44,7 @@ pub struct Departures {
     /// Not sent for another reason.
     pub dropped: u64,
     /// The last such reason.
+    #[serde(serialize_with = "in_words")]
     pub last_drop: Option<Refusal>,
 }
 
@@ -52,34 +58,29 @@ impl fmt::Display for Departures {
     }
 }
 
-const TOPICS: &[&str] = &["frame", "detection", "state", "telemetry", "parameter_status", "action_status", "status"];
+const TOPICS: &[&str] =
+    &["frame", "detection", "state", "telemetry", "parameter_status", "action_status", "status", "tick", "statistics"];
 
 pub(crate) struct Broadcaster {
-    socket: zmq::Socket,
-    listeners: Listeners,
+    pub(crate) port: Port,
     departures: [Departures; TOPICS.len()],
 }
 
 impl Broadcaster {
-    pub(crate) fn new(socket: zmq::Socket) -> Self {
-        Self { socket, listeners: Listeners::new(TOPICS), departures: Default::default() }
+    pub(crate) fn new(port: Port) -> Self {
+        Self { port, departures: Default::default() }
     }
 
-    pub(crate) fn socket(&self) -> &zmq::Socket {
-        &self.socket
+    pub(crate) fn listeners() -> Listeners {
+        Listeners::new(TOPICS)
     }
 
     pub(crate) fn has_viewers(&self, topic: Topic) -> bool {
-        self.listeners.has(topic.name())
+        self.port.has(topic.name())
     }
 
-    pub(crate) fn departures(&self, topic: Topic) -> &Departures {
-        &self.departures[topic as usize]
-    }
-
-    /// Takes note of a subscription; `None` if the message is none.
-    pub(crate) fn note(&mut self, parts: &[zmq::Message]) -> Option<Subscription> {
-        self.listeners.note(parts)
+    pub(crate) fn departures(&self, topic: Topic) -> Departures {
+        Departures { subscribed: self.has_viewers(topic), ..self.departures[topic as usize].clone() }
     }
 
     pub(crate) fn frame(&mut self, header: &FrameHeader, jpeg: &[u8]) -> Broadcast {
@@ -119,20 +120,25 @@ impl Broadcaster {
     }
 
     fn finish(&mut self, topic: Topic, object: Result<Vec<u8>, Refusal>, picture: Option<&[u8]>) -> Broadcast {
+        let mut bytes = 0;
         let outcome = match object {
             Err(reason) => Broadcast::Dropped(reason),
             Ok(_) if !self.has_viewers(topic) => Broadcast::NoListener,
             Ok(object) => {
+                bytes = topic.name().len() + object.len() + picture.map_or(0, <[u8]>::len);
                 let sent = match picture {
-                    Some(picture) => socket::send(&self.socket, &[topic.name().as_bytes(), &object, picture]),
-                    None => socket::send(&self.socket, &[topic.name().as_bytes(), &object]),
+                    Some(picture) => self.port.send(&[topic.name().as_bytes(), &object, picture]),
+                    None => self.port.send(&[topic.name().as_bytes(), &object]),
                 };
                 sent.map_or_else(|error| Broadcast::Dropped(Refusal::Socket(error)), |()| Broadcast::Sent)
             }
         };
         let departures = &mut self.departures[topic as usize];
         match &outcome {
-            Broadcast::Sent => departures.sent += 1,
+            Broadcast::Sent => {
+                departures.sent += 1;
+                departures.bytes += bytes as u64;
+            }
             Broadcast::NoListener => departures.no_listener += 1,
             Broadcast::Dropped(reason) => {
                 departures.dropped += 1;

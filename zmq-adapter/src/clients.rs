@@ -1,17 +1,40 @@
 //! The other ends: parameter clients, the simulation's two, and viewers.
 
-use crate::decode::{decode_action, decode_forwarded};
-use crate::error::{ConnectError, ReceiveError, SendError};
+use crate::broker::check_parameter;
+use crate::decode::{decode_action, decode_forwarded, decode_tick};
+use crate::error::{ConnectError, ReceiveError, Refusal, SendError};
 use crate::link::{Link, MAX_PER_CALL};
-use crate::parameters;
 use crate::socket::{Arrivals, Kind};
-use crate::wire::{self, ACTION, ActionRequest, Endpoint, VEHICLE_STATUS};
+use crate::ticks::Ticks;
+use crate::wire::{self, ACTION, ACTION_AGE, ActionRequest, Endpoint, Topic, VEHICLE_STATUS};
 use core::fmt;
 use core::time::Duration;
 use lkas_messages::names::{Category, Parameter};
 use lkas_messages::{VehicleState, VehicleStateFields};
 
 pub use crate::viewer::ViewerClient;
+
+const TICK: &str = Topic::Tick.name();
+
+/// What `decode` makes of the next message, `None` where there is none; a tick among them is noted, and is nothing.
+fn take<T>(
+    link: &mut Link,
+    ticks: &mut Ticks,
+    decode: impl FnOnce(&[&[u8]]) -> Result<T, Refusal>,
+) -> Result<Option<Option<Result<T, Refusal>>>, ReceiveError> {
+    link.take(|parts| {
+        if parts.first() != Some(&TICK.as_bytes()) {
+            return Some(decode(parts));
+        }
+        match decode_tick(parts) {
+            Ok(tick) => {
+                ticks.note(tick);
+                None
+            }
+            Err(refusal) => Some(Err(refusal)),
+        }
+    })
+}
 
 type Callback = Box<dyn FnMut(&'static Parameter, f64) + Send>;
 
@@ -35,6 +58,8 @@ pub struct ParameterClient {
     category: Category,
     callback: Callback,
     arrivals: Arrivals,
+    ticks: Ticks,
+    max_age: Duration,
 }
 
 impl ParameterClient {
@@ -47,26 +72,38 @@ impl ParameterClient {
         category: Category,
         callback: impl FnMut(&'static Parameter, f64) + Send + 'static,
     ) -> Result<Self, ConnectError> {
-        let link = Link::connect(endpoint, endpoint.parameter_port(), Kind::receiver(64), &[category.name()])?;
-        Ok(Self { link, category, callback: Box::new(callback), arrivals: Arrivals::default() })
+        let link = Link::connect(endpoint, endpoint.parameter_port(), Kind::receiver(64), &[category.name(), TICK])?;
+        let (arrivals, ticks) = (Arrivals::default(), Ticks::of(endpoint));
+        Ok(Self { link, category, callback: Box::new(callback), arrivals, ticks, max_age: ACTION_AGE })
+    }
+
+    /// Refuses values that were asked for longer ago than that, by the broker's time; 2 s unless told otherwise.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = age;
+        self
     }
 
     /// Calls back for what has arrived, in order, at most 256 messages; says how many values there were.
     ///
-    /// Values are those of a known parameter of this category, finite and in range. Never waits.
+    /// Values are those of a known parameter of this category, finite and in range. One that waited so long, here or on
+    /// its way, that its sender was told that nobody applied it, is refused. Never waits.
     ///
     /// # Errors
     /// The socket failed. Malformed messages are counted instead: [`arrivals`](Self::arrivals).
     pub fn poll(&mut self) -> Result<usize, ReceiveError> {
         let mut values = 0;
         for _ in 0..MAX_PER_CALL {
-            let Some(outcome) =
-                self.link.take(|parts| parameters::check(&decode_forwarded(parts, self.category.name())?))?
-            else {
-                break;
-            };
+            let category = self.category.name();
+            let decode = |parts: &[&[u8]]| check_parameter(&decode_forwarded(parts, category)?);
+            let Some(taken) = take(&mut self.link, &mut self.ticks, decode)? else { break };
+            let Some(outcome) = taken else { continue };
             self.arrivals.received += 1;
-            match outcome {
+            let age_s = self.ticks.age_s().filter(|age_s| *age_s > self.max_age.as_secs_f64());
+            let expired = |parameter: &Parameter| {
+                age_s.map(|age_s| Refusal::Expired { action: parameter.name.to_owned(), age_s })
+            };
+            match outcome.and_then(|(parameter, value)| expired(parameter).map_or(Ok((parameter, value)), Err)) {
                 Ok((parameter, value)) => {
                     values += 1;
                     (self.callback)(parameter, value);
@@ -105,6 +142,7 @@ impl fmt::Debug for ParameterClient {
 pub struct ActionClient {
     link: Link,
     arrivals: Arrivals,
+    ticks: Ticks,
 }
 
 impl ActionClient {
@@ -113,20 +151,24 @@ impl ActionClient {
     /// # Errors
     /// An endpoint that is no address, or no resources for a socket.
     pub fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
-        let link = Link::connect(endpoint, endpoint.action_port(), Kind::receiver(64), &[ACTION])?;
-        Ok(Self { link, arrivals: Arrivals::default() })
+        let link = Link::connect(endpoint, endpoint.action_port(), Kind::receiver(64), &[ACTION, TICK])?;
+        Ok(Self { link, arrivals: Arrivals::default(), ticks: Ticks::of(endpoint) })
     }
 
     /// The next action asked for, `None` if there is none now. Never waits; passes over at most 256 malformed messages.
+    ///
+    /// [`ActionRequest::age_s`] says how long ago it was asked for. Whether it is still to be done is the caller's to
+    /// decide: what was asked for more than two seconds ago usually is not meant for now.
     ///
     /// # Errors
     /// The socket failed. Malformed messages are counted instead: [`arrivals`](Self::arrivals).
     pub fn poll(&mut self) -> Result<Option<ActionRequest>, ReceiveError> {
         for _ in 0..MAX_PER_CALL {
-            let Some(outcome) = self.link.take(decode_action)? else { break };
+            let Some(taken) = take(&mut self.link, &mut self.ticks, decode_action)? else { break };
+            let Some(outcome) = taken else { continue };
             self.arrivals.received += 1;
             match outcome {
-                Ok(request) => return Ok(Some(request)),
+                Ok(request) => return Ok(Some(ActionRequest { waited_s: self.ticks.age_s(), ..request })),
                 Err(refusal) => self.arrivals.refuse(refusal),
             }
         }

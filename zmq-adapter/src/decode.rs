@@ -6,8 +6,8 @@
 
 use crate::error::Refusal;
 use crate::wire::{
-    ACTION, ActionRequest, ActionStatus, DetectionMessage, FrameHeader, MAX_JPEG, MAX_JSON, PARAMETER,
-    ParameterRequest, ParameterStatus, Topic, VEHICLE_STATUS, VehicleStatus, ViewerMessage,
+    ACTION, ActionRequest, ActionStatus, Declaration, DetectionMessage, FrameHeader, MAX_JPEG, MAX_JSON, PARAMETER,
+    ParameterRequest, ParameterStatus, Tick, Topic, VEHICLE_STATUS, VehicleStatus, ViewerMessage,
 };
 use lkas_messages::{Lane, VehicleStateFields};
 use serde_json::{Map, Value};
@@ -28,7 +28,7 @@ pub fn decode_action(parts: &[&[u8]]) -> Result<ActionRequest, Refusal> {
     };
     object.insert("params".to_owned(), Value::Object(params.clone()));
     let timestamp = optional_number(&object, "timestamp")?;
-    Ok(ActionRequest { action, params, timestamp, object })
+    Ok(ActionRequest { action, params, timestamp, waited_s: None, object })
 }
 
 /// A parameter request from its parts: topic and object. The names may be unknown and the value out of range.
@@ -133,6 +133,8 @@ pub fn decode_viewer_message(parts: &[&[u8]]) -> Result<ViewerMessage, Refusal> 
             // Brokers that don't say don't know.
             confirmed: object.contains_key("confirmed") && flag(&object, "confirmed")?,
             reason: optional_text(&object, "reason")?,
+            declared: declaration(&object),
+            id: id(&object),
             timestamp: required_number(&object, "timestamp")?,
         }),
         Topic::ActionStatus => ViewerMessage::ActionStatus(ActionStatus {
@@ -140,8 +142,44 @@ pub fn decode_viewer_message(parts: &[&[u8]]) -> Result<ViewerMessage, Refusal> 
             accepted: flag(&object, "accepted")?,
             delivered: flag(&object, "delivered")?,
             reason: optional_text(&object, "reason")?,
+            id: id(&object),
             timestamp: required_number(&object, "timestamp")?,
         }),
+        Topic::Tick => ViewerMessage::Tick(tick(&object)?),
+        Topic::Statistics => ViewerMessage::Statistics(Value::Object(object)),
+    })
+}
+
+/// A tick from its parts: topic and object.
+pub(crate) fn decode_tick(parts: &[&[u8]]) -> Result<Tick, Refusal> {
+    tick(&finite_object(body(parts, Topic::Tick.name())?)?)
+}
+
+fn tick(object: &Object) -> Result<Tick, Refusal> {
+    Tick::read(object).ok_or_else(|| wrong("at", "a time of a named broker"))
+}
+
+/// The `id` by which a sender knows its request: a short string or a number.
+pub(crate) fn id(object: &Object) -> Option<Value> {
+    let is_short = |id: &&Value| id.is_number() || id.as_str().is_some_and(|text| text.len() <= 64);
+    object.get("id").filter(is_short).cloned()
+}
+
+/// As much of an object as there is in a message that is no request, so that its sender can be answered.
+pub(crate) fn remains(parts: &[&[u8]]) -> Object {
+    let last = parts.last().copied().unwrap_or_default();
+    object(last).map(|(object, _)| object).unwrap_or_default()
+}
+
+fn declaration(object: &Object) -> Option<Declaration> {
+    let declared = object.get("declared")?.as_object()?;
+    let text = |key| text(declared, key).map(str::to_owned).unwrap_or_default();
+    Some(Declaration {
+        min: required_number(declared, "min").ok()?,
+        max: required_number(declared, "max").ok()?,
+        default: required_number(declared, "default").ok()?,
+        unit: text("unit"),
+        help: text("help"),
     })
 }
 
@@ -280,7 +318,8 @@ fn flag(object: &Object, key: &'static str) -> Result<bool, Refusal> {
 
 fn required_number(object: &Object, key: &'static str) -> Result<f64, Refusal> {
     let value = object.get(key).ok_or(Refusal::Missing { key })?;
-    let number = value.as_f64().ok_or_else(|| wrong(key, "a number"))?;
+    let expected = if value.is_string() { "a number; send it without quotation marks" } else { "a number" };
+    let number = value.as_f64().ok_or_else(|| wrong(key, expected))?;
     if number.is_finite() { Ok(number) } else { Err(Refusal::NotFinite) }
 }
 

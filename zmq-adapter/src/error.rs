@@ -1,5 +1,6 @@
 //! What can go wrong, by operation, and why a message was refused.
 
+use crate::keys::KeyError;
 use core::{error::Error, fmt};
 use lkas_messages::{MessageError, NameError};
 
@@ -57,12 +58,25 @@ pub enum BindError {
         /// The reason it gave.
         source: zmq::Error,
     },
+    /// Whoever reaches that host could command, and nobody said that this is meant.
+    Open {
+        /// The host.
+        host: String,
+    },
+    /// The broker's keys can't be used.
+    Keys(KeyError),
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(error) => error.fmt(f),
+            Self::Open { host } => write!(
+                f,
+                "commands on {host} would be open to everybody in that network; give keys (--keys), or say that it is \
+                 meant to be insecure (--insecure)"
+            ),
+            Self::Keys(error) => error.fmt(f),
             Self::InUse { address } => write!(
                 f,
                 "{address}: address in use; end the other broker or choose another base port (six ports in a row)"
@@ -75,6 +89,18 @@ impl fmt::Display for BindError {
 }
 
 impl Error for BindError {}
+
+impl From<KeyError> for BindError {
+    fn from(error: KeyError) -> Self {
+        Self::Keys(error)
+    }
+}
+
+impl From<KeyError> for ConnectError {
+    fn from(error: KeyError) -> Self {
+        Self::Keys(error)
+    }
+}
 
 impl From<AddressError> for BindError {
     fn from(error: AddressError) -> Self {
@@ -95,12 +121,15 @@ pub enum ConnectError {
         /// The reason it gave.
         source: zmq::Error,
     },
+    /// The keys can't be used.
+    Keys(KeyError),
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(error) => error.fmt(f),
+            Self::Keys(error) => error.fmt(f),
             Self::Socket { address, source } => {
                 write!(f, "{address}: {source}; give the host on which the broker runs, not a wildcard")
             }
@@ -138,6 +167,8 @@ impl Error for ReceiveError {}
 pub enum SendError {
     /// The name or the number is not one that the broker would accept.
     Refused(Refusal),
+    /// The broker was there and is not now: what is asked for in an outage is not done after it.
+    Outage,
     /// The broker does not listen, and as many actions as are kept are waiting for it.
     Full {
         /// How many there are.
@@ -151,6 +182,7 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(refusal) => refusal.fmt(f),
+            Self::Outage => write!(f, "the link to the broker is down: not sent, and not done later; ask again"),
             Self::Full { kept } => {
                 write!(f, "the broker does not listen and {kept} actions wait for it already; start the broker")
             }
@@ -219,9 +251,9 @@ pub enum Refusal {
     },
     /// A name is malformed or unknown.
     Name(NameError),
-    /// An action that was asked for so long ago that whoever did may not mean it any more.
+    /// A command that was given so long ago that whoever did may not mean it any more.
     Expired {
-        /// The action.
+        /// The action or the parameter.
         action: String,
         /// How long ago, in seconds.
         age_s: f64,
@@ -231,6 +263,33 @@ pub enum Refusal {
         /// Its name.
         action: String,
     },
+    /// A parameter of a category that no server declares or is subscribed to.
+    NoServer {
+        /// The category.
+        category: String,
+    },
+    /// A parameter that its server does not declare.
+    NotDeclared {
+        /// The parameter.
+        parameter: String,
+        /// Those that the server declares.
+        declared: String,
+    },
+    /// A newer value of the same parameter came before this one was applied.
+    Replaced,
+    /// More parameters are remembered already than there should be.
+    TooManyParameters,
+    /// Somebody else has the lease for commands.
+    Leased {
+        /// Who has it.
+        holder: String,
+        /// For how long it lasts without being renewed, in seconds.
+        for_s: f64,
+    },
+    /// The peer may watch, not command; or its key was taken from the list.
+    NotAllowed,
+    /// A vehicle status from a second connection while the first one speaks.
+    SecondVehicle,
     /// A message could not be built from the numbers given.
     Message(MessageError),
     /// The socket did not take it.
@@ -256,6 +315,19 @@ impl fmt::Display for Refusal {
             Self::Expired { action, age_s } => {
                 write!(f, "{action} was asked for {age_s:.1} s ago, which is too long to do it now; ask again")
             }
+            Self::NoServer { category } => {
+                write!(f, "no server has parameters of \"{category}\"; start it, or look at the category's name")
+            }
+            Self::NotDeclared { parameter, declared } => {
+                write!(f, "\"{parameter}\" is no parameter of this server; it has {declared}")
+            }
+            Self::Replaced => write!(f, "replaced by a newer value before it was applied"),
+            Self::TooManyParameters => write!(f, "too many different parameters; restart the broker if they are right"),
+            Self::Leased { holder, for_s } => {
+                write!(f, "{holder} has the lease for commands for another {for_s:.1} s; take it over, or wait")
+            }
+            Self::NotAllowed => write!(f, "this key may not command; put it on the list of those that may"),
+            Self::SecondVehicle => write!(f, "another connection sends the vehicle's status; end one of the two"),
             Self::UnknownAction { action } => write!(f, "nobody registered the action \"{action}\""),
             Self::Message(error) => error.fmt(f),
             Self::Socket(error) => write!(f, "the socket did not take it: {error}"),

@@ -31,9 +31,15 @@
 //! - No call waits for a peer, except those with a timeout. Closing does not either.
 //! - Nothing that arrives makes it panic. What is malformed is refused by name, counted, and the next message handled;
 //!   a part far beyond the bounds costs its sender the connection.
-//! - A command is not lost because the broker does not listen yet: [`ViewerClient`] keeps it until it does. Whether a
-//!   parameter or an action was accepted is answered, and whether a simulation was there to get it.
-//! - A server that subscribes gets the last accepted values of its parameters, a viewer all values in force.
+//! - A command is not lost because the broker does not listen yet: [`ViewerClient`] keeps it for two seconds until it does.
+//! - Every request is answered, with its own `id` and its own reason, also one that is malformed: by the server that
+//!   applies it, where it says so ([`Broker::report`]), else by the broker.
+//! - No command is executed late: not by the broker, not by a server that slept ([`ParameterClient`]), and none that was
+//!   given in an outage. Clocks of different machines do not have to agree. An emergency stop never expires; it is sent
+//!   until the vehicle says that it stands.
+//! - Which parameters there are, and what they may be, is the servers' to say. A server that subscribes gets the last
+//!   values sent, a viewer all values in force.
+//! - The vehicle's status is accepted from one connection, until that one is silent for a second.
 //! - A viewer that does not keep up hinders nobody, and what waits for it is bounded.
 //! - A client finds its broker again after either side, or the network, was gone.
 //!
@@ -45,7 +51,8 @@
 //! # Limits
 //! - No authentication and no encryption: whoever reaches the ports can send commands, and a hostile peer can take
 //!   others' subscriptions out of the count or fill the memory with a message of endless parts. It binds to this machine
-//!   only, unless told otherwise.
+//!   only, unless told otherwise, and opens commands to a network only where that is said to be meant
+//!   ([`BrokerOptions::insecure`]). A lease for commands is courtesy, not protection.
 //! - Delivery is at most once. A broken connection loses what was under way; no answer on `action_status` or
 //!   `parameter_status` within a moment means that.
 //! - ZeroMQ drops the newest messages for a slow peer, and does not say so. How old the oldest one is that waits is
@@ -58,15 +65,19 @@ mod broadcaster;
 mod broker;
 pub mod clients;
 mod decode;
+mod endpoint;
 mod error;
+pub mod keys;
 mod link;
-mod parameters;
+mod ports;
 mod socket;
+mod ticks;
 mod viewer;
 pub mod wire;
+mod zap;
 
 pub use broadcaster::{Broadcast, Departures};
-pub use broker::{Broker, BrokerOptions, LastState, ParameterReport, Polled, Statistics};
+pub use broker::{Broker, BrokerOptions, LastState, Lease, ParameterReport, Polled, Statistics};
 pub use clients::{ActionClient, ParameterClient, VehicleStatusClient, ViewerClient};
 pub use error::{AddressError, BindError, ConnectError, ReceiveError, Refusal, SendError};
 pub use socket::Arrivals;

@@ -5,6 +5,7 @@
 //! if a lost connection has not come back.
 
 use crate::error::{ConnectError, ReceiveError};
+use crate::keys::{ClientKeys, KeyError};
 use crate::socket::{self, Kind, Listeners};
 use crate::wire::Endpoint;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,12 @@ pub(crate) const MAX_PER_CALL: usize = 256;
 
 /// How long ZeroMQ has to connect anew by itself.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How often a client asks whether its broker is there, in milliseconds, and a third of how long it waits for an answer.
+const HEARTBEAT_MS: i32 = 500;
+
+/// How long a connection may take to come about, in milliseconds; then the next attempt begins.
+const CONNECT_MS: i32 = 500;
 
 /// Names of the in-process addresses on which sockets report their events: one for each.
 static MONITORS: AtomicU64 = AtomicU64::new(0);
@@ -31,6 +38,18 @@ pub(crate) struct Link {
     context: zmq::Context,
     ipv6: bool,
     address: String,
+    keys: Option<ClientKeys>,
+}
+
+enum OpenError {
+    Socket(zmq::Error),
+    Keys(KeyError),
+}
+
+impl From<zmq::Error> for OpenError {
+    fn from(error: zmq::Error) -> Self {
+        Self::Socket(error)
+    }
 }
 
 impl Link {
@@ -54,7 +73,7 @@ impl Link {
     ) -> Result<Self, ConnectError> {
         endpoint.check()?;
         let (address, ipv6) = (endpoint.address(port), endpoint.is_ipv6());
-        match open(context, kind, ipv6, &address, topics) {
+        match open(context, kind, ipv6, &address, topics, endpoint.keys.as_ref()) {
             Ok((socket, events)) => Ok(Self {
                 socket,
                 events,
@@ -65,8 +84,10 @@ impl Link {
                 context: context.clone(),
                 ipv6,
                 address,
+                keys: endpoint.keys.clone(),
             }),
-            Err(source) => Err(ConnectError::Socket { address, source }),
+            Err(OpenError::Socket(source)) => Err(ConnectError::Socket { address, source }),
+            Err(OpenError::Keys(error)) => Err(error.into()),
         }
     }
 
@@ -75,6 +96,10 @@ impl Link {
         self.socket.set_subscribe(topic.as_bytes())?;
         self.topics.push(topic);
         Ok(())
+    }
+
+    pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
+        self.topics.contains(&topic)
     }
 
     /// A receiver takes back all its subscriptions to a topic: ZeroMQ counts them.
@@ -112,9 +137,15 @@ impl Link {
             }
         }
         if self.lost.is_some_and(|since| since.elapsed() >= GRACE) {
-            let (socket, events) = open(&self.context, self.kind, self.ipv6, &self.address, &self.topics)?;
-            (self.socket, self.events, self.lost) = (socket, events, None);
-            self.listeners = Listeners::new(&self.topics);
+            match open(&self.context, self.kind, self.ipv6, &self.address, &self.topics, self.keys.as_ref()) {
+                Ok((socket, events)) => {
+                    (self.socket, self.events, self.lost) = (socket, events, None);
+                    self.listeners = Listeners::new(&self.topics);
+                }
+                Err(OpenError::Socket(error)) => return Err(error),
+                // They may be written anew just now.
+                Err(OpenError::Keys(_)) => self.lost = Some(Instant::now()),
+            }
         }
         Ok(())
     }
@@ -173,8 +204,18 @@ fn open(
     ipv6: bool,
     address: &str,
     topics: &[&'static str],
-) -> zmq::Result<(zmq::Socket, zmq::Socket)> {
+    keys: Option<&ClientKeys>,
+) -> Result<(zmq::Socket, zmq::Socket), OpenError> {
     let socket = kind.open(context, ipv6)?;
+    if let Some(keys) = keys {
+        keys.apply(&socket).map_err(OpenError::Keys)?;
+    }
+    // A network that is gone says nothing. So the connecting side asks, and gives up soon: it is back within a second after
+    // the network is. The side that binds asks for nothing: programs of others need not know how to answer.
+    socket.set_heartbeat_ivl(HEARTBEAT_MS)?;
+    socket.set_heartbeat_timeout(3 * HEARTBEAT_MS)?;
+    socket.set_connect_timeout(CONNECT_MS)?;
+    socket.set_handshake_ivl(2 * CONNECT_MS)?;
     // Otherwise a sender would not be told that its peer is gone, and send into nothing. A receiver, on the other hand,
     // would subscribe only when it is polled next.
     socket.set_immediate(kind.socket == zmq::XPUB)?;

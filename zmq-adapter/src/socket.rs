@@ -4,7 +4,9 @@ use crate::error::Refusal;
 use crate::wire::MAX_JSON;
 use core::fmt;
 use core::time::Duration;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Parts of a message that are looked at; a message with more is refused whatever they are.
 const KEPT_PARTS: usize = 4;
@@ -81,6 +83,35 @@ pub(crate) fn receive(socket: &zmq::Socket) -> zmq::Result<Option<Vec<zmq::Messa
     }
 }
 
+/// Where a message came from, as ZeroMQ tells it: nothing that the sender wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Source {
+    /// The connection, by the number of its descriptor.
+    pub(crate) connection: String,
+    /// The peer's address, without its port.
+    pub(crate) address: String,
+    /// The key with which the peer proved who it is, where keys are asked for.
+    pub(crate) user: Option<String>,
+}
+
+impl Source {
+    pub(crate) fn of(parts: &mut [zmq::Message]) -> Self {
+        let Some(part) = parts.first_mut() else { return Self::default() };
+        let mut property = |name| part.gets(name).map(str::to_owned);
+        Self {
+            connection: property("__fd").unwrap_or_default(),
+            address: property("Peer-Address").unwrap_or_default(),
+            user: property("User-Id"),
+        }
+    }
+
+    /// Whether the peer is on this machine, so that its clock is this one.
+    pub(crate) fn is_local(&self) -> bool {
+        let address = self.address.trim_start_matches("::ffff:");
+        address.parse::<core::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
 /// The parts as slices, for the decoders.
 pub(crate) fn slices(parts: &[zmq::Message]) -> Vec<&[u8]> {
     parts.iter().map(|part| &**part).collect()
@@ -93,7 +124,18 @@ pub(crate) fn send(socket: &zmq::Socket, parts: &[&[u8]]) -> zmq::Result<()> {
 
 /// Waits until there is something to receive on one of `sockets`; `false` after `timeout`, or earlier on a signal.
 pub(crate) fn wait(sockets: &[&zmq::Socket], timeout: Duration) -> zmq::Result<bool> {
-    let mut items: Vec<_> = sockets.iter().map(|socket| socket.as_poll_item(zmq::POLLIN)).collect();
+    wait_also(sockets, &[], timeout)
+}
+
+/// The same, or until one of `descriptors` can be read.
+pub(crate) fn wait_also(
+    sockets: &[&zmq::Socket],
+    descriptors: &[BorrowedFd<'_>],
+    timeout: Duration,
+) -> zmq::Result<bool> {
+    let sockets = sockets.iter().map(|socket| socket.as_poll_item(zmq::POLLIN));
+    let others = descriptors.iter().map(|other| zmq::PollItem::from_fd(other.as_raw_fd(), zmq::POLLIN));
+    let mut items: Vec<_> = sockets.chain(others).collect();
     // Rounded up: a caller that waits in a loop until a deadline shall not spin during the last millisecond.
     let milliseconds =
         i64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX).min(i64::from(i32::MAX));
@@ -105,12 +147,13 @@ pub(crate) fn wait(sockets: &[&zmq::Socket], timeout: Duration) -> zmq::Result<b
 }
 
 /// Who listens at the other ends of an XPUB socket, as far as its own topics are concerned.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Listeners {
     topics: Vec<&'static str>,
-    /// The subscriptions in force that cover one of the topics: at most as many as the topics have prefixes, so that
-    /// a stranger's subscriptions can't fill the memory.
+    /// The subscriptions in force that cover one of the topics, and as many others as are kept, so that a stranger's
+    /// subscriptions can't fill the memory.
     prefixes: BTreeSet<Vec<u8>>,
+    others: usize,
 }
 
 /// A peer subscribed, or the last one with that subscription left.
@@ -128,7 +171,12 @@ impl Subscription {
 
 impl Listeners {
     pub(crate) fn new(topics: &[&'static str]) -> Self {
-        Self { topics: topics.to_vec(), prefixes: BTreeSet::new() }
+        Self { topics: topics.to_vec(), prefixes: BTreeSet::new(), others: 0 }
+    }
+
+    /// The same, for topics that are not known beforehand as well: up to `others` subscriptions to such.
+    pub(crate) fn and_others(topics: &[&'static str], others: usize) -> Self {
+        Self { others, ..Self::new(topics) }
     }
 
     /// Takes note of what an XPUB socket received; `None` if that is no subscription.
@@ -142,7 +190,7 @@ impl Listeners {
         let subscription = Subscription { subscribed, prefix };
         if !subscribed {
             self.prefixes.remove(&subscription.prefix);
-        } else if self.topics.iter().any(|topic| subscription.covers(topic)) {
+        } else if self.topics.iter().any(|topic| subscription.covers(topic)) || self.prefixes.len() < self.others {
             self.prefixes.insert(subscription.prefix.clone());
         }
         Some(subscription)
@@ -158,7 +206,7 @@ impl Listeners {
 }
 
 /// What arrived on one port.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Arrivals {
     /// Messages received, whatever they were.
@@ -168,7 +216,13 @@ pub struct Arrivals {
     /// Messages that were not accepted.
     pub refused: u64,
     /// Why the last of them was not.
+    #[serde(serialize_with = "in_words")]
     pub last_refusal: Option<Refusal>,
+}
+
+/// A refusal as a person reads it.
+pub(crate) fn in_words<S: Serializer>(refusal: &Option<Refusal>, serializer: S) -> Result<S::Ok, S::Error> {
+    refusal.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 impl Arrivals {

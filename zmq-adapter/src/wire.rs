@@ -1,24 +1,34 @@
 //! What goes over the wire: ports, topics, JSON objects and the bounds on their size.
 
-use crate::error::{AddressError, Refusal};
+pub use crate::endpoint::{DEFAULT_BASE_PORT, DEFAULT_HOST, Endpoint};
+use crate::error::Refusal;
 pub use crate::error::{MAX_JPEG, MAX_JSON};
-use core::fmt;
+pub use crate::ticks::Tick;
 use core::time::Duration;
 use lkas_messages::names::Name;
 use lkas_messages::{DetectionFields, Lane, VehicleStateFields};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Number, Value};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use crate::decode::{decode_action, decode_parameter, decode_vehicle_status, decode_viewer_message, vehicle_state};
 
-/// The host that brokers bind and clients connect to unless told otherwise: this machine only.
-pub const DEFAULT_HOST: &str = "127.0.0.1";
-/// The first of the six ports unless told otherwise.
-pub const DEFAULT_BASE_PORT: u16 = 5557;
-
-/// An action that was asked for longer ago than this is not executed any more, unless a broker is told otherwise.
+/// A command that was given longer ago than this is not executed any more, unless a broker is told otherwise.
 pub const ACTION_AGE: Duration = Duration::from_secs(2);
+
+/// The action that stops the vehicle until [`RELEASE_EMERGENCY_STOP`]: it never expires, and needs no lease.
+pub const EMERGENCY_STOP: &str = "emergency_stop";
+/// The action that ends an emergency stop.
+pub const RELEASE_EMERGENCY_STOP: &str = "release_emergency_stop";
+/// The action by which somebody takes the lease for commands: `params` has a `holder` to be shown, and `take_over` where
+/// it shall be taken from who has it; the request and all that follow have the same secret `client`.
+pub const CLAIM_COMMANDS: &str = "claim_commands";
+/// The action by which the holder gives the lease back.
+pub const RELEASE_COMMANDS: &str = "release_commands";
+/// The action that does nothing but be answered: for the round trip. It needs no lease and goes to nobody else.
+pub const PING: &str = "ping";
+/// The reason that a vehicle states in its status while an emergency stop is latched.
+pub const EMERGENCY_STOP_REASON: &str = "emergency stop by a person";
 
 /// Topic of action requests, on the way to the broker and from it to the simulation.
 pub const ACTION: &str = "action";
@@ -46,11 +56,21 @@ pub enum Topic {
     ActionStatus,
     /// `status`: what the vehicle and each process say of themselves; sent whatever happens.
     Status,
+    /// `tick`: the broker's own time, once a second.
+    Tick,
+    /// `statistics`: what went through the broker, once a second.
+    Statistics,
+}
+
+impl Serialize for Topic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Frame,
         Self::Detection,
         Self::State,
@@ -58,6 +78,8 @@ impl Topic {
         Self::ParameterStatus,
         Self::ActionStatus,
         Self::Status,
+        Self::Tick,
+        Self::Statistics,
     ];
 
     /// The topic's name on the wire.
@@ -71,109 +93,9 @@ impl Topic {
             Self::ParameterStatus => "parameter_status",
             Self::ActionStatus => "action_status",
             Self::Status => "status",
+            Self::Tick => "tick",
+            Self::Statistics => "statistics",
         }
-    }
-}
-
-/// Where a broker is: a host and six ports in a row. Two systems on one machine take different base ports.
-///
-/// ```
-/// use lkas_zmq::wire::Endpoint;
-/// let endpoint = Endpoint::default();
-/// assert_eq!((endpoint.broadcast_port(), endpoint.vehicle_status_port()), (5557, 5562));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// A name or an address; brokers also take `*` or `0.0.0.0` for every interface of the machine.
-    ///
-    /// There is no authentication: whoever reaches these ports can pause the simulation and change parameters.
-    pub host: String,
-    /// The first of the six ports, 1 to 65530.
-    pub base_port: u16,
-}
-
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self { host: DEFAULT_HOST.to_owned(), base_port: DEFAULT_BASE_PORT }
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, ports {} to {}", self.host, self.broadcast_port(), self.vehicle_status_port())
-    }
-}
-
-impl Endpoint {
-    /// This machine, at another base port.
-    #[must_use]
-    pub fn local(base_port: u16) -> Self {
-        Self { base_port, ..Self::default() }
-    }
-
-    /// Broadcasts to viewers; 5557 unless told otherwise.
-    #[must_use]
-    pub fn broadcast_port(&self) -> u16 {
-        self.base_port
-    }
-
-    /// Action requests from viewers; 5558 unless told otherwise.
-    #[must_use]
-    pub fn action_request_port(&self) -> u16 {
-        self.base_port.saturating_add(1)
-    }
-
-    /// Parameter requests from viewers; 5559 unless told otherwise.
-    #[must_use]
-    pub fn parameter_request_port(&self) -> u16 {
-        self.base_port.saturating_add(2)
-    }
-
-    /// Parameters forwarded to servers; 5560 unless told otherwise.
-    #[must_use]
-    pub fn parameter_port(&self) -> u16 {
-        self.base_port.saturating_add(3)
-    }
-
-    /// Actions forwarded to the simulation; 5561 unless told otherwise.
-    #[must_use]
-    pub fn action_port(&self) -> u16 {
-        self.base_port.saturating_add(4)
-    }
-
-    /// Vehicle status from the simulation; 5562 unless told otherwise.
-    #[must_use]
-    pub fn vehicle_status_port(&self) -> u16 {
-        self.base_port.saturating_add(5)
-    }
-
-    /// Whether only this machine is there: all clocks are one then.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<core::net::IpAddr>().is_ok_and(|host| host.is_loopback())
-    }
-
-    /// Whether the host and all six ports can be addresses.
-    ///
-    /// # Errors
-    /// A host with characters that no host has, or a base port of 0 or above 65530.
-    pub fn check(&self) -> Result<(), AddressError> {
-        let plausible = |c: char| c.is_ascii_alphanumeric() || "._-:*%".contains(c);
-        if self.host.is_empty() || self.host.len() > 255 || !self.host.chars().all(plausible) {
-            return Err(AddressError::Host { found: self.host.chars().take(64).collect() });
-        }
-        if self.base_port == 0 || self.base_port.checked_add(5).is_none() {
-            return Err(AddressError::Ports { base_port: self.base_port });
-        }
-        Ok(())
-    }
-
-    pub(crate) fn is_ipv6(&self) -> bool {
-        self.host.contains(':')
-    }
-
-    pub(crate) fn address(&self, port: u16) -> String {
-        if self.is_ipv6() { format!("tcp://[{}]:{port}", self.host) } else { format!("tcp://{}:{port}", self.host) }
     }
 }
 
@@ -238,17 +160,23 @@ pub struct ActionRequest {
     pub params: Map<String, Value>,
     /// When it was asked for, in seconds of the sender's clock.
     pub timestamp: Option<f64>,
+    /// How long ago it was asked for by the broker's time, in seconds; `None` where that is not known.
+    pub waited_s: Option<f64>,
     /// The whole object, with keys that this version does not know.
     pub object: Map<String, Value>,
 }
 
 impl ActionRequest {
-    /// How long ago it was asked for, in seconds, by the clocks of its sender and of this machine; `None` where it does
-    /// not say when, or where the clocks differ so that it lies in the future. Only the clock of this machine itself can be
-    /// compared with it.
+    /// How long ago it was asked for, in seconds. `None` where nobody knows, and for an emergency stop, which never expires.
+    ///
+    /// One from an [`ActionClient`](crate::ActionClient) knows its age by its broker's time. Otherwise the clocks of its
+    /// sender and of this machine are compared, which says something only where both are one.
     #[must_use]
     pub fn age_s(&self) -> Option<f64> {
-        self.timestamp.map(|asked| now() - asked).filter(|age| *age >= 0.0)
+        if self.action.as_str() == EMERGENCY_STOP {
+            return None;
+        }
+        self.waited_s.or_else(|| self.timestamp.map(|asked| now() - asked).filter(|age| *age >= 0.0))
     }
 }
 
@@ -276,8 +204,27 @@ pub struct ParameterStatus {
     pub confirmed: bool,
     /// Why it was refused or changed.
     pub reason: Option<String>,
+    /// What the server that applies it says of the parameter; `None` where no server has.
+    pub declared: Option<Declaration>,
+    /// The request's own `id`, a string or a number; `None` where it had none, or nobody asked.
+    pub id: Option<Value>,
     /// When it was answered, in seconds since 1970.
     pub timestamp: f64,
+}
+
+/// A parameter as its server declares it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Declaration {
+    /// The least value.
+    pub min: f64,
+    /// The greatest value.
+    pub max: f64,
+    /// The value at a first start.
+    pub default: f64,
+    /// The unit, empty where it has none.
+    pub unit: String,
+    /// One line of help.
+    pub help: String,
 }
 
 /// The answer to an action request, on `action_status`.
@@ -291,6 +238,8 @@ pub struct ActionStatus {
     pub delivered: bool,
     /// Why it was refused or not delivered.
     pub reason: Option<String>,
+    /// The request's own `id`, a string or a number; `None` where it had none.
+    pub id: Option<Value>,
     /// When it was answered, in seconds since 1970.
     pub timestamp: f64,
 }
@@ -318,6 +267,10 @@ pub enum ViewerMessage {
     ActionStatus(ActionStatus),
     /// What the vehicle and each process say of themselves.
     Status(Value),
+    /// The broker's own time.
+    Tick(Tick),
+    /// What went through the broker.
+    Statistics(Value),
 }
 
 impl ViewerMessage {
@@ -332,6 +285,8 @@ impl ViewerMessage {
             Self::ParameterStatus(_) => Topic::ParameterStatus,
             Self::ActionStatus(_) => Topic::ActionStatus,
             Self::Status(_) => Topic::Status,
+            Self::Tick(_) => Topic::Tick,
+            Self::Statistics(_) => Topic::Statistics,
         }
     }
 }

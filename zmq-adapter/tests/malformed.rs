@@ -7,7 +7,8 @@ use lkas_messages::NameError;
 use lkas_messages::names::Category;
 use lkas_zmq::wire::{MAX_JSON, ParameterStatus};
 use lkas_zmq::{
-    ActionClient, Arrivals, Broker, Endpoint, ParameterClient, Refusal, Statistics, Topic, ViewerClient, ViewerMessage,
+    ActionClient, Arrivals, Broker, Endpoint, ParameterClient, ParameterReport, Refusal, Statistics, Topic,
+    ViewerClient, ViewerMessage,
 };
 use serde_json::json;
 use support::{MOMENT, broker, free_endpoint, next, poll_until, publisher, subscriber, until, viewer};
@@ -90,6 +91,8 @@ fn malformed_actions_are_counted_by_reason() {
 #[test]
 fn malformed_parameters_are_counted_by_reason() {
     let mut broker = broker();
+    let kp = ParameterReport { name: "kp".to_owned(), ..ParameterReport::default() };
+    broker.report(Category::Decision, &[kp]);
     let mut messages = malformed("parameter");
     let number = |value: &str| format!("{{\"category\": \"decision\", \"parameter\": \"kp\", \"value\": {value}}}");
     messages.extend::<[Malformed; 11]>([
@@ -106,8 +109,8 @@ fn malformed_parameters_are_counted_by_reason() {
         (message("parameter", number("null")), |r| matches!(r, Refusal::WrongKind { key: "value", .. })),
         (message("parameter", number("NaN")), |r| *r == Refusal::NotFinite),
         (message("parameter", number("1, \"note\": \"\\\"NaN\", \"extra\": Infinity")), |r| *r == Refusal::NotFinite),
-        (message("parameter", number("1").replace("decision", "steering")), |r| matches!(r, Refusal::Name(_))),
-        (message("parameter", number("1").replace("kp", "canny_low")), |r| matches!(r, Refusal::Name(_))),
+        (message("parameter", number("1").replace("decision", "steering")), |r| matches!(r, Refusal::NoServer { .. })),
+        (message("parameter", number("1").replace("kp", "canny_low")), |r| matches!(r, Refusal::NotDeclared { .. })),
     ]);
     check(&mut broker, Endpoint::parameter_request_port, |statistics| &statistics.parameters, messages);
     assert_eq!(broker.statistics().parameters.forwarded, 0);
@@ -132,7 +135,10 @@ fn malformed_vehicle_status_is_counted_by_reason_and_not_passed_on() {
 #[test]
 fn a_refused_parameter_is_answered_with_the_value_in_force() {
     let mut broker = broker();
-    broker.set_parameter(Category::Decision, "kp", 1.5).unwrap();
+    broker.report(
+        Category::Decision,
+        &[ParameterReport { name: "kp".to_owned(), value: 1.5, ..ParameterReport::default() }],
+    );
     let mut viewer = viewer(&mut broker);
     let sender = publisher(&mut broker, Endpoint::parameter_request_port);
     let mut ask = |object: &str| -> ParameterStatus {
@@ -147,7 +153,7 @@ fn a_refused_parameter_is_answered_with_the_value_in_force() {
     assert!(status.reason.unwrap().contains("NaN"));
     let status = ask("{\"category\": \"decision\", \"parameter\": \"nothing\", \"value\": 1}");
     assert_eq!((status.parameter.as_str(), status.value), ("nothing", None));
-    assert!(status.reason.unwrap().contains("steer_max"));
+    assert!(status.reason.unwrap().contains("it has kp"));
     let long = "x".repeat(10_000);
     let status = ask(&json!({"category": long, "parameter": long, "value": 1}).to_string());
     assert_eq!((status.category.len(), status.value), (64, None));

@@ -4,7 +4,7 @@ mod support;
 
 use core::time::Duration;
 use lkas_messages::names::Category;
-use lkas_zmq::{Topic, ViewerClient, ViewerMessage};
+use lkas_zmq::{SendError, Topic, ViewerClient, ViewerMessage};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Instant;
@@ -23,12 +23,13 @@ fn a_restarted_broker_is_found_again() {
     });
     // From the connection itself, not from giving up on it: until then, commands would be sent into nothing.
     assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
-    viewer.send_parameter(Category::Decision, "kp", 0.25).unwrap();
+    assert_eq!(viewer.send_parameter(Category::Decision, "kp", 0.25), Err(SendError::Outage));
     let mut broker = bind(&endpoint);
     poll_until("the viewer is back", &mut broker, |broker| {
         viewer.wait_connected(MOMENT).unwrap() && broker.has_viewers(Topic::Telemetry)
     });
-    poll_until("the command from in between", &mut broker, |broker| broker.statistics().parameters.received == 1);
+    viewer.send_parameter(Category::Decision, "kp", 0.25).unwrap();
+    poll_until("the command", &mut broker, |broker| broker.statistics().parameters.received == 1);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A camera frame: a fixed header, then the pixels.
 
-use crate::checksum::{METHOD, checksum_of_both};
+use crate::checksum::{METHOD, checksum_of_both, copy_with_checksum};
 use crate::error::MessageError;
 use core::fmt;
 use lkas_core::{Code, Enumeration, Field, Message, Payload, Plain};
@@ -140,17 +140,25 @@ const _: () = assert!(size_of::<ImageHeader>() == 64 && align_of::<ImageHeader>(
 
 /// A frame in a channel's slot: [`ImageHeader`], then the pixels, row by row from the top left, without gaps.
 ///
-/// The pixels start 64 bytes behind the header's first byte. Fill them in place, then call [`seal`](Self::seal).
+/// The pixels start 64 bytes behind the header's first byte. Fill them in place, then call [`seal`](Self::seal); or have them
+/// copied there and sealed in one pass, by [`copy_from`](Self::copy_from).
+///
+/// `CHECKED` says whether there is a check value. It is part of the type: a channel of the one is refused by who expects the
+/// other.
 #[repr(C)]
-pub struct Image {
+pub struct Image<const CHECKED: bool = true> {
     header: ImageHeader,
     // As long as the slot allows; how much of it is frame, the header says. Words, so that no padding follows them.
     words: [u64],
 }
 
+/// An [`Image`] without a check value, between programs that trust their memory: sealing it costs nothing, and it is whole
+/// wherever its header describes a frame. The channel still never delivers a torn one.
+pub type UncheckedImage = Image<false>;
+
 // SAFETY: a plain header of whole words, then words: any bit pattern is valid, and there is no padding. The tail is as long
 // as the size allows, rounded down to whole words; without room for any, the value is the header alone.
-unsafe impl Payload for Image {
+unsafe impl<const CHECKED: bool> Payload for Image<CHECKED> {
     /// So that the pixels, 64 bytes further on, start a cache line.
     const ALIGN: usize = 64;
 
@@ -171,6 +179,7 @@ fn bytes_mut(words: &mut [u64]) -> &mut [u8] {
     unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
 }
 
+// Of images with a check value alone, so that `Image::from_words` says which it means.
 impl Image {
     /// An image in `words`, with whatever is in them; `None` where they are less than its header.
     #[must_use]
@@ -188,7 +197,9 @@ impl Image {
         // SAFETY: as above, and nobody else has them.
         (size >= size_of::<ImageHeader>()).then(|| unsafe { &mut *start })
     }
+}
 
+impl<const CHECKED: bool> Image<CHECKED> {
     /// All of the image as words: its header, then the pixels and whatever is behind them.
     #[must_use]
     pub fn as_words(&self) -> &[u64] {
@@ -217,6 +228,22 @@ impl Image {
         Some(pixels)
     }
 
+    /// Copies `frame` and seals it in one pass, part by part, so that each is looked at and copied while it is in the
+    /// processor's first cache. `false`, and nothing copied, where the image's memory is too small for it.
+    ///
+    /// `timestamp` is the instant that the frame shows, in seconds.
+    pub fn copy_from(&mut self, frame: &ImageView<'_>, frame_id: u64, timestamp: f64) -> bool {
+        let Some(pixels) = self.start(frame.shape, frame_id, timestamp) else { return false };
+        if !CHECKED {
+            pixels.copy_from_slice(frame.pixels);
+            return true;
+        }
+        let header = self.header;
+        let pixels = bytes_mut(&mut self.words).get_mut(..frame.pixels.len()).unwrap_or_default();
+        self.header.check = copy_with_checksum(header.as_bytes(), pixels, frame.pixels);
+        true
+    }
+
     /// Writes the check value over header and pixels. An image that was not sealed is not whole.
     pub fn seal(&mut self) {
         self.header.check = self.check_value();
@@ -229,6 +256,9 @@ impl Image {
     }
 
     fn check_value(&self) -> u32 {
+        if !CHECKED {
+            return 0;
+        }
         let header = ImageHeader { check: 0, ..self.header };
         checksum_of_both(header.as_bytes(), self.view().map_or(&[], |view| view.pixels))
     }
@@ -262,17 +292,17 @@ impl Image {
     }
 }
 
-impl fmt::Debug for Image {
+impl<const CHECKED: bool> fmt::Debug for Image<CHECKED> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Image").field("header", &self.header).finish_non_exhaustive()
     }
 }
 
-impl Message for Image {
+impl<const CHECKED: bool> Message for Image<CHECKED> {
     const NAME: &'static str = "lkas.Image";
     // Of the header alone: what the pixels are follows from it.
     const FIELDS: &'static [Field] = ImageHeader::FIELDS;
-    const SEMANTICS: &'static str = METHOD;
+    const SEMANTICS: &'static str = if CHECKED { METHOD } else { "no check value" };
 }
 
 /// A borrowed frame: `pixels` has exactly `shape.pixel_bytes()` bytes.
@@ -392,6 +422,34 @@ mod tests {
                 assert!(!image(&mut torn).is_whole(), "{seam}");
             }
         }
+    }
+
+    #[test]
+    fn a_copied_frame_is_sealed_as_one_that_was_filled_in_place() {
+        for (width, height) in [(5, 3), (64, 43), (64, 128)] {
+            let shape = ImageShape::new(width, height, PixelFormat::Rgb8).unwrap();
+            let pixels: Vec<u8> = (0..shape.pixel_bytes()).map(|at| (at * 7 + at / 251) as u8).collect();
+            let frame = ImageView::new(shape, &pixels).unwrap();
+            let (mut copied, mut filled) = (vec![0; shape.image_bytes() / 8], vec![0; shape.image_bytes() / 8]);
+            assert!(image(&mut copied).copy_from(&frame, 7, 1.5));
+            image(&mut filled).start(shape, 7, 1.5).unwrap().copy_from_slice(&pixels);
+            image(&mut filled).seal();
+            assert!(copied == filled && image(&mut copied).is_whole(), "{shape}");
+            assert!(!image(&mut vec![0; shape.image_bytes() / 8 - 1]).copy_from(&frame, 7, 1.5));
+        }
+    }
+
+    #[test]
+    fn without_a_check_value_it_is_another_type() {
+        let mut memory = vec![0u64; SHAPE.image_bytes() / 8];
+        let start = UncheckedImage::at(memory.as_mut_ptr().cast(), size_of_val(&*memory));
+        // SAFETY: memory of that size, borrowed by nobody else.
+        let image = unsafe { &mut *start };
+        assert!(!image.is_whole(), "zeroes describe no picture");
+        assert!(image.copy_from(&ImageView::new(SHAPE, &[9; 45]).unwrap(), 7, 1.5));
+        image.seal();
+        assert!(image.is_whole() && image.view().unwrap().pixels() == [9; 45] && image.header.check == 0);
+        assert_ne!(UncheckedImage::SEMANTICS, <Image>::SEMANTICS);
     }
 
     #[test]

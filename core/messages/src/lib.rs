@@ -34,7 +34,10 @@
 //! - Whatever can't be understood reads as the safe choice: an unknown control mode is an emergency stop.
 //!
 //! # Costs
-//! A check value over each message: a few nanoseconds, and little more than a copy for a camera frame of 1.44 MB.
+//! A check value over each message: some 20 nanoseconds, and a few hundredths of the copy for a camera frame of 1.44 MB, where
+//! the processor has the instructions for it (x86-64, 64-bit Arm) and the feature `std` finds them while the program runs.
+//! Without the feature, those that the program was built for are used; without any, tables of 16 KiB and about a sixth of
+//! that speed. The values are the same.
 //!
 //! # Limits
 //! Images of up to 16384 x 16384 pixels; names of up to 32 bytes.
@@ -62,7 +65,7 @@ pub use checksum::checksum;
 pub use control::{Control, ControlFields, Departure, Mode};
 pub use detection::{Detection, DetectionFields, Lane};
 pub use error::{CodecError, MessageError};
-pub use image::{Image, ImageHeader, ImageShape, ImageView, MAX_IMAGE_SIDE, PixelFormat};
+pub use image::{Image, ImageHeader, ImageShape, ImageView, MAX_IMAGE_SIDE, PixelFormat, UncheckedImage};
 pub use names::NameError;
 pub use vehicle::{VehicleState, VehicleStateFields};
 

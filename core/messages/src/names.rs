@@ -87,6 +87,12 @@ impl Category {
     }
 }
 
+impl AsRef<str> for Category {
+    fn as_ref(&self) -> &str {
+        self.name()
+    }
+}
+
 impl FromStr for Category {
     type Err = NameError;
 

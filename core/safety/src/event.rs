@@ -59,6 +59,10 @@ pub enum SafetyEvent {
     EmergencyStop,
     /// The decision no longer asks for an emergency stop.
     EmergencyStopOver,
+    /// An emergency stop by a person is latched. The vehicle brakes to a stop and stands until it is released.
+    Latched,
+    /// The latched emergency stop was released. The vehicle goes on as after any safe stop.
+    Released,
     /// A control was not whole: its bytes are not those that were published together.
     Damaged {
         /// How many of them there have been.
@@ -82,11 +86,14 @@ impl fmt::Display for SafetyEvent {
             Self::Resumed { fresh_s } => write!(f, "driving again: fresh controls for {fresh_s:.1} s"),
             Self::EmergencyStop => write!(f, "emergency stop: the decision asks for it"),
             Self::EmergencyStopOver => write!(f, "the emergency stop is over: the decision drives again"),
+            Self::Latched => write!(f, "safe stop: emergency stop by a person, until it is released"),
+            Self::Released => write!(f, "the emergency stop by a person was released"),
             Self::Damaged { count } => write!(f, "a control is damaged and ignored ({count} so far)"),
         }
     }
 }
 
-/// What changed in one step. Three at most: a damaged control, a change between driving, stopping and standing, and one
-/// more: standing at the very start of a stop, or an emergency stop that begins or ends where driving does.
-pub type SafetyEvents = heapless::Vec<SafetyEvent, 3>;
+/// What changed in one step. Four at most: a damaged control, a latch that is set or released, a change between driving,
+/// stopping and standing, and one more: standing at the very start of a stop, or an emergency stop that begins or ends where
+/// driving does.
+pub type SafetyEvents = heapless::Vec<SafetyEvent, 4>;

@@ -106,11 +106,17 @@ enum State {
 /// - An emergency stop asked for by the decision is obeyed for as long as it is asked for, with at least the brake of
 ///   the options.
 /// - A control that is not whole is as good as none: the last whole one keeps growing older.
+/// - An emergency stop that a person triggers **latches**: it is a safe stop that no control and no standstill ends,
+///   until it is released by name. Then it ends as every safe stop does. A vehicle's program that starts anew triggers it
+///   again where it was latched before.
 #[derive(Debug)]
 pub struct SafetyMonitor {
     options: SafetyOptions,
     state: State,
     emergency: bool,
+    latched: bool,
+    /// Whether the last event about the latch said that it is set.
+    latch_told: bool,
     /// The last whole control, when its age began on the clock of `now_s`, and what its channel promised.
     last: Option<(Control, f64, Promise)>,
     last_damaged: Option<Control>,
@@ -130,6 +136,8 @@ impl SafetyMonitor {
             options: SafetyOptions { brake, ..options },
             state: State::Waiting,
             emergency: false,
+            latched: false,
+            latch_told: false,
             last: None,
             last_damaged: None,
             steering: 0.0,
@@ -139,7 +147,25 @@ impl SafetyMonitor {
         }
     }
 
-    /// How many safe stops there have been.
+    /// Latches an emergency stop: from the next [`decide`](Self::decide) on the vehicle stops and stands, whatever
+    /// arrives, until [`release_emergency_stop`](Self::release_emergency_stop). Doing it again changes nothing.
+    pub fn trigger_emergency_stop(&mut self) {
+        self.latched = true;
+    }
+
+    /// Releases the latch. The vehicle drives again as after any safe stop: when it has come to a standstill and controls
+    /// have then been fresh for [`SafetyOptions::resume_after_s`]. Without a latched stop it changes nothing.
+    pub fn release_emergency_stop(&mut self) {
+        self.latched = false;
+    }
+
+    /// Whether an emergency stop is latched.
+    #[must_use]
+    pub fn is_emergency_stop_latched(&self) -> bool {
+        self.latched
+    }
+
+    /// How many safe stops there have been. A latched stop of a vehicle that drove is one.
     #[must_use]
     pub fn safe_stops(&self) -> u64 {
         self.safe_stops
@@ -170,22 +196,22 @@ impl SafetyMonitor {
     ) -> (Control, SafetyEvents) {
         let mut events = SafetyEvents::new();
         self.accept(now_s, last, &mut events);
-
+        let dt = if dt.is_finite() { dt.clamp(0.0, MAX_STEP_S) } else { 0.0 };
+        if self.latch(standing, &mut events) {
+            self.hold_steering(dt);
+            return (self.braking(), events);
+        }
         let Some((control, since_s, contract)) = self.last else {
             return (self.braking(), events);
         };
         let limit_s = self.limit_s(contract);
         let refused = judge(now_s - since_s, limit_s, contract, gone);
-        let dt = if dt.is_finite() { dt.clamp(0.0, MAX_STEP_S) } else { 0.0 };
         // A fresh control vouches for no more time than it stays fresh.
         let vouched_s = if refused.is_none() { dt.min(limit_s) } else { 0.0 };
         self.advance(refused, vouched_s, standing, &mut events);
 
         if self.state != State::Driving {
-            self.held_s += dt;
-            if self.held_s > STEERING_HOLD_S {
-                self.steering *= libm::exp(-dt / STEERING_RETURN_S);
-            }
+            self.hold_steering(dt);
             return (self.braking(), events);
         }
         self.held_s = 0.0;
@@ -200,6 +226,31 @@ impl SafetyMonitor {
             return (Control::try_from(harder).unwrap_or_else(|_| self.braking()), events);
         }
         (control, events)
+    }
+
+    /// Keeps the vehicle in a safe stop while the latch is set; whether it is.
+    fn latch(&mut self, standing: bool, events: &mut SafetyEvents) -> bool {
+        if self.latched != self.latch_told {
+            self.latch_told = self.latched;
+            note(events, if self.latched { SafetyEvent::Latched } else { SafetyEvent::Released });
+        }
+        if self.latched {
+            self.safe_stops += u64::from(self.state == State::Driving);
+            let stands = standing || matches!(self.state, State::Standing { .. });
+            if standing && !matches!(self.state, State::Standing { .. }) {
+                note(events, SafetyEvent::StandingStill);
+            }
+            self.state = if stands { State::Standing { fresh_s: 0.0 } } else { State::Stopping };
+        }
+        self.latched
+    }
+
+    /// In a safe stop the steering is held, and later slowly returned to straight.
+    fn hold_steering(&mut self, dt: f64) {
+        self.held_s += dt;
+        if self.held_s > STEERING_HOLD_S {
+            self.steering *= libm::exp(-dt / STEERING_RETURN_S);
+        }
     }
 
     /// Remembers the control if it is whole, counts it if it is not.
@@ -482,6 +533,69 @@ mod tests {
     }
 
     #[test]
+    fn a_latched_stop_ends_when_it_is_released_and_never_before() {
+        let mut rig = Rig::started();
+        rig.monitor.trigger_emergency_stop();
+        let (executed, events) = rig.step(driving(0.0));
+        assert_braking(executed);
+        assert_eq!((executed.steering(), &events[..]), (0.2, &[SafetyEvent::Latched][..]), "the steering is held");
+        assert_eq!(events[0].to_string(), "safe stop: emergency stop by a person, until it is released");
+        rig.standing = true;
+        assert_eq!(rig.step(driving(0.0)).1, [SafetyEvent::StandingStill]);
+        for _ in 0..1000 {
+            rig.monitor.trigger_emergency_stop();
+            let (executed, events) = rig.step(driving(0.0));
+            assert_braking(executed);
+            assert!(events.is_empty() && rig.monitor.is_emergency_stop_latched(), "{events:?}");
+        }
+        rig.monitor.release_emergency_stop();
+        let (executed, events) = rig.step(driving(0.0));
+        assert_braking(executed);
+        assert_eq!(events, [SafetyEvent::Released]);
+        for _ in 0..48 {
+            assert_braking(rig.step(driving(0.0)).0);
+        }
+        let (executed, events) = rig.step(driving(0.0));
+        assert_eq!(executed.brake(), 0.0);
+        assert!(matches!(events[..], [SafetyEvent::Resumed { .. }]), "{events:?}");
+        assert_eq!(rig.monitor.safe_stops(), 1);
+    }
+
+    #[test]
+    fn a_release_while_moving_waits_for_the_standstill() {
+        let mut rig = Rig::started();
+        rig.monitor.trigger_emergency_stop();
+        rig.step(driving(0.0));
+        rig.monitor.release_emergency_stop();
+        for _ in 0..200 {
+            assert_braking(rig.step(driving(0.0)).0);
+        }
+    }
+
+    #[test]
+    fn a_latch_holds_before_the_first_control_and_through_other_stops() {
+        let mut rig = Rig::new();
+        rig.monitor.trigger_emergency_stop();
+        assert_eq!(rig.step(None).1, [SafetyEvent::Latched]);
+        for _ in 0..100 {
+            let (executed, events) = rig.step(driving(0.0));
+            assert_braking(executed);
+            assert!(events.is_empty(), "it does not start: {events:?}");
+        }
+        assert_eq!(rig.monitor.safe_stops(), 0, "nobody drove");
+        let mut rig = Rig::started();
+        rig.step(driving(1.0));
+        rig.standing = true;
+        rig.step(driving(1.0));
+        rig.monitor.trigger_emergency_stop();
+        assert_eq!(rig.step(damaged(1)).1, [SafetyEvent::Damaged { count: 1 }, SafetyEvent::Latched]);
+        for _ in 0..100 {
+            assert_braking(rig.step(driving(0.0)).0);
+        }
+        assert_eq!(rig.monitor.safe_stops(), 1);
+    }
+
+    #[test]
     fn a_damaged_control_is_counted_once_and_becomes_stale() {
         let mut rig = Rig::started();
         let (executed, events) = rig.step(damaged(1));
@@ -596,21 +710,27 @@ mod tests {
         #[test]
         fn it_never_drives_on_what_must_not_be_acted_on(
             steps in proptest::collection::vec(
-                (0.0..0.4_f64, any::<[bool; 6]>(), -1.0..1.0_f32, 0.0..0.3_f64),
+                (0.0..0.4_f64, any::<[bool; 6]>(), -1.0..1.0_f32, 0.0..0.3_f64, 0..20_u8),
                 1..60,
             )
         ) {
             let mut rig = Rig::new();
             let mut before = 0.0_f32;
-            for (age_s, [there, whole, with_contract, stop, standing, gone], steering, dt) in steps {
+            for (age_s, [there, whole, with_contract, stop, standing, gone], steering, dt, person) in steps {
                 let mode = if stop { Mode::EmergencyStop } else { Mode::LaneKeeping };
                 let contract = Ok(with_contract.then_some(CONTRACT));
                 let mut given = LastControl { control: control(mode, steering, 0.0), age_s, contract };
                 given.control.as_bytes_mut()[0] ^= u8::from(!whole);
                 rig.now_s += dt;
+                match person {
+                    0 => rig.monitor.trigger_emergency_stop(),
+                    1..4 => rig.monitor.release_emergency_stop(),
+                    _ => {}
+                }
                 let gone = gone.then_some(Reason::WriterDied);
                 let (executed, _) = rig.monitor.decide(dt, rig.now_s, there.then_some(given), standing, || gone);
                 prop_assert!(executed.is_whole());
+                prop_assert!(executed.mode() == Mode::EmergencyStop || !rig.monitor.is_emergency_stop_latched());
                 if executed.mode() != Mode::EmergencyStop {
                     let (_, since_s, contract) = rig.monitor.last.unwrap();
                     let age_s = rig.now_s - since_s;

@@ -153,6 +153,12 @@ impl<E: Enumeration> From<E> for Code<E> {
     }
 }
 
+impl<E: Enumeration + Default> Default for Code<E> {
+    fn default() -> Self {
+        E::default().into()
+    }
+}
+
 impl<E: Enumeration> Clone for Code<E> {
     fn clone(&self) -> Self {
         *self

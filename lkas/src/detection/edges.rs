@@ -3,6 +3,8 @@
 
 use super::region::Region;
 use lkas_messages::{ImageView, PixelFormat};
+use memchr::memchr_iter;
+use multiversion::multiversion;
 
 /// Marks in the edge map.
 const WEAK: u8 = 1;
@@ -57,9 +59,8 @@ impl EdgeFinder {
     /// The region's columns in `row` at which there is an edge, each with its gradient (right, down).
     pub(super) fn edges_in(&self, row: usize) -> impl Iterator<Item = (usize, i16, i16)> + '_ {
         let range = row * self.width..(row + 1) * self.width;
-        let gradients = self.gx[range.clone()].iter().zip(&self.gy[range.clone()]);
-        let marked = self.marks[range].iter().zip(gradients).enumerate();
-        marked.filter(|(_, (mark, _))| **mark == EDGE).map(|(column, (_, (gx, gy)))| (column, *gx, *gy))
+        let [gx, gy] = [&self.gx, &self.gy].map(|plane| &plane[range.clone()]);
+        memchr_iter(EDGE, &self.marks[range]).map(|column| (column, gx[column], gy[column]))
     }
 
     /// The mean of red and green: white and yellow paint are equally bright in it, and blue, which tells yellow from
@@ -78,11 +79,7 @@ impl EdgeFinder {
         for (out, block) in self.grey.chunks_exact_mut(region.width).zip(rows) {
             match (scale, channels) {
                 (1, 1) => out.copy_from_slice(block),
-                (1, _) => {
-                    for (out, pixel) in out.iter_mut().zip(block.chunks_exact(3)) {
-                        *out = ((u16::from(pixel[red]) + u16::from(pixel[green])) / 2) as u8;
-                    }
-                }
+                (1, _) => mean_of_two(out, &block[red.min(green)..]),
                 _ => {
                     for (column, out) in out.iter_mut().enumerate() {
                         let first = column * scale * channels;
@@ -98,44 +95,22 @@ impl EdgeFinder {
         }
     }
 
-    /// The gradient of one row: a 3x3 binomial and a Sobel operator in one pass, both split into a vertical and a
-    /// horizontal mask. The largest response, 16 x 4 x 255, fits 16 bits, and so does the sum of two.
+    /// The gradient of one row.
     fn differentiate(&mut self, row: usize) {
         let (width, last) = (self.width, self.rows - 1);
-        let grey = |row: usize| &self.grey[row * width..(row + 1) * width];
-        let above = (grey(row.saturating_sub(2)), grey(row.saturating_sub(1)));
-        let below = (grey((row + 2).min(last)), grey((row + 1).min(last)));
-        let middle = grey(row);
-        let [smooth, differ] = [&mut self.smooth[..width], &mut self.differ[..width]];
-        for x in 0..width {
-            let [a2, a1, m, b1, b2] = [above.0[x], above.1[x], middle[x], below.1[x], below.0[x]].map(i16::from);
-            smooth[x] = a2 + b2 + 4 * (a1 + b1) + 6 * m;
-            differ[x] = b2 - a2 + 2 * (b1 - a1);
-        }
-        let range = row * width + 2..(row + 1) * width - 2;
-        let (gx, gy) = (&mut self.gx[range.clone()], &mut self.gy[range.clone()]);
-        let magnitude = &mut self.magnitude[range];
-        let n = width - 4;
-        let (gx, gy, magnitude) = (&mut gx[..n], &mut gy[..n], &mut magnitude[..n]);
-        let s: [&[i16]; 5] = core::array::from_fn(|i| &smooth[i..i + n]);
-        let d: [&[i16]; 5] = core::array::from_fn(|i| &differ[i..i + n]);
-        for x in 0..n {
-            let right = s[4][x] - s[0][x] + 2 * (s[3][x] - s[1][x]);
-            let down = d[0][x] + d[4][x] + 4 * (d[1][x] + d[3][x]) + 6 * d[2][x];
-            gx[x] = right;
-            gy[x] = down;
-            magnitude[x] = right.abs() + down.abs();
-        }
+        let rows = [row.saturating_sub(2), row.saturating_sub(1), row, (row + 1).min(last), (row + 2).min(last)];
+        let grey = rows.map(|row| &self.grey[row * width..(row + 1) * width]);
+        let inner = row * width + 2..(row + 1) * width - 2;
+        let [gx, gy] = [&mut self.gx, &mut self.gy].map(|plane| &mut plane[inner.clone()]);
+        gradient(grey, &mut self.smooth, &mut self.differ, gx, gy, &mut self.magnitude[inner]);
     }
 
     /// Marks the pixels of one row that are larger than both neighbours across the edge.
     fn thin(&mut self, row: usize, (from, to): (usize, usize), low: i16, high: i16) {
         let (width, magnitude) = (self.width, &self.magnitude);
-        for at in row * width + from.max(3)..row * width + to.min(width - 3) {
-            let own = magnitude[at];
-            if own < low {
-                continue;
-            }
+        let from = row * width + from.max(3);
+        let row = &magnitude[from..row * width + to.min(width - 3)];
+        for (at, &own) in strong(row, low).map(|(at, own)| (from + at, own)) {
             let (gx, gy) = (i32::from(self.gx[at]), i32::from(self.gy[at]));
             // tan 22.5° is 0.414 and tan 67.5° is 2.414, here as fractions of 256.
             let (across, steep) = (gx.abs() * 106, gy.abs() * 256);
@@ -175,4 +150,61 @@ impl EdgeFinder {
             }
         }
     }
+}
+
+/// The gradient of a row of which two rows above and below are given, but for its two outer columns at either end: a 3x3
+/// binomial and a Sobel operator in one pass, both split into a vertical and a horizontal mask. The largest response,
+/// 16 x 4 x 255, fits 16 bits, and so does the sum of two.
+#[multiversion(targets("x86_64+avx2"))]
+fn gradient(
+    grey: [&[u8]; 5],
+    smooth: &mut [i16],
+    differ: &mut [i16],
+    gx: &mut [i16],
+    gy: &mut [i16],
+    magnitude: &mut [i16],
+) {
+    let width = smooth.len();
+    let grey = grey.map(|row| &row[..width]);
+    let differ = &mut differ[..width];
+    for x in 0..width {
+        let [a2, a1, m, b1, b2] = grey.map(|row| i16::from(row[x]));
+        smooth[x] = a2 + b2 + 4 * (a1 + b1) + 6 * m;
+        differ[x] = b2 - a2 + 2 * (b1 - a1);
+    }
+    let n = width - 4;
+    let (gx, gy, magnitude) = (&mut gx[..n], &mut gy[..n], &mut magnitude[..n]);
+    let s: [&[i16]; 5] = core::array::from_fn(|i| &smooth[i..i + n]);
+    let d: [&[i16]; 5] = core::array::from_fn(|i| &differ[i..i + n]);
+    for x in 0..n {
+        let right = s[4][x] - s[0][x] + 2 * (s[3][x] - s[1][x]);
+        let down = d[0][x] + d[4][x] + 4 * (d[1][x] + d[3][x]) + 6 * d[2][x];
+        gx[x] = right;
+        gy[x] = down;
+        magnitude[x] = right.abs() + down.abs();
+    }
+}
+
+/// The mean of the first two bytes of each three.
+#[multiversion(targets("x86_64+avx2"))]
+fn mean_of_two(means: &mut [u8], pixels: &[u8]) {
+    // The last pixel may have no third byte.
+    let Some((last, means)) = means.split_last_mut() else { return };
+    for (mean, pixel) in means.iter_mut().zip(pixels.chunks_exact(3)) {
+        *mean = ((u16::from(pixel[0]) + u16::from(pixel[1])) / 2) as u8;
+    }
+    let pixel = &pixels[3 * means.len()..];
+    *last = ((u16::from(pixel[0]) + u16::from(pixel[1])) / 2) as u8;
+}
+
+/// The magnitudes of a row that are at least `low`, which few are, and where they stand.
+fn strong(row: &[i16], low: i16) -> impl Iterator<Item = (usize, &i16)> {
+    // As many as two vectors of any processor have.
+    const PART: usize = 32;
+    let parts = row.chunks(PART).enumerate();
+    parts.filter(move |(_, part)| part.iter().fold(0, |most, own| most.max(*own)) >= low).flat_map(
+        move |(index, part)| {
+            part.iter().enumerate().filter(move |(_, own)| **own >= low).map(move |(at, own)| (index * PART + at, own))
+        },
+    )
 }

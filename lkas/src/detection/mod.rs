@@ -222,6 +222,19 @@ impl LaneDetector {
         &self.parameters
     }
 
+    /// Whether a value goes together with the parameters in force.
+    ///
+    /// # Errors
+    /// The reason, in words: an edge can't end at a gradient at which none starts.
+    pub fn check(&self, name: &str, value: f64) -> Result<(), String> {
+        let (low, high) = (self.parameters.canny_low, self.parameters.canny_high);
+        match name {
+            "canny_low" if value > high => Err(format!("canny_low can't be above canny_high, which is {high}")),
+            "canny_high" if value < low => Err(format!("canny_high can't be below canny_low, which is {low}")),
+            _ => Ok(()),
+        }
+    }
+
     /// Sets a parameter, for the next picture on, and returns the value now in force: `value` brought into the
     /// parameter's range, or the value before where `value` is NaN or infinite.
     ///

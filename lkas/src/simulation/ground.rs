@@ -2,9 +2,10 @@
 
 use super::{
     outline::{Cursor, FAR_M, Outline, Place},
+    palette::Palette,
     pinhole::Pinhole,
     road::{LINE_WIDTH_M, Road},
-    texture::{self, Ripmap, phase, phase_step, unit},
+    texture::{self, Course, Ripmap, phase, phase_step, unit},
 };
 
 /// The colour into which everything far away fades, and that of the sky at the horizon.
@@ -96,45 +97,26 @@ fn overlap(index: usize, [from, to]: [f32; 2]) -> f32 {
     (to.min(left + 1.0) - from.max(left)).clamp(0.0, 1.0)
 }
 
-/// Colour and grain of a surface in one row, in 256ths.
-#[derive(Clone, Copy)]
-struct Surface {
-    colour: [i32; 3],
-    grain: [i32; 3],
+/// The colours of grass in one row: the noise is a byte.
+type Grass = Palette<256>;
+/// Those of asphalt: noise and wear.
+type Asphalt = Palette<512>;
+
+/// The colours of a surface in a row, from `first` on.
+fn surface<const N: usize>(first: i32, colour: [f32; 3], grain: [f32; 3], visibility: f32) -> Palette<N> {
+    Palette::new(
+        first,
+        hazed(colour, visibility).map(|value| (value * 256.0) as i32 + 128),
+        grain.map(|value| (value * visibility * 2.0) as i32),
+    )
 }
 
-impl Surface {
-    fn new(colour: [f32; 3], grain: [f32; 3], visibility: f32) -> Self {
-        Self {
-            colour: hazed(colour, visibility).map(|value| (value * 256.0) as i32 + 128),
-            grain: grain.map(|value| (value * visibility * 2.0) as i32),
-        }
-    }
-
-    #[inline]
-    fn at(&self, noise: i32) -> [u8; 3] {
-        core::array::from_fn(|i| ((self.colour[i] + self.grain[i] * noise) >> 8).clamp(0, 255) as u8)
-    }
+fn grass(visibility: f32) -> Grass {
+    surface(-128, GRASS, GRASS_GRAIN, visibility)
 }
 
-/// Where a row is in the texture: the phases of its first pixel and what each pixel adds.
-#[derive(Clone, Copy)]
-struct Course {
-    side: u32,
-    side_step: u32,
-    along: u32,
-    along_step: u32,
-}
-
-impl Course {
-    #[inline]
-    fn at(&self, column: usize) -> (u32, u32) {
-        let column = column as u32;
-        (
-            self.side.wrapping_add(self.side_step.wrapping_mul(column)),
-            self.along.wrapping_add(self.along_step.wrapping_mul(column)),
-        )
-    }
+fn asphalt(visibility: f32) -> Asphalt {
+    surface(-256, ASPHALT, ASPHALT_GRAIN, visibility)
 }
 
 /// Draws the ground.
@@ -142,10 +124,12 @@ impl Course {
 pub(super) struct Painter {
     noise: Ripmap,
     /// What the wheels have done to the asphalt, for each 256th of the texture's width: added to the noise.
-    wear: [i8; 256],
+    wear: [i16; 256],
     /// How much of each pixel of the row in work is line.
     line: Vec<f32>,
     shade: Ripmap,
+    /// The values of a texture in each column of the row in work.
+    grain: Vec<i16>,
 }
 
 impl Painter {
@@ -158,9 +142,15 @@ impl Painter {
             let lane = (offset + 1.75).rem_euclid(3.5) - 1.75;
             let from_track = (lane.abs() - 0.8) / 0.42;
             let in_lane = if (-5.25..1.75).contains(&offset) { 1.0 } else { 0.0 };
-            (in_lane * -62.0 * (-from_track * from_track).exp()) as i8
+            (in_lane * -62.0 * (-from_track * from_track).exp()) as i16
         });
-        Self { noise: texture::ground(), wear, line: vec![0.0; pinhole.width], shade: texture::clouds() }
+        Self {
+            noise: texture::ground(),
+            wear,
+            line: vec![0.0; pinhole.width],
+            shade: texture::clouds(),
+            grain: vec![0; pinhole.width],
+        }
     }
 
     /// Draws all rows from the horizon to the bottom. `shadows` is how dark shadows are, 0 to 1.
@@ -171,7 +161,7 @@ impl Painter {
         for (i, row) in pixels.chunks_exact_mut(3 * pinhole.width).enumerate().rev() {
             let row_top = (first_row + i) as f32;
             let Some([ahead, _]) = pinhole.ground(row_top + 0.5) else {
-                let plain = Surface::new(GRASS, GRASS_GRAIN, visibility(FAR_M)).at(0);
+                let plain = grass(visibility(FAR_M)).at(0);
                 row.chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&plain));
                 continue;
             };
@@ -190,22 +180,22 @@ impl Painter {
     }
 
     /// The shadows of trees: dark patches with soft edges that stay in their places on the ground.
-    fn shade(&self, slices: &[Slice], shadows: f32, row: &mut [u8]) {
+    fn shade(&mut self, slices: &[Slice], shadows: f32, row: &mut [u8]) {
         let middle = &slices[slices.len() / 2];
         let depth = (slices[0].place.ahead - slices[slices.len() - 1].place.ahead).abs();
         let Place { right, sin, cos, .. } = middle.place;
         let [scale, right, sin, cos] = [middle.scale, right, sin, cos].map(f64::from);
         let start = f64::from(0.5 - middle.centre) * scale - right;
         let course = Course {
-            side: phase(start * cos / SHADE_M[0]),
-            side_step: phase_step(scale * cos / SHADE_M[0]),
-            along: phase((f64::from(middle.place.s) + start * sin) / SHADE_M[1]),
-            along_step: phase_step(scale * sin / SHADE_M[1]),
+            u: phase(start * cos / SHADE_M[0]),
+            u_step: phase_step(scale * cos / SHADE_M[0]),
+            v: phase((f64::from(middle.place.s) + start * sin) / SHADE_M[1]),
+            v_step: phase_step(scale * sin / SHADE_M[1]),
         };
         let level = self.shade.level(scale as f32 / SHADE_M[0] as f32, depth / SHADE_M[1] as f32);
-        for (column, pixel) in row.chunks_exact_mut(3).enumerate() {
-            let (side, along) = course.at(column);
-            let cover = level.at(side, along) as f32 / 127.0;
+        level.along(&course, &mut self.grain);
+        for (pixel, cover) in row.chunks_exact_mut(3).zip(&self.grain) {
+            let cover = f32::from(*cover) / 127.0;
             let left = 1.0 - 0.7 * shadows * cover;
             for value in pixel {
                 *value = (f32::from(*value) * left) as u8;
@@ -214,10 +204,9 @@ impl Painter {
     }
 
     /// Grass, asphalt, grass.
-    fn surfaces(&self, pinhole: &Pinhole, road: &Road, slices: &[Slice], visibility: f32, row: &mut [u8]) {
+    fn surfaces(&mut self, pinhole: &Pinhole, road: &Road, slices: &[Slice], visibility: f32, row: &mut [u8]) {
         let width = pinhole.width;
-        let asphalt = Surface::new(ASPHALT, ASPHALT_GRAIN, visibility);
-        let grass = Surface::new(GRASS, GRASS_GRAIN, visibility);
+        let (asphalt, grass) = (asphalt(visibility), grass(visibility));
 
         let middle = &slices[slices.len() / 2];
         let (near, far) = (&slices[slices.len() - 1].place, &slices[0].place);
@@ -227,10 +216,10 @@ impl Painter {
         let tile = road.length() / (road.length() / TILE_M[1]).round().max(1.0);
         let (sin, cos, scale) = (f64::from(sin), f64::from(cos), f64::from(middle.scale));
         let course = Course {
-            side: phase(start * cos / TILE_M[0]),
-            side_step: phase_step(scale * cos / TILE_M[0]),
-            along: phase((f64::from(s) + start * sin) / tile),
-            along_step: phase_step(scale * sin / tile),
+            u: phase(start * cos / TILE_M[0]),
+            u_step: phase_step(scale * cos / TILE_M[0]),
+            v: phase((f64::from(s) + start * sin) / tile),
+            v_step: phase_step(scale * sin / tile),
         };
         let depth = (far.ahead - near.ahead).abs();
         let level = self
@@ -251,31 +240,23 @@ impl Painter {
         let left = [column(bounds[0][0]), column(bounds[0][1] + 1.0)];
         let right = [column(bounds[1][0]).max(left[1]), column(bounds[1][1] + 1.0).max(left[1])];
 
-        let noise = |at: usize| {
-            let (side, along) = course.at(at);
-            (level.at(side, along), i32::from(self.wear[(side >> 24) as usize]))
-        };
-        let mut fill = |from: usize, to: usize, colour: &dyn Fn(usize) -> [u8; 3]| {
-            for (i, pixel) in row[3 * from..3 * to].chunks_exact_mut(3).enumerate() {
-                pixel.copy_from_slice(&colour(from + i));
-            }
-        };
-        let mixed = |at: usize| {
+        level.along(&course, &mut self.grain);
+        let worn = |at: usize| self.wear[(course.at(at).0 >> 24) as usize];
+        for (at, grain) in (left[1]..right[0]).zip(&mut self.grain[left[1]..right[0]]) {
+            *grain += worn(at);
+        }
+        let grain = &*self.grain;
+        for columns in [0..left[0], right[1]..width] {
+            grass.paint(&grain[columns.clone()], &mut row[3 * columns.start..3 * columns.end]);
+        }
+        asphalt.paint(&grain[left[1]..right[0]], &mut row[3 * left[1]..3 * right[0]]);
+        for at in (left[0]..left[1]).chain(right[0]..right[1]) {
             let share = edges.iter().map(|&edges| overlap(at, edges)).sum::<f32>() / edges.len() as f32;
-            let (grain, wear) = noise(at);
-            let (under, over) = (grass.at(grain), asphalt.at(grain + wear));
-            core::array::from_fn(|i| (f32::from(under[i]) * (1.0 - share) + f32::from(over[i]) * share) as u8)
-        };
-        let plain_grass = |at: usize| grass.at(noise(at).0);
-        let plain_asphalt = |at: usize| {
-            let (grain, wear) = noise(at);
-            asphalt.at(grain + wear)
-        };
-        fill(0, left[0], &plain_grass);
-        fill(left[0], left[1], &mixed);
-        fill(left[1], right[0], &plain_asphalt);
-        fill(right[0], right[1], &mixed);
-        fill(right[1], width, &plain_grass);
+            let (under, over) = (grass.at(grain[at].into()), asphalt.at((grain[at] + worn(at)).into()));
+            for (i, value) in row[3 * at..3 * at + 3].iter_mut().enumerate() {
+                *value = (f32::from(under[i]) * (1.0 - share) + f32::from(over[i]) * share) as u8;
+            }
+        }
     }
 
     /// The painted lines, over the surfaces.

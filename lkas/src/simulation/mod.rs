@@ -10,6 +10,7 @@
 mod camera;
 mod ground;
 mod outline;
+mod palette;
 mod pinhole;
 mod replay;
 pub mod road;

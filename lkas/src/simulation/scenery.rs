@@ -81,6 +81,12 @@ impl Sprite {
                 if cover == 0 {
                     continue;
                 }
+                if cover == 255 {
+                    for ((value, colour), haze) in pixel.iter_mut().zip(colour).zip(haze) {
+                        *value = ((colour * clear + haze * cover) >> 8).clamp(0, 255) as u8;
+                    }
+                    continue;
+                }
                 for ((value, colour), haze) in pixel.iter_mut().zip(colour).zip(haze) {
                     let over = (colour * clear + haze * cover) >> 8;
                     *value = (over + i32::from(*value) * (255 - cover) / 255).clamp(0, 255) as u8;

@@ -2,8 +2,9 @@
 
 use super::{
     ground::HAZE,
+    palette::Palette,
     pinhole::Pinhole,
-    texture::{self, Ripmap, phase, phase_step, value_noise},
+    texture::{self, Course, Ripmap, phase, phase_step, value_noise},
 };
 use core::f64::consts::TAU;
 
@@ -30,6 +31,8 @@ pub(super) struct Sky {
     columns: Vec<f32>,
     /// How high the hills of the picture in work reach in each column, in pixels above the horizon.
     heights: [Vec<f32>; 2],
+    /// The cover of clouds in each column of the row in work, 0 to 127.
+    covers: Vec<i16>,
 }
 
 impl Sky {
@@ -50,6 +53,7 @@ impl Sky {
             hills: [outline(0), outline(1)],
             columns: (0..pinhole.width).map(column).collect(),
             heights: [vec![0.0; pinhole.width], vec![0.0; pinhole.width]],
+            covers: vec![0; pinhole.width],
         }
     }
 
@@ -78,7 +82,7 @@ impl Sky {
     }
 
     /// The gradient, and clouds on a plane far above the ground.
-    fn air(&self, pinhole: &Pinhole, row: f32, [sin, cos]: [f64; 2], pixels: &mut [u8]) {
+    fn air(&mut self, pinhole: &Pinhole, row: f32, [sin, cos]: [f64; 2], pixels: &mut [u8]) {
         let [ahead, down] = pinhole.ray(row);
         let up = (-down).max(0.5);
         let elevation = up / pinhole.focal;
@@ -91,19 +95,15 @@ impl Sky {
 
         let scale = 1.0 / f64::from(up) / CLOUD_TILE;
         let (ahead, right) = (f64::from(ahead) * scale, f64::from(0.5 - pinhole.centre[0]) * scale);
-        let mut u = phase(ahead * cos - right * sin);
-        let mut v = phase(ahead * sin + right * cos);
-        let (u_step, v_step) = (phase_step(-sin * scale), phase_step(cos * scale));
+        let course = Course {
+            u: phase(ahead * cos - right * sin),
+            u_step: phase_step(-sin * scale),
+            v: phase(ahead * sin + right * cos),
+            v_step: phase_step(cos * scale),
+        };
         let extent = (scale as f32 / elevation).min(1.0);
-        let level = self.clouds.level(extent, extent);
-        for pixel in pixels.chunks_exact_mut(3) {
-            let cover = level.at(u, v);
-            for (i, value) in pixel.iter_mut().enumerate() {
-                *value = ((base[i] + swing[i] * cover) >> 8).clamp(0, 255) as u8;
-            }
-            u = u.wrapping_add(u_step);
-            v = v.wrapping_add(v_step);
-        }
+        self.clouds.level(extent, extent).along(&course, &mut self.covers);
+        Palette::<128>::new(0, base, swing).paint(&self.covers, pixels);
     }
 
     /// The hills of a row whose upper edge is `above` pixels above the horizon.
@@ -112,9 +112,12 @@ impl Sky {
             // The foot of the hills lies deeper in the haze than their tops.
             let visible = 0.25 + step * (above / (most * focal)).clamp(0.0, 1.0);
             let colour: [f32; 3] = core::array::from_fn(|i| HAZE[i] + (colour[i] - HAZE[i]) * visible.min(1.0));
+            let whole = colour.map(|value| value as u8);
             for (height, pixel) in heights.iter().zip(pixels.chunks_exact_mut(3)) {
-                let share = (height - above + 1.0).clamp(0.0, 1.0);
-                if share > 0.0 {
+                let share = height - above + 1.0;
+                if share >= 1.0 {
+                    pixel.copy_from_slice(&whole);
+                } else if share > 0.0 {
                     for (value, hill) in pixel.iter_mut().zip(colour) {
                         *value = (f32::from(*value) + (hill - f32::from(*value)) * share) as u8;
                     }

@@ -1,6 +1,7 @@
 //! Noise for surfaces and clouds, prepared at every resolution that a picture needs.
 
 use core::f32::consts::TAU;
+use multiversion::multiversion;
 
 /// Side of the finest level in texels, as a power of two.
 const BITS: u32 = 9;
@@ -94,13 +95,53 @@ pub(super) struct Level<'a> {
     u_bits: u32,
 }
 
-impl Level<'_> {
-    /// The value at two phases, -127 to 127.
+/// A straight way through a texture: the phases of its first pixel, and what each pixel adds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Course {
+    pub(super) u: u32,
+    pub(super) u_step: u32,
+    pub(super) v: u32,
+    pub(super) v_step: u32,
+}
+
+impl Course {
+    /// The phases of the pixel so many further on.
     #[inline]
-    pub(super) fn at(&self, u: u32, v: u32) -> i32 {
-        let index = (v >> self.v_shift) << self.u_bits | u >> self.u_shift;
-        // Always inside; a lookup that can't fail costs nothing over one that could.
-        i32::from(self.texels.get(index as usize).copied().unwrap_or(0))
+    pub(super) fn at(&self, pixel: usize) -> (u32, u32) {
+        let at = |start: u32, step: u32| start.wrapping_add(step.wrapping_mul(pixel as u32));
+        (at(self.u, self.u_step), at(self.v, self.v_step))
+    }
+}
+
+impl Level<'_> {
+    /// The values along a course, one for each pixel.
+    pub(super) fn along(&self, course: &Course, values: &mut [i16]) {
+        follow(self, course, values);
+    }
+
+    /// The value at two phases, -127 to 127.
+    #[cfg(test)]
+    fn at(&self, u: u32, v: u32) -> i32 {
+        let mut value = [0];
+        self.along(&Course { u, u_step: 0, v, v_step: 0 }, &mut value);
+        value[0].into()
+    }
+}
+
+#[multiversion(targets("x86_64+avx2"))]
+fn follow(level: &Level<'_>, course: &Course, values: &mut [i16]) {
+    // Places first and then what is there: the former is done for several pixels at once.
+    let mut places = [0_u32; 64];
+    for (part, values) in values.chunks_mut(places.len()).enumerate() {
+        let first = part * places.len();
+        for (i, place) in places.iter_mut().enumerate() {
+            let (u, v) = course.at(first + i);
+            *place = (v >> level.v_shift) << level.u_bits | u >> level.u_shift;
+        }
+        for (value, place) in values.iter_mut().zip(&places) {
+            // Always inside; a lookup that can't fail costs nothing over one that could.
+            *value = level.texels.get(*place as usize).copied().unwrap_or(0).into();
+        }
     }
 }
 

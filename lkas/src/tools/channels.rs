@@ -1,6 +1,6 @@
-//! `lkas channels` and `lkas top`: every channel in a table, once or again and again.
+//! `lkas channels`: every channel in a table.
 
-use super::{channels_of, rest, short, size, unless_nobody_reads};
+use super::{channels_of, foreign, rest, short, size, unless_nobody_reads};
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::stop::Stop;
@@ -9,14 +9,14 @@ use lkas_messages::ImageShape;
 use lkas_shm::{ChannelName, Observation, Observer};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::time::Duration;
 
 /// A channel that promises nothing is called silent after this time: no part of the system is that slow.
 const SILENT: Duration = Duration::from_secs(1);
 
 /// Between the two looks that a rate is taken from.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// How `lkas channels` prints.
 #[derive(Args, Clone, Copy, Debug)]
@@ -24,19 +24,6 @@ pub struct TableOptions {
     /// As JSON
     #[arg(long)]
     json: bool,
-}
-
-/// How often `lkas top` looks.
-#[derive(Args, Clone, Copy, Debug)]
-pub struct Every {
-    /// Seconds between two looks
-    #[arg(long, default_value_t = 1.0, value_name = "SECONDS", value_parser = seconds)]
-    every: f64,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    let found: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    if (0.1..=3600.0).contains(&found) { Ok(found) } else { Err("expected 0.1 to 3600 seconds".into()) }
 }
 
 /// Prints every channel once.
@@ -48,51 +35,27 @@ pub fn channels(system: &SystemOptions, options: TableOptions, stop: &Stop) -> R
     looks.look(system)?;
     rest(BETWEEN_LOOKS, stop);
     let rows = looks.look(system)?;
+    let others = foreign::words(system);
+    if let (true, Some(words)) = (options.json, &others) {
+        tracing::warn!("{words}");
+    }
     let mut out = std::io::stdout().lock();
     unless_nobody_reads(
         if options.json {
             serde_json::to_writer_pretty(&mut out, &rows).map_err(std::io::Error::from).and_then(|()| writeln!(out))
         } else {
-            out.write_all(table(&rows).as_bytes())
+            out.write_all(table(&rows, others.as_deref()).as_bytes())
         }
         .map_err(Failure::from),
     )
 }
 
-/// Prints every channel again and again, in place on a terminal, until the program shall end.
-///
-/// # Errors
-/// As [`channels`].
-pub fn top(system: &SystemOptions, every: Every, stop: &Stop) -> Result<(), Failure> {
-    let mut looks = Looks::default();
-    looks.look(system)?;
-    let mut wait = BETWEEN_LOOKS.min(Duration::from_secs_f64(every.every));
-    loop {
-        rest(wait, stop);
-        if stop.is_set() {
-            return Ok(());
-        }
-        let rows = looks.look(system)?;
-        let mut out = std::io::stdout().lock();
-        // Home, the table, each line cleared to its end, then everything below.
-        let text = match out.is_terminal() {
-            true => format!("\x1b[H{}\x1b[J", table(&rows).replace('\n', "\x1b[K\n")),
-            false => table(&rows) + "\n",
-        };
-        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-            // Nobody reads it any more.
-            return Ok(());
-        }
-        wait = Duration::from_secs_f64(every.every);
-    }
-}
-
 /// The look before, from which a rate is taken.
 #[derive(Default)]
-struct Looks(BTreeMap<ChannelName, Observation>);
+pub(super) struct Looks(BTreeMap<ChannelName, Observation>);
 
 impl Looks {
-    fn look(&mut self, system: &SystemOptions) -> Result<Vec<Row>, Failure> {
+    pub(super) fn look(&mut self, system: &SystemOptions) -> Result<Vec<Row>, Failure> {
         let mut before = std::mem::take(&mut self.0);
         let mut rows = Vec::new();
         for name in channels_of(system)? {
@@ -107,26 +70,26 @@ impl Looks {
 }
 
 /// A channel at one moment.
-#[derive(Clone, Debug, Serialize)]
-struct Row {
-    channel: String,
-    r#type: String,
-    shape: String,
-    state: String,
-    writer_pid: Option<u32>,
-    readers: usize,
-    reader_places: usize,
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Row {
+    pub(super) channel: String,
+    pub(super) r#type: String,
+    pub(super) shape: String,
+    pub(super) state: String,
+    pub(super) writer_pid: Option<u32>,
+    pub(super) readers: usize,
+    pub(super) reader_places: usize,
     /// Values a second; none where nothing came between two looks.
-    rate_hz: Option<f64>,
-    age_s: Option<f64>,
-    sequence: u64,
+    pub(super) rate_hz: Option<f64>,
+    pub(super) age_s: Option<f64>,
+    pub(super) sequence: u64,
     /// What each reader missed since it attached; none for places that nobody has.
-    missed: Vec<Option<u32>>,
-    size: u64,
+    pub(super) missed: Vec<Option<u32>>,
+    pub(super) size: u64,
 }
 
 impl Row {
-    fn new(name: &ChannelName, channel: &Observer, now: &Observation, before: Option<&Observation>) -> Self {
+    pub(super) fn new(name: &ChannelName, channel: &Observer, now: &Observation, before: Option<&Observation>) -> Self {
         let description = channel.description();
         let bytes = || size(description.layout().payload_size() as u64);
         Self {
@@ -176,9 +139,14 @@ fn rate(before: &Observation, now: &Observation) -> Option<f64> {
 
 const HEADINGS: [&str; 9] = ["CHANNEL", "TYPE", "SHAPE", "STATE", "WRITER", "READERS", "RATE", "AGE", "MISSED"];
 
-fn table(rows: &[Row]) -> String {
-    if rows.is_empty() {
+/// The rows as text, and what else there is.
+fn table(rows: &[Row], others: Option<&str>) -> String {
+    if rows.is_empty() && others.is_none() {
         return "no channels; start something, for example: lkas demo\n".to_owned();
+    }
+    let others = others.map(|words| format!("{words}\n")).unwrap_or_default();
+    if rows.is_empty() {
+        return others;
     }
     let none = || "-".to_owned();
     let cells = rows.iter().map(|row| {
@@ -207,7 +175,7 @@ fn table(rows: &[Row]) -> String {
         text += padded.collect::<Vec<_>>().join("  ").trim_end();
         text.push('\n');
     }
-    text
+    text + &others
 }
 
 #[cfg(test)]
@@ -256,6 +224,7 @@ mod tests {
 
     #[test]
     fn without_channels_the_table_says_what_to_do() {
-        assert!(table(&[]).contains("lkas demo"));
+        assert!(table(&[], None).contains("lkas demo"));
+        assert_eq!(table(&[], Some("others")), "others\n", "and where others are, that is said");
     }
 }

@@ -1,16 +1,15 @@
 //! `lkas doctor`: what could keep a system from running on this machine, and what to do about it.
 
-use super::names::{logout_removes_channels, nameless, starts_as_channel};
-use super::{FOLDER, channels_of, short, size, unless_nobody_reads};
+use super::names::{logout_removes_channels, nameless};
+use super::{FOLDER, channels_of, foreign, is_channel, short, size, unless_nobody_reads};
 use crate::Failure;
 use crate::options::SystemOptions;
 use core::fmt;
 use lkas_shm::{Observation, Observer, OpenError, clock};
 use rustix::process::{Resource, getrlimit};
-use std::fs::File;
 use std::io::{self, Write};
 use std::net::{TcpListener, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What a system of cameras of 800x600 needs, with room for a second one (bytes).
 const SPACE: u64 = 32_000_000;
@@ -131,6 +130,9 @@ fn segments(system: &SystemOptions) -> Vec<Finding> {
         }
     }
     findings.extend(unusable());
+    if let Some(words) = foreign::words(system) {
+        findings.push(Finding::note(words, "a second system needs --instance 2"));
+    }
     if findings.is_empty() || used > 0 {
         findings.insert(0, Finding::good(format!("{used} channels in use")));
     }
@@ -188,25 +190,14 @@ fn unusable() -> Vec<Finding> {
             Err(OpenError::Unusable { why, .. }) if is_channel(&entry.path()) => {
                 findings.push(Finding::note(format!("channel {name}: {why}"), format!("rm {FOLDER}/{name}")));
             }
-            Err(OpenError::Owner { found, .. }) if is_channel(&entry.path()) => {
-                let what = format!("channel {name} belongs to user {found}");
-                findings.push(Finding::note(what, "choose another --namespace, or run as that user"));
-            }
             _ => {}
         }
     }
     findings
 }
 
-/// Whether the file starts as a channel does.
-fn is_channel(path: &Path) -> bool {
-    // Whoever opens a pipe waits for its other end.
-    path.symlink_metadata().is_ok_and(|found| found.is_file())
-        && File::open(path).is_ok_and(|file| starts_as_channel(&file))
-}
-
 fn ports(system: &SystemOptions, web_port: u16) -> Vec<Finding> {
-    let host = &system.broker_host;
+    let host = &system.network.broker;
     let broker: Vec<u16> = (0..6).filter_map(|offset| system.broker_port.checked_add(offset)).collect();
     let taken: Vec<String> = broker.iter().filter(|port| is_taken(host, **port)).map(|port| port.to_string()).collect();
     let range = format!("{} to {}", system.broker_port, system.broker_port.saturating_add(5));
@@ -217,15 +208,18 @@ fn ports(system: &SystemOptions, web_port: u16) -> Vec<Finding> {
         0 => Finding::good(format!("the broker's ports {range} are free")),
         6 => Finding::note(
             format!("the broker's ports {range} are in use"),
-            "a broker runs; a second one needs --broker-port",
+            "a broker runs; a second system needs --instance 2",
         ),
         _ => Finding::bad(
             format!("of the broker's ports {range}, {} are in use", taken.join(", ")),
-            "end what uses them (ss -ltnp), or choose six others with --broker-port",
+            "end what uses them (ss -ltnp), or choose six others with --broker-port or --instance",
         ),
     }];
     findings.push(if is_taken("127.0.0.1", web_port) {
-        Finding::note(format!("the page's port {web_port} is in use"), "a viewer runs; a second one needs --port")
+        Finding::note(
+            format!("the page's port {web_port} is in use"),
+            "a viewer runs; a second system needs --instance 2",
+        )
     } else {
         Finding::good(format!("the page's port {web_port} is free"))
     });

@@ -2,24 +2,37 @@
 //!
 //! None takes a role, so none can disturb a system; `clean` removes what nobody uses.
 
+mod act;
 mod channels;
 mod clean;
+mod config;
 mod doctor;
 mod echo;
+mod foreign;
 mod hz;
+mod info;
+mod keys;
 mod names;
+mod param;
+mod top;
 
-pub use channels::{Every, TableOptions, channels, top};
+pub use act::{Patience, StopOptions, Wish, act, emergency};
+pub use channels::{TableOptions, channels};
 pub use clean::{CleanOptions, clean};
+pub use config::{ConfigCommand, config};
 pub use doctor::doctor;
 pub use echo::{EchoOptions, echo};
-pub use hz::hz;
+pub use hz::{HzOptions, hz};
+pub use info::{InfoOptions, info};
+pub use param::{ParamCommand, param};
+pub use top::{TopOptions, top};
 
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::stop::Stop;
 use lkas_shm::ChannelName;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Where shared memory lies.
@@ -54,6 +67,19 @@ fn unless_nobody_reads(result: Result<(), Failure>) -> Result<(), Failure> {
         }
         other => other,
     }
+}
+
+/// Whether the file starts as a channel does.
+fn is_channel(path: &Path) -> bool {
+    // Whoever opens a pipe waits for its other end.
+    path.symlink_metadata().is_ok_and(|found| found.is_file())
+        && std::fs::File::open(path).is_ok_and(|file| names::starts_as_channel(&file))
+}
+
+/// A number of seconds on a command line.
+fn seconds(text: &str) -> Result<f64, String> {
+    let found: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    if (0.1..=3600.0).contains(&found) { Ok(found) } else { Err("expected 0.1 to 3600 seconds".into()) }
 }
 
 /// A time as people write it: 850 µs, 12 ms, 3.4 s, 2 min.

@@ -19,6 +19,9 @@ use tokio::sync::{broadcast, watch};
 /// Texts kept for a browser that is behind: about a second of them. One that is further behind loses the oldest.
 const TEXTS: usize = 128;
 
+/// Parameters whose status is remembered, beside the system's own.
+const MAX_PARAMETERS: usize = 256;
+
 /// Browsers at a time: each costs a task and a share of the one thread.
 const MAX_BROWSERS: usize = 16;
 
@@ -52,6 +55,8 @@ struct Heard {
     last: Option<Instant>,
     /// Why nothing comes, where that is known.
     fault: Option<String>,
+    /// The link to the broker: whether it is there, and its round trip.
+    link: Value,
     /// The last status of each parameter.
     parameters: BTreeMap<(String, String), Value>,
 }
@@ -88,12 +93,16 @@ impl Hub {
     /// A message of that topic for every browser.
     pub(super) fn show(&self, topic: &str, data: &Value) {
         self.heard_now(|heard| {
-            // Only parameters that exist: names come from outside, and what is kept must stay bounded.
+            // Names come from outside, and what is kept must stay bounded.
             if let ("parameter_status", Some(category), Some(name)) =
                 (topic, data["category"].as_str(), data["parameter"].as_str())
-                && PARAMETERS.iter().any(|known| known.category.name() == category && known.name == name)
             {
-                heard.parameters.insert((category.to_owned(), name.to_owned()), data.clone());
+                let own = PARAMETERS.iter().any(|known| known.category.name() == category && known.name == name);
+                let key = (category.to_owned(), name.to_owned());
+                let has_room = heard.parameters.len() < MAX_PARAMETERS || heard.parameters.contains_key(&key);
+                if own || data["declared"].is_object() && has_room {
+                    heard.parameters.insert(key, data.clone());
+                }
             }
         });
         // An error means that no browser is there.
@@ -117,6 +126,11 @@ impl Hub {
         self.heard(|heard| heard.fault = Some(fault));
     }
 
+    /// How the link to the broker is.
+    pub(super) fn show_link(&self, link: Value) {
+        self.heard(|heard| heard.link = link);
+    }
+
     fn heard_now(&self, note: impl FnOnce(&mut Heard)) {
         self.heard(|heard| {
             heard.last = Some(Instant::now());
@@ -135,11 +149,11 @@ impl Hub {
     /// The link is behind, or gone.
     pub(super) fn command(&self, command: Command) -> Result<(), Refusal> {
         self.commands.try_send(command).map_err(|error| {
-            let reason = match error {
-                TrySendError::Full(_) => "too many commands at once; try again",
-                TrySendError::Disconnected(_) => "the viewer has no link to the broker; restart it",
+            let (command, reason) = match error {
+                TrySendError::Full(command) => (command, "too many commands at once; try again"),
+                TrySendError::Disconnected(command) => (command, "the viewer has no link to the broker; restart it"),
             };
-            Refusal::of_command(command, reason)
+            Refusal::of_command(&command, reason)
         })
     }
 
@@ -168,9 +182,11 @@ impl Hub {
 
     /// The state of the link to the broker. `frame_ms` is how long a browser took for its last frame.
     pub(super) fn link(&self, frame_ms: Option<u128>) -> Utf8Bytes {
-        let (age, fault) = self.heard(|heard| (heard.last.map(|last| last.elapsed()), heard.fault.clone()));
+        let (age, fault, link) =
+            self.heard(|heard| (heard.last.map(|last| last.elapsed()), heard.fault.clone(), heard.link.clone()));
         json!({
             "type": "link",
+            "broker": link,
             "last_message_ms": age.as_ref().map(Duration::as_millis),
             "fault": fault,
             "frame_ms": frame_ms,
@@ -272,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn later_browsers_learn_the_values_in_force_and_only_of_known_parameters() {
+    fn later_browsers_learn_the_values_in_force_of_known_and_of_declared_parameters() {
         let (hub, _taken) = hub();
         hub.show("parameter_status", &json!({"category": "decision", "parameter": "kp", "value": 0.25}));
         hub.show("parameter_status", &json!({"category": "decision", "parameter": "kp", "value": 0.75}));
@@ -281,6 +297,12 @@ mod tests {
         let values: Value = serde_json::from_str(hub.values().as_str()).unwrap();
         assert_eq!(values["data"].as_array().unwrap().len(), 1);
         assert_eq!(values["data"][0]["value"], 0.75);
+        for number in 0..2 * MAX_PARAMETERS {
+            let name = format!("gain_{number}");
+            hub.show("parameter_status", &json!({"category": "radio", "parameter": name, "declared": {"unit": "dB"}}));
+        }
+        let values: Value = serde_json::from_str(hub.values().as_str()).unwrap();
+        assert_eq!(values["data"].as_array().unwrap().len(), MAX_PARAMETERS);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use core::time::Duration;
 use lkas_messages::NameError;
 use lkas_zmq::{ReceiveError, SendError, Topic, ViewerClient, ViewerMessage};
 use serde_json::{Value, json};
-use std::{sync::mpsc::Receiver, thread};
+use std::{sync::mpsc::Receiver, thread, time::Instant};
 
 /// How long a command may wait for the link to look at it. Messages of the broker wake the link earlier.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -16,15 +16,30 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// How long to rest after a fault, so that one that lasts costs nothing.
 const REST: Duration = Duration::from_millis(500);
 
+/// How often the round trip to the broker is measured while a browser is there.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
 /// Passes messages and commands on until the hub stops. Pictures are asked for only while a browser is there, because
 /// the broker makes none that nobody wants.
 pub(super) fn run(mut client: ViewerClient, hub: &Hub, commands: &Receiver<Command>) {
     let mut watched = false;
+    let mut ping_due = Instant::now();
     while !hub.is_stopping() {
         for command in commands.try_iter() {
-            if let Err(reason) = send(&mut client, command) {
-                hub.refuse(&Refusal::of_command(command, &reason));
+            if let Err(reason) = send(&mut client, &command) {
+                hub.refuse(&Refusal::of_command(&command, &reason));
             }
+        }
+        if watched && ping_due <= Instant::now() {
+            ping_due = Instant::now() + PING_EVERY;
+            // A socket that fails says so below.
+            let _ = client.ping();
+            let milliseconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e3);
+            hub.show_link(json!({
+                "connected": client.is_connected(),
+                "silence_ms": milliseconds(client.silence()),
+                "round_trip_ms": milliseconds(client.round_trip()),
+            }));
         }
         if let Err(error) = pass_on(&mut client, hub, &mut watched) {
             hub.show_fault(error.to_string());
@@ -33,13 +48,13 @@ pub(super) fn run(mut client: ViewerClient, hub: &Hub, commands: &Receiver<Comma
     }
 }
 
-fn send(client: &mut ViewerClient, command: Command) -> Result<(), String> {
+fn send(client: &mut ViewerClient, command: &Command) -> Result<String, String> {
     let sent = match command {
         Command::Action(action) => {
             let action = action.parse().map_err(|error: NameError| error.to_string())?;
             client.send_action(&action)
         }
-        Command::Parameter(parameter, value) => client.send_parameter(parameter.category, parameter.name, value),
+        Command::Parameter { category, name, value } => client.send_parameter(category.as_str(), name.as_str(), *value),
     };
     sent.map_err(|error: SendError| error.to_string())
 }

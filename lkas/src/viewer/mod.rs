@@ -38,7 +38,8 @@ use core::{
 use hub::Hub;
 use lkas_zmq::{ConnectError, Endpoint, Topic, ViewerClient};
 use std::{
-    io,
+    fs::File,
+    io::{self, Read},
     net::TcpListener,
     sync::{Arc, mpsc},
     thread,
@@ -120,6 +121,7 @@ pub struct Viewer {
     listener: TcpListener,
     address: SocketAddr,
     broker: Endpoint,
+    token: String,
 }
 
 impl Viewer {
@@ -136,7 +138,15 @@ impl Viewer {
             Ok((listener, address))
         };
         let (listener, address) = open().map_err(|source| ViewerError::Bind { address, source })?;
-        Ok(Self { listener, address, broker: options.broker.clone() })
+        let token = token().map_err(ViewerError::Serve)?;
+        Ok(Self { listener, address, broker: options.broker.clone(), token })
+    }
+
+    /// What a program that is no browser shows in order to command: `Authorization: Bearer TOKEN` in its request for the
+    /// WebSocket. Another one for each viewer.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// The address for browsers, with the port that was found where 0 was asked for.
@@ -152,6 +162,7 @@ impl Viewer {
     /// # Errors
     /// The web server can't start, or fails.
     pub fn run(self, stop: &AtomicBool) -> Result<(), ViewerError> {
+        tracing::info!("the page is on http://{}; the token for programs is {}", self.address, self.token);
         let (sender, commands) = mpsc::sync_channel(COMMANDS);
         let hub = Arc::new(Hub::new(self.broker.to_string(), sender));
         let topics: Vec<Topic> = Topic::ALL.into_iter().filter(|topic| *topic != Topic::Frame).collect();
@@ -167,7 +178,7 @@ impl Viewer {
             let result = runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(self.listener)?;
                 tokio::select! {
-                    result = server::serve(listener, Arc::clone(&hub)) => result,
+                    result = server::serve(listener, Arc::clone(&hub), &self.token) => result,
                     never = watch(stop, &hub) => match never {},
                 }
             });
@@ -176,6 +187,13 @@ impl Viewer {
             result.map_err(ViewerError::Serve)
         })
     }
+}
+
+/// 128 random bits in hexadecimal.
+fn token() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Stops the hub when `stop` is true.

@@ -1,17 +1,15 @@
 //! What a browser may ask for, and nothing else.
 
-use lkas_messages::names::{Category, Parameter};
+use crate::actions::ACTIONS;
+use lkas_messages::names::{Category, Name, Parameter};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The longest message that a browser may send, in bytes. The longest sensible one has about a hundred.
 pub(super) const MAX_REQUEST: usize = 4096;
 
-/// The actions that the simulation knows.
-const ACTIONS: [&str; 3] = ["pause", "resume", "respawn"];
-
 /// What a checked message from a browser means.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Request {
     /// The frame sent last has been decoded: the next may come.
     Acknowledged {
@@ -23,10 +21,10 @@ pub(super) enum Request {
 }
 
 /// What goes to the broker on behalf of a browser.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Command {
-    /// Ask for this value, which is in the parameter's range.
-    Parameter(&'static Parameter, f64),
+    /// Ask for this value: in range where the parameter is one of this system's own, and else the server's to judge.
+    Parameter { category: Name, name: Name, value: f64 },
     /// Ask for this action, which is one of those in use.
     Action(&'static str),
 }
@@ -42,9 +40,9 @@ impl Refusal {
     }
 
     /// The refusal of a command that is in order in itself.
-    pub(super) fn of_command(command: Command, reason: &str) -> Self {
+    pub(super) fn of_command(command: &Command, reason: &str) -> Self {
         match command {
-            Command::Parameter(parameter, _) => Self::of_parameter(parameter.category.name(), parameter.name, reason),
+            Command::Parameter { category, name, .. } => Self::of_parameter(category.as_str(), name.as_str(), reason),
             Command::Action(action) => Self::of_action(action, reason),
         }
     }
@@ -90,21 +88,22 @@ pub(super) fn parse(text: &str) -> Result<Request, Refusal> {
         Ok(Raw::Ack { work_ms }) => Ok(Request::Acknowledged { work_ms }),
         Ok(Raw::Parameter { category, parameter, value }) => {
             let refuse = |reason: &str| Refusal::of_parameter(&category, &parameter, reason);
-            let found = category
-                .parse::<Category>()
-                .and_then(|category| Parameter::find(category, &parameter))
-                .map_err(|error| refuse(&error.to_string()))?;
-            // Refused rather than clamped: the page's sliders can't ask for it, so somebody means something else.
-            if found.accept(value) != Some(value) {
-                return Err(refuse(&format!("{parameter} is {} to {}, found {value}", found.min, found.max)));
+            let named = |name: &str| name.parse::<Name>().map_err(|error| refuse(&error.to_string()));
+            let (own, names) = (category.parse::<Category>(), (named(&category)?, named(&parameter)?));
+            if let Ok(own) = own {
+                let found = Parameter::find(own, &parameter).map_err(|error| refuse(&error.to_string()))?;
+                // Refused rather than clamped: the page's sliders can't ask for it, so somebody means something else.
+                if found.accept(value) != Some(value) {
+                    return Err(refuse(&format!("{parameter} is {} to {}, found {value}", found.min, found.max)));
+                }
             }
-            Ok(Request::Command(Command::Parameter(found, value)))
+            Ok(Request::Command(Command::Parameter { category: names.0, name: names.1, value }))
         }
         Ok(Raw::Action { action }) => ACTIONS
             .into_iter()
             .find(|known| *known == action)
             .map(|known| Request::Command(Command::Action(known)))
-            .ok_or_else(|| Refusal::of_action(&action, "unknown action; there are pause, resume and respawn")),
+            .ok_or_else(|| Refusal::of_action(&action, &format!("unknown action; there are {}", ACTIONS.join(", ")))),
         Err(error) => Err(Refusal::of_message(&format!("not a request that the viewer knows: {error}"))),
     }
 }
@@ -122,12 +121,20 @@ mod tests {
         assert_eq!(parse(r#"{"type":"ack"}"#), Ok(Request::Acknowledged { work_ms: 0 }));
         assert_eq!(parse(r#"{"type":"ack","work_ms":7}"#), Ok(Request::Acknowledged { work_ms: 7 }));
         assert_eq!(parse(r#"{"type":"action","action":"pause"}"#), Ok(Request::Command(Command::Action("pause"))));
-        let Ok(Request::Command(Command::Parameter(parameter, value))) =
-            parse(r#"{"type":"parameter","category":"decision","parameter":"kp","value":1}"#)
-        else {
-            panic!("not understood")
-        };
-        assert_eq!((parameter.name, value), ("kp", 1.0));
+        for action in ["emergency_stop", "release_emergency_stop"] {
+            let text = json!({"type": "action", "action": action}).to_string();
+            assert_eq!(parse(&text), Ok(Request::Command(Command::Action(action))));
+        }
+        // A category of another program's server is that server's affair.
+        for (category, name, value) in [("decision", "kp", 1.0), ("planning", "look_ahead", 1e6)] {
+            let text =
+                json!({"type": "parameter", "category": category, "parameter": name, "value": value}).to_string();
+            let Ok(Request::Command(Command::Parameter { category: found, name: of, value: asked })) = parse(&text)
+            else {
+                panic!("{text} is not understood")
+            };
+            assert_eq!((found.as_str(), of.as_str(), asked), (category, name, value));
+        }
     }
 
     #[test]

@@ -8,6 +8,10 @@
 //!
 //! # The WebSocket
 //!
+//! The page of this server may command. A program that sends no `Origin` may watch, and may command where the request for
+//! the WebSocket has the header `Authorization: Bearer TOKEN`. The viewer makes a token at each start and prints it with its
+//! address.
+//!
 //! From the viewer, a binary message is a frame, all numbers little endian:
 //!
 //! | bytes | what |
@@ -24,8 +28,8 @@
 //! |---|---|
 //! | `hello` | `broker`, `categories`, `parameters`: `{category, name, min, max, default, help}` each; the first message |
 //! | `values` | `data`: the last `parameter_status` of each parameter; after `hello`, and again whenever texts were lost |
-//! | `link` | `last_message_ms`: age of the broker's last message or null; `fault`: text or null; `frame_ms`: what the last frame took from sending to acknowledgement, or null. Every half second, so that silence means a dead connection |
-//! | `detection`, `state`, `telemetry`, `parameter_status`, `action_status` | `data`: the broker's object. `frame_id` is a string in `detection`, because JavaScript's numbers end at 2^53 |
+//! | `link` | `broker`: null, or `connected`, `silence_ms` since the broker's last sign of life, which comes once a second, and `round_trip_ms`, both null where they are not known; `last_message_ms`: age of the broker's last message or null; `fault`: text or null; `frame_ms`: what the connection took for the last frame, there and back, or null. Every half second, so that silence means a dead connection |
+//! | `detection`, `state`, `telemetry`, `status`, `parameter_status`, `action_status` | `data`: the broker's object. `frame_id` is a string in `detection`, because JavaScript's numbers end at 2^53 |
 //! | `error` | `message`; and `category` and `parameter`, or `action`, where the refused request had them |
 //!
 //! From the page come text messages alone:
@@ -34,7 +38,7 @@
 //! |---|---|
 //! | `ack` | the last frame is decoded |
 //! | `parameter` | `category`, `parameter`, `value` |
-//! | `action` | `action`: `pause`, `resume` or `respawn` |
+//! | `action` | `action`: one of those in [`crate::actions::ACTIONS`] |
 //!
 //! One frame at a time is under way to each browser. The next one is the latest at the moment of the acknowledgement,
 //! so a slow browser gets fewer frames, and none that waited. Anything else that a page sends is answered with `error`
@@ -58,16 +62,22 @@ use std::{io, sync::Arc};
 use tokio::net::TcpListener;
 
 /// The page: path, kind and content of each file.
-const PAGE: [(&str, &str, &str); 11] = [
+const PAGE: [(&str, &str, &str); 17] = [
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     ("/controls.css", "text/css; charset=utf-8", include_str!("page/controls.css")),
+    ("/panels.css", "text/css; charset=utf-8", include_str!("page/panels.css")),
+    ("/uplot.css", "text/css; charset=utf-8", include_str!("page/uplot/uPlot.min.css")),
+    ("/uplot.js", "text/javascript; charset=utf-8", include_str!("page/uplot/uPlot.iife.min.js")),
     ("/viewer.js", "text/javascript; charset=utf-8", include_str!("page/viewer.js")),
     ("/link.js", "text/javascript; charset=utf-8", include_str!("page/link.js")),
     ("/video.js", "text/javascript; charset=utf-8", include_str!("page/video.js")),
     ("/instruments.js", "text/javascript; charset=utf-8", include_str!("page/instruments.js")),
+    ("/parameter.js", "text/javascript; charset=utf-8", include_str!("page/parameter.js")),
     ("/parameters.js", "text/javascript; charset=utf-8", include_str!("page/parameters.js")),
     ("/processes.js", "text/javascript; charset=utf-8", include_str!("page/processes.js")),
+    ("/charts.js", "text/javascript; charset=utf-8", include_str!("page/charts.js")),
+    ("/stop.js", "text/javascript; charset=utf-8", include_str!("page/stop.js")),
     ("/alarm.js", "text/javascript; charset=utf-8", include_str!("page/alarm.js")),
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
 ];
@@ -92,6 +102,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 struct Shared {
     hub: Arc<Hub>,
+    /// What programs without an origin show in order to command.
+    token: Arc<str>,
     /// Only this computer can reach the server.
     loopback: bool,
 }
@@ -100,13 +112,13 @@ struct Shared {
 ///
 /// # Errors
 /// The listener failed.
-pub(super) async fn serve(listener: TcpListener, hub: Arc<Hub>) -> io::Result<()> {
+pub(super) async fn serve(listener: TcpListener, hub: Arc<Hub>, token: &str) -> io::Result<()> {
     let loopback = listener.local_addr()?.ip().is_loopback();
     let mut router = Router::new().route("/ws", get(upgrade)).route("/health", get(health));
     for (path, kind, content) in PAGE {
         router = router.route(path, get(move || async move { page(kind, content) }));
     }
-    let router = router.with_state(Shared { hub: Arc::clone(&hub), loopback });
+    let router = router.with_state(Shared { hub: Arc::clone(&hub), token: token.into(), loopback });
     // Telemetry is many small messages; each shall leave at once.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let serving = axum::serve(listener, router).with_graceful_shutdown(hub.stopped());
@@ -129,25 +141,30 @@ async fn upgrade(
     headers: HeaderMap,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    if let Err(reason) = check_origin(&headers, shared.loopback) {
-        return (StatusCode::FORBIDDEN, SECURITY, reason).into_response();
-    }
+    let may_command =
+        match check_origin(&headers, shared.loopback).and_then(|own| Ok(own | shows(&headers, &shared.token)?)) {
+            Ok(may_command) => may_command,
+            Err(reason) => return (StatusCode::FORBIDDEN, SECURITY, reason).into_response(),
+        };
     let socket = match socket {
         Ok(socket) => socket,
         Err(rejection) => return rejection.into_response(),
     };
     match shared.hub.seat() {
-        Some(seat) => session::limits(socket).on_upgrade(move |socket| session::run(socket, seat)),
+        Some(seat) => session::limits(socket).on_upgrade(move |socket| session::run(socket, seat, may_command)),
         None => (StatusCode::SERVICE_UNAVAILABLE, SECURITY, "too many browsers; close one").into_response(),
     }
 }
 
-/// Whether the WebSocket is for a page of this server's own. A browser lets any page open a WebSocket to any host and
+/// Whether the WebSocket is for a page of this server's own: whether it may command. A browser lets any page open a WebSocket to any host and
 /// names the page's origin; without this check every page in the world could steer the vehicle of whoever looks at it.
 ///
-/// Programs that are no browsers send no origin. They are let in: they could talk to the broker as well.
-fn check_origin(headers: &HeaderMap, loopback: bool) -> Result<(), &'static str> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+/// Programs that are no browsers send no origin. They are let in and may watch; in order to command they show the token.
+///
+/// # Errors
+/// It is for another page.
+fn check_origin(headers: &HeaderMap, loopback: bool) -> Result<bool, &'static str> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(false) };
     let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_ascii_lowercase();
     let host = headers.get(header::HOST).map(text).unwrap_or_default();
     let origin = text(origin);
@@ -159,7 +176,19 @@ fn check_origin(headers: &HeaderMap, loopback: bool) -> Result<(), &'static str>
     if loopback && !names_this_computer(&host) {
         return Err("open the page as http://localhost");
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Whether a request shows the token.
+///
+/// # Errors
+/// It shows another one.
+fn shows(headers: &HeaderMap, token: &str) -> Result<bool, &'static str> {
+    let Some(shown) = headers.get(header::AUTHORIZATION) else { return Ok(false) };
+    match shown.to_str().ok().and_then(|shown| shown.strip_prefix("Bearer ")) == Some(token) {
+        true => Ok(true),
+        false => Err("this is not the token that the viewer printed when it started; each start has its own"),
+    }
 }
 
 fn names_this_computer(host: &str) -> bool {
@@ -193,6 +222,21 @@ mod tests {
         assert!(check(None, "localhost:8080", true));
         assert!(check(Some("http://car.example:8080"), "car.example:8080", false));
         assert!(check(Some("https://car.example"), "car.example", false));
+    }
+
+    #[test]
+    fn programs_without_an_origin_command_by_the_token_alone() {
+        let with = |shown: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, shown.parse().unwrap());
+            shows(&headers, "secret")
+        };
+        assert_eq!(check_origin(&HeaderMap::new(), true), Ok(false));
+        assert_eq!(shows(&HeaderMap::new(), "secret"), Ok(false));
+        assert_eq!(with("Bearer secret"), Ok(true));
+        for wrong in ["Bearer Secret", "secret", "Bearer ", "Bearer secret2"] {
+            assert!(with(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     hub::Seat,
-    requests::{self, MAX_REQUEST, Request},
+    requests::{self, MAX_REQUEST, Refusal, Request},
 };
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use core::{pin::pin, time::Duration};
@@ -24,20 +24,28 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A frame that has been here for this long is history: the broker fell silent while the browser was busy.
 const MAX_AGE: Duration = Duration::from_millis(500);
 
+/// What a program without an origin and without the token is told when it commands.
+const NEEDS_TOKEN: &str = "commands need the token that the viewer printed when it started, as \
+    \"Authorization: Bearer TOKEN\" in the request for the WebSocket";
+
 /// Bounds on what a browser sends.
 pub(super) fn limits(socket: WebSocketUpgrade) -> WebSocketUpgrade {
     socket.max_message_size(MAX_REQUEST).max_frame_size(MAX_REQUEST)
 }
 
 /// Serves one browser until it leaves or the viewer stops.
-pub(super) async fn run(mut socket: WebSocket, seat: Seat) {
+pub(super) async fn run(mut socket: WebSocket, seat: Seat, may_command: bool) {
     let hub = seat.hub();
     let mut frames = hub.frames();
     let mut texts = hub.texts();
     let mut stopped = pin!(hub.stopped());
     let mut heartbeat = interval(HEARTBEAT);
-    // When the frame that is under way was sent, and how long the one before took.
-    let mut under_way: Option<Instant> = None;
+    // Whether a frame is under way: the page has not said yet that it has decoded it.
+    let mut under_way = false;
+    // A ping follows each frame. What answers it is the browser's network, however busy its page is: so this is the time
+    // that the connection took for the frame, and nothing else.
+    let mut pings = 0_u64;
+    let mut pinged = Instant::now();
     let mut frame_ms = None;
     for text in [hub.hello(), hub.values()] {
         if !send(&mut socket, Message::Text(text)).await {
@@ -48,11 +56,12 @@ pub(super) async fn run(mut socket: WebSocket, seat: Seat) {
         let message = tokio::select! {
             received = socket.recv() => match received {
                 Some(Ok(Message::Text(text))) => match requests::parse(text.as_str()) {
-                    Ok(Request::Acknowledged { work_ms }) => {
-                        if let Some(sent) = under_way.take() {
-                            frame_ms = Some((Instant::now(), sent.elapsed().as_millis().saturating_sub(work_ms.into())));
-                        }
+                    Ok(Request::Acknowledged { .. }) => {
+                        under_way = false;
                         continue;
+                    }
+                    Ok(Request::Command(command)) if !may_command => {
+                        Message::text(Refusal::of_command(&command, NEEDS_TOKEN).text())
                     }
                     Ok(Request::Command(command)) => match hub.command(command) {
                         Ok(()) => continue,
@@ -60,15 +69,26 @@ pub(super) async fn run(mut socket: WebSocket, seat: Seat) {
                     },
                     Err(refusal) => Message::text(refusal.text()),
                 },
+                Some(Ok(Message::Pong(number))) => {
+                    if number[..] == pings.to_le_bytes() {
+                        frame_ms = Some((Instant::now(), pinged.elapsed().as_millis()));
+                    }
+                    continue;
+                }
                 // Pings are answered further down; a page sends nothing binary.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_))) => continue,
+                Some(Ok(Message::Ping(_) | Message::Binary(_))) => continue,
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
             },
-            Ok(()) = frames.changed(), if under_way.is_none() => {
-                match frames.borrow_and_update().clone() {
+            Ok(()) = frames.changed(), if !under_way => {
+                let frame = frames.borrow_and_update().clone();
+                match frame {
                     Some(frame) if frame.received.elapsed() <= MAX_AGE => {
-                        under_way = Some(Instant::now());
-                        Message::Binary(frame.message)
+                        under_way = true;
+                        (pings, pinged) = (pings + 1, Instant::now());
+                        if !send(&mut socket, Message::Binary(frame.message)).await {
+                            return;
+                        }
+                        Message::Ping(pings.to_le_bytes().to_vec().into())
                     }
                     _ => continue,
                 }

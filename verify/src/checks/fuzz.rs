@@ -4,7 +4,8 @@ use crate::tools::{cargo, output, root, target};
 use crate::{How, Outcome};
 
 /// The targets in `verify/fuzz`, and the dictionary that helps to find what a decoder looks for.
-const TARGETS: [(&str, Option<&str>); 3] = [("messages", None), ("header", None), ("wire", Some("wire.dict"))];
+const TARGETS: [(&str, Option<&str>); 4] =
+    [("messages", None), ("header", None), ("wire", Some("wire.dict")), ("mirror", None)];
 
 const NEEDS: &str = "cargo install --locked cargo-fuzz; rustup toolchain install nightly --component rust-src";
 

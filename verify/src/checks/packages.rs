@@ -22,6 +22,9 @@ const OLDEST: &str = "+1.90.0";
 /// The most packages that a program with `lkas-shm` alone depends on, besides those of the derive macros.
 const MOST_PACKAGES: usize = 15;
 
+/// What stands in the place of a package of the registry.
+const PATCH: &str = "zmq-adapter/zmq-sys";
+
 fn each(command: &mut Command) -> &mut Command {
     command.args(LIBRARIES.iter().flat_map(|(name, _)| ["-p", name]))
 }
@@ -85,7 +88,8 @@ fn copy_libraries(to: &Path) -> Outcome {
     for line in manifest.lines().take_while(|line| !line.starts_with("[profile")) {
         match line.split_once(" = ") {
             Some(("members", _)) => lines += &format!("members = [{folders}]\n"),
-            Some(("default-members" | "exclude", _)) => (),
+            Some(("exclude", _)) => lines += &format!("exclude = [{PATCH:?}]\n"),
+            Some(("default-members", _)) => (),
             _ => lines += &format!("{line}\n"),
         }
     }
@@ -102,6 +106,7 @@ fn copy_libraries(to: &Path) -> Outcome {
         let kept: String = text.split("\n# Real processes").next().unwrap_or_default().to_owned();
         fs::write(&file, kept + "\n").map_err(|why| why.to_string())?;
     }
+    copy(&from.join(PATCH), &to.join(PATCH))?;
     fs::write(to.join("Cargo.toml"), lines).map_err(|why| why.to_string())
 }
 

@@ -3,7 +3,6 @@
 /** A value that nobody repeats is no value: an old speed is as dangerous as a frozen picture. */
 const STALE_MS = 500;
 const NOTHING = "–";
-const TRACE_MS = 30_000;
 
 const MODES = {
   manual: ["Manual", "neutral"],
@@ -32,65 +31,6 @@ const fixed = (value, digits, unit = "") => (value === null ? NOTHING : `${value
 const duration = (ms) => (ms !== null && ms < 0.095 ? fixed(1000 * ms, 1, " µs") : fixed(ms, 1, " ms"));
 const side = (value, digits) => (Math.abs(value) < 0.5 * 10 ** -digits ? "" : value > 0 ? " right" : " left");
 
-/** A line over the last half minute. */
-class Trace {
-  #canvas;
-  #colour;
-  #floor;
-  #points = [];
-
-  /** `floor` is the least height of the scale. */
-  constructor(canvas, colour, floor) {
-    this.#canvas = canvas;
-    this.#colour = colour;
-    this.#floor = floor;
-  }
-
-  /** `value` may be null: a gap. */
-  add(value) {
-    this.#points.push({ time: performance.now(), value });
-  }
-
-  draw() {
-    const now = performance.now();
-    while (this.#points.length && now - this.#points[0].time > TRACE_MS) this.#points.shift();
-    const density = window.devicePixelRatio || 1;
-    const width = Math.round(this.#canvas.clientWidth * density);
-    const height = Math.round(this.#canvas.clientHeight * density);
-    if (this.#canvas.width !== width || this.#canvas.height !== height) Object.assign(this.#canvas, { width, height });
-    const context = this.#canvas.getContext("2d");
-    context.clearRect(0, 0, width, height);
-    const values = this.#points.map((point) => point.value).filter((value) => value !== null);
-    const top = 1.15 * Math.max(this.#floor, ...values);
-    const x = (time) => width * (1 - (now - time) / TRACE_MS);
-    const y = (value) => height - density - (height - 2 * density) * (value / top);
-    context.lineWidth = 1.5 * density;
-    context.lineJoin = "round";
-    let run = [];
-    const finish = () => {
-      if (run.length > 1) {
-        context.beginPath();
-        for (const { time, value } of run) context.lineTo(x(time), y(value));
-        context.strokeStyle = this.#colour;
-        context.stroke();
-        context.lineTo(x(run.at(-1).time), height);
-        context.lineTo(x(run[0].time), height);
-        context.globalAlpha = 0.13;
-        context.fillStyle = this.#colour;
-        context.fill();
-        context.globalAlpha = 1;
-      }
-      run = [];
-    };
-    for (const point of this.#points) {
-      // Nothing is drawn across a silence: there was no value.
-      if (point.value === null || (run.length && point.time - run.at(-1).time > STALE_MS)) finish();
-      if (point.value !== null) run.push(point);
-    }
-    finish();
-  }
-}
-
 export class Instruments {
   #state = null;
   #stateAt = -Infinity;
@@ -101,8 +41,6 @@ export class Instruments {
   #lanesAt = -Infinity;
   #lanesMs = null;
   #speedRange = 0;
-  #latency = new Trace(at("latency-trace"), "#4cc9f0", 40);
-  #fps = new Trace(at("fps-trace"), "#3ddc97", 10);
 
   /** The `data` of a state message. */
   state(data) {
@@ -162,23 +100,38 @@ export class Instruments {
     return data && performance.now() - then <= STALE_MS ? data : null;
   }
 
-  /** Notes this moment in the traces. `shown` is the rate at which the page shows frames. */
-  sample(shown) {
-    const telemetry = this.#fresh(this.#telemetry, this.#telemetryAt);
-    this.#latency.add(number(telemetry?.latency_ms));
-    this.#fps.add(number(telemetry?.fps) ?? shown);
-    this.#latency.draw();
-    this.#fps.draw();
-    text("latency", fixed(number(telemetry?.latency_ms), 1, " ms"));
-    text("fps", fixed(number(telemetry?.fps) ?? shown, 0, " fps"));
-  }
-
-  draw() {
+  /** What is known of the vehicle and its lane; of the lane nothing while nobody knows where the vehicle is. */
+  get #known() {
     const state = this.#fresh(this.#state, this.#stateAt);
     const telemetry = this.#fresh(this.#telemetry, this.#telemetryAt);
+    const unknown = this.#status !== null && (this.#vehicle?.state ?? "unknown") === "unknown";
+    return { state: unknown ? null : state, telemetry: unknown ? null : telemetry };
+  }
+
+  /** The values of now, for charts: a number or null each. */
+  get values() {
+    const { state, telemetry } = this.#known;
+    const percent = (value) => (value === null ? null : 100 * value);
+    return {
+      offset: number(telemetry?.lateral_offset_m),
+      heading: number(telemetry?.heading_angle_deg),
+      steering: number(state?.steering),
+      steering_wanted: number(telemetry?.steering),
+      throttle: percent(number(state?.throttle)),
+      brake: percent(number(state?.brake)),
+      speed: number(state?.speed_kmh),
+      latency: number(telemetry?.latency_ms),
+    };
+  }
+
+  /** `shown` is the rate at which the page shows frames; null where it shows none. */
+  draw(shown) {
+    const { state, telemetry } = this.#known;
+    text("latency", fixed(number(telemetry?.latency_ms), 1, " ms"));
+    text("fps", fixed(number(telemetry?.fps) ?? shown, 0, " fps"));
     const cluster = at("cluster");
     cluster.classList.toggle("no-state", !state && !telemetry);
-    this.#drawMode(telemetry);
+    this.#drawMode(this.#fresh(this.#telemetry, this.#telemetryAt));
     this.#drawSpeed(number(state?.speed_kmh));
     this.#drawSteering(number(state?.steering), number(telemetry?.steering));
     for (const pedal of ["throttle", "brake"]) this.#drawPedal(pedal, number(state?.[pedal]), number(telemetry?.[pedal]));
@@ -207,7 +160,8 @@ export class Instruments {
   }
 
   #drawSteering(actual, wanted) {
-    const steering = actual ?? wanted;
+    // What is asked for is not what the vehicle does: where that is unknown, so is the number.
+    const steering = actual;
     text("steering", steering === null ? NOTHING : Math.abs(steering).toFixed(2));
     text("steering-side", steering === null ? "" : side(steering, 2).trim() || "straight");
     at("wheel").style.visibility = steering === null ? "hidden" : "visible";
@@ -218,7 +172,7 @@ export class Instruments {
   }
 
   #drawPedal(pedal, actual, wanted) {
-    const value = actual ?? wanted;
+    const value = actual;
     text(pedal, value === null ? NOTHING : `${Math.round(100 * value)} %`);
     const meter = at(`${pedal}-meter`);
     meter.style.setProperty("--value", Math.min(1, Math.max(0, value ?? 0)));

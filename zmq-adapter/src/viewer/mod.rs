@@ -1,22 +1,20 @@
 //! A viewer's side: everything that is broadcast, and commands.
 
+mod commands;
+
+use self::commands::{Requests, STOP_EVERY, Stop};
+
 use crate::decode::decode_viewer_message;
-use crate::error::{ConnectError, ReceiveError, SendError};
+use crate::error::{ConnectError, ReceiveError};
 use crate::link::{self, Link, MAX_PER_CALL};
 use crate::socket::{Arrivals, Kind};
-use crate::wire::{self, ACTION, Endpoint, MAX_JPEG, PARAMETER, Topic, ViewerMessage};
+use crate::ticks::Ticks;
+use crate::wire::{ACTION, Endpoint, MAX_JPEG, PARAMETER, Topic, ViewerMessage};
 use core::fmt;
 use core::time::Duration;
-use lkas_messages::NameError;
-use lkas_messages::names::{Category, Name, Parameter};
-use serde_json::{Map, Value};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-/// Actions that wait for a broker, at most.
-const KEPT_ACTIONS: usize = 16;
-/// How long an action waits for a broker. A vehicle that respawns long after somebody asked for it would surprise.
-const ACTION_KEPT_FOR: Duration = wire::ACTION_AGE;
 /// Answers to commands that wait for [`ViewerClient::next`], at most.
 const KEPT_ANSWERS: usize = 64;
 
@@ -46,8 +44,17 @@ pub struct ViewerClient {
     skipped: u64,
     arrivals: Arrivals,
     kept_actions: VecDeque<(Instant, Vec<u8>)>,
-    kept_parameters: BTreeMap<(Category, &'static str), Vec<u8>>,
+    kept_parameters: BTreeMap<(String, String), (Instant, Vec<u8>)>,
     expired: u64,
+    ticks: Ticks,
+    tick_came: Option<Instant>,
+    /// Whether the broker listened once: what is asked for before that waits for it, what is asked for in an outage not.
+    was_connected: bool,
+    stop: Option<Stop>,
+    requests: Requests,
+    /// The ping that was not answered yet.
+    pinged: Option<(String, Instant)>,
+    round_trip: Option<Duration>,
 }
 
 impl ViewerClient {
@@ -68,7 +75,10 @@ impl ViewerClient {
         // A picture in one part is the largest thing received. Few messages wait in ZeroMQ and in the operating system:
         // what waits there is older than what comes next.
         let kind = Kind { max_part: MAX_JPEG as i64, kernel: Some(128 * 1024), ..Kind::receiver(32) };
-        let names: Vec<_> = topics.iter().map(|topic| topic.name()).collect();
+        let mut names: Vec<_> = topics.iter().map(|topic| topic.name()).collect();
+        if !topics.contains(&Topic::Tick) {
+            names.push(Topic::Tick.name());
+        }
         let link = |port, kind, topics: &[_]| Link::connect_in(&context, endpoint, port, kind, topics);
         Ok(Self {
             broadcasts: link(endpoint.broadcast_port(), kind, &names)?,
@@ -80,6 +90,13 @@ impl ViewerClient {
             kept_actions: VecDeque::new(),
             kept_parameters: BTreeMap::new(),
             expired: 0,
+            ticks: Ticks::default(),
+            tick_came: None,
+            was_connected: false,
+            stop: None,
+            requests: Requests::new(),
+            pinged: None,
+            round_trip: None,
         })
     }
 
@@ -118,6 +135,8 @@ impl ViewerClient {
             if left.is_zero() {
                 return Ok(None);
             }
+            // An emergency stop goes out in time though nothing comes.
+            let left = if self.stop.is_some() { left.min(STOP_EVERY) } else { left };
             link::wait_for_any(&[&self.broadcasts, &self.actions, &self.parameters], left)?;
         }
     }
@@ -127,7 +146,15 @@ impl ViewerClient {
             let Some(outcome) = self.broadcasts.take(decode_viewer_message)? else { break };
             self.arrivals.received += 1;
             match outcome {
-                Ok(message) => self.keep_newest(message),
+                Ok(ViewerMessage::Tick(tick)) => {
+                    self.ticks.note(tick);
+                    self.tick_came = Some(Instant::now());
+                }
+                Ok(message) => {
+                    if !self.is_pong(&message) && !self.look_for_confirmation(&message) {
+                        self.keep_newest(message);
+                    }
+                }
                 Err(refusal) => self.arrivals.refuse(refusal),
             }
         }
@@ -157,26 +184,6 @@ impl ViewerClient {
         self.fresh.push_back(message);
     }
 
-    /// Takes note of whether the broker listens, and sends what was kept if it does.
-    fn service(&mut self) -> Result<(), ReceiveError> {
-        self.actions.service()?;
-        self.parameters.service()?;
-        if self.parameters.is_heard() {
-            while let Some((_, object)) = self.kept_parameters.pop_first() {
-                self.parameters.send(&[PARAMETER.as_bytes(), &object]).map_err(|source| ReceiveError { source })?;
-            }
-        }
-        let before = self.kept_actions.len();
-        self.kept_actions.retain(|(asked, _)| asked.elapsed() < ACTION_KEPT_FOR);
-        self.expired += (before - self.kept_actions.len()) as u64;
-        if self.actions.is_heard() {
-            while let Some((_, object)) = self.kept_actions.pop_front() {
-                self.actions.send(&[ACTION.as_bytes(), &object]).map_err(|source| ReceiveError { source })?;
-            }
-        }
-        Ok(())
-    }
-
     /// Whether the broker listened to commands when a method of this client was last called.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -199,52 +206,10 @@ impl ViewerClient {
         }
     }
 
-    /// Asks for an action. The answer comes as [`ViewerMessage::ActionStatus`].
-    ///
-    /// While the broker does not listen, actions are kept for two seconds, at most 16 of them, and sent in order by a
-    /// later call of any method that takes `&mut self`.
-    ///
-    /// # Errors
-    /// Too many kept already, or a socket that failed.
-    pub fn send_action(&mut self, action: &Name) -> Result<(), SendError> {
-        self.send_action_with(action, Map::new())
-    }
-
-    /// The same with details.
-    ///
-    /// # Errors
-    /// Details too large, too many kept already, or a socket that failed.
-    pub fn send_action_with(&mut self, action: &Name, params: Map<String, Value>) -> Result<(), SendError> {
-        let mut object = Map::new();
-        object.insert("action".to_owned(), Value::from(action.as_str()));
-        object.insert("params".to_owned(), Value::Object(params));
-        object.insert("timestamp".to_owned(), Value::from(wire::now()));
-        let object = wire::encode(&object).map_err(SendError::Refused)?;
-        self.service().map_err(|error| SendError::Socket(error.source))?;
-        if self.kept_actions.len() >= KEPT_ACTIONS {
-            return Err(SendError::Full { kept: KEPT_ACTIONS });
-        }
-        self.kept_actions.push_back((Instant::now(), object));
-        self.service().map_err(|error| SendError::Socket(error.source))
-    }
-
-    /// Asks for a parameter's value. The answer comes as [`ViewerMessage::ParameterStatus`], with the value in force:
-    /// the broker clamps it to the parameter's range.
-    ///
-    /// While the broker does not listen, the newest value of each parameter is kept, and sent by a later call of any
-    /// method that takes `&mut self`.
-    ///
-    /// # Errors
-    /// An unknown name, a value that is not finite, or a socket that failed.
-    pub fn send_parameter(&mut self, category: Category, name: &str, value: f64) -> Result<(), SendError> {
-        let refused = |error: NameError| SendError::Refused(error.into());
-        let parameter = Parameter::find(category, name).map_err(refused)?;
-        if !value.is_finite() {
-            return Err(SendError::Refused(crate::Refusal::NotFinite));
-        }
-        let object = wire::encode(&wire::parameter_object(category.name(), parameter.name, value));
-        self.kept_parameters.insert((category, parameter.name), object.map_err(SendError::Refused)?);
-        self.service().map_err(|error| SendError::Socket(error.source))
+    /// How long ago the broker last said anything of its time, which it does once a second; `None` where it never did.
+    #[must_use]
+    pub fn silence(&self) -> Option<Duration> {
+        self.tick_came.map(|came| came.elapsed())
     }
 
     /// What arrived, and what of it was refused why.
@@ -258,12 +223,6 @@ impl ViewerClient {
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
-
-    /// Actions given up because no broker listened for two seconds.
-    #[must_use]
-    pub fn expired(&self) -> u64 {
-        self.expired
-    }
 }
 
 impl fmt::Debug for ViewerClient {
@@ -273,14 +232,17 @@ impl fmt::Debug for ViewerClient {
             .field("arrivals", &self.arrivals)
             .field("skipped", &self.skipped)
             .field("expired", &self.expired)
+            .field("stops", &self.stop.is_some())
             .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::commands::KEPT_FOR;
     use super::*;
     use crate::wire::{ActionStatus, FrameHeader, ParameterStatus};
+    use serde_json::Value;
 
     /// A viewer of a broker that does not exist: nothing arrives, nothing is heard.
     fn viewer() -> ViewerClient {
@@ -293,7 +255,14 @@ mod tests {
 
     fn action(timestamp: f64) -> ViewerMessage {
         let action = "pause".to_owned();
-        ViewerMessage::ActionStatus(ActionStatus { action, accepted: true, delivered: true, reason: None, timestamp })
+        ViewerMessage::ActionStatus(ActionStatus {
+            action,
+            accepted: true,
+            delivered: true,
+            reason: None,
+            id: None,
+            timestamp,
+        })
     }
 
     fn parameter(name: &str, value: f64) -> ViewerMessage {
@@ -304,6 +273,8 @@ mod tests {
             accepted: true,
             confirmed: true,
             reason: None,
+            declared: None,
+            id: None,
             timestamp: 0.0,
         })
     }
@@ -344,8 +315,8 @@ mod tests {
     #[test]
     fn an_action_is_not_sent_long_after_it_was_asked_for() {
         let mut viewer = viewer();
-        let Some(long_ago) = Instant::now().checked_sub(ACTION_KEPT_FOR) else {
-            panic!("this machine has run for less than {ACTION_KEPT_FOR:?}");
+        let Some(long_ago) = Instant::now().checked_sub(KEPT_FOR) else {
+            panic!("this machine has run for less than {KEPT_FOR:?}");
         };
         viewer.kept_actions.push_back((long_ago, b"{}".to_vec()));
         viewer.send_action(&"pause".parse().unwrap()).unwrap();

@@ -1,0 +1,287 @@
+//! The file as it is read, and what is wrong with it.
+
+use super::{SECTIONS, Section, is_flag};
+use crate::Failure;
+use clap::{Arg, ArgAction, Command};
+use core::fmt;
+use core::ops::Range;
+use lkas_messages::names::{Category, PARAMETERS, Parameter};
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// What is wrong with a file, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    path: PathBuf,
+    /// Line and column, from 1 on; none where the file itself can't be read.
+    place: Option<(usize, usize)>,
+    what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Some((line, column)) => write!(f, "{}: line {line}, column {column}: ", self.path.display()),
+            None => write!(f, "{}: ", self.path.display()),
+        }?;
+        f.write_str(&self.what)
+    }
+}
+
+/// A configuration file: what in it makes sense, and what does not.
+#[derive(Clone, Debug, Default)]
+pub struct File {
+    /// Section, key and value of each option.
+    options: Vec<(&'static str, String, String)>,
+    /// The parameters that it names.
+    pub parameters: Vec<(&'static Parameter, f64)>,
+    /// What is wrong, in the order of the lines.
+    pub problems: Vec<Problem>,
+}
+
+impl File {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It is not there, or can't be read.
+    pub fn read(path: &Path) -> Result<Self, Problem> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Self::parse(path, &text)),
+            Err(why) => Err(Problem { path: path.to_owned(), place: None, what: why.to_string() }),
+        }
+    }
+
+    /// The same, where a file with anything wrong in it is an error.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn read_whole(path: &Path) -> Result<Self, Failure> {
+        let file = Self::read(path).map_err(|why| why.to_string())?;
+        match file.problems.first() {
+            Some(problem) => Err(problem.to_string().into()),
+            None => Ok(file),
+        }
+    }
+
+    pub(super) fn parse(path: &Path, text: &str) -> Self {
+        let mut reading = Reading { path, text, file: Self::default() };
+        match DeTable::parse(text) {
+            Ok(table) => reading.sections(table.get_ref()),
+            Err(why) => reading.wrong(why.span().unwrap_or_default(), why.message().to_owned()),
+        }
+        let mut file = reading.file;
+        file.problems.sort_by_key(|problem| problem.place);
+        file
+    }
+
+    /// `command`, a program or one of its subcommands, with the values of this file as defaults.
+    #[must_use]
+    pub fn under(&self, command: Command) -> Command {
+        let name = command.get_name().to_owned();
+        let mut command = self.options.iter().fold(command, |command, (section, key, value)| {
+            let here = SECTIONS.iter().find(|known| known.name == *section).filter(|section| section.has(&name));
+            let option = here.and_then(|section| section.option(key));
+            let id = option.map(|option| option.get_id().to_string());
+            match id.filter(|id| command.get_arguments().any(|option| option.get_id() == id.as_str())) {
+                Some(id) => command.mut_arg(id, |option| with_default(option, value)),
+                None => command,
+            }
+        });
+        let subcommands: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+        for name in subcommands {
+            command = command.mut_subcommand(name, |sub| self.under(sub));
+        }
+        command
+    }
+}
+
+/// A flag can be taken back on the command line then: `--broadcast=false`.
+fn with_default(option: Arg, value: &str) -> Arg {
+    let option = option.default_value(value.to_owned());
+    if is_flag(&option) {
+        return option.action(ArgAction::Set).num_args(0..=1).require_equals(true).default_missing_value("true");
+    }
+    option
+}
+
+impl Section {
+    fn has(&self, command: &str) -> bool {
+        self.commands.contains(&command)
+    }
+}
+
+struct Reading<'a> {
+    path: &'a Path,
+    text: &'a str,
+    file: File,
+}
+
+impl Reading<'_> {
+    fn wrong(&mut self, span: Range<usize>, what: String) {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        self.file.problems.push(Problem { path: self.path.to_owned(), place: Some((line, column)), what });
+    }
+
+    fn sections(&mut self, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let section = SECTIONS.iter().find(|section| section.name == key.get_ref().as_ref());
+            match (section, value.get_ref(), key.get_ref().as_ref()) {
+                (Some(section), DeValue::Table(table), _) => self.section(section, table),
+                (None, DeValue::Table(table), "parameters") => self.categories(table),
+                (Some(_), ..) | (None, _, "parameters") => {
+                    self.wrong(key.span(), format!("{} is a section: [{0}]", key.get_ref()))
+                }
+                _ => {
+                    let known: Vec<_> = SECTIONS.iter().map(|section| format!("[{}]", section.name)).collect();
+                    let what = format!("unknown section \"{}\"; there are {} and", key.get_ref(), known.join(", "));
+                    self.wrong(key.span(), format!("{what} [parameters.detection], [parameters.decision]"));
+                }
+            }
+        }
+    }
+
+    fn section(&mut self, section: &'static Section, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            let Some(option) = section.option(name) else {
+                let options = section.options();
+                let known: Vec<_> = options.iter().filter_map(Arg::get_long).collect();
+                let known = known.join(", ");
+                self.wrong(key.span(), format!("unknown option \"{name}\" in [{}]; there are {known}", section.name));
+                continue;
+            };
+            match text(&option, value).and_then(|text| checked(section, name, text, is_flag(&option))) {
+                Ok(text) => self.file.options.push((section.name, name.to_owned(), text)),
+                Err(why) => self.wrong(value.span(), why),
+            }
+        }
+    }
+
+    fn categories(&mut self, table: &DeTable<'_>) {
+        for (key, value) in table {
+            match (key.get_ref().parse::<Category>(), value.get_ref()) {
+                (Ok(category), DeValue::Table(table)) => self.parameters(category, table),
+                (Ok(_), _) => self.wrong(key.span(), format!("{} is a section: [parameters.{0}]", key.get_ref())),
+                (Err(why), _) => self.wrong(key.span(), why.to_string()),
+            }
+        }
+    }
+
+    fn parameters(&mut self, category: Category, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let parameter = match Parameter::find(category, key.get_ref()) {
+                Ok(parameter) => parameter,
+                Err(why) => {
+                    self.wrong(key.span(), why.to_string());
+                    continue;
+                }
+            };
+            let Parameter { name, min, max, .. } = parameter;
+            match number(value.get_ref()).filter(|number| (min..=max).contains(&number)) {
+                Some(number) => self.file.parameters.push((parameter, number)),
+                None => self.wrong(value.span(), format!("{name} is a number, {min} to {max}")),
+            }
+        }
+    }
+}
+
+fn number(value: &DeValue<'_>) -> Option<f64> {
+    match value {
+        DeValue::Integer(number) => number.to_string().parse().ok(),
+        DeValue::Float(number) => number.to_string().parse().ok(),
+        _ => None,
+    }
+}
+
+/// The value as the command line would have it.
+fn text(option: &Arg, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
+    match value.get_ref() {
+        DeValue::Boolean(value) if is_flag(option) => Ok(value.to_string()),
+        _ if is_flag(option) => Err("expected true or false".to_owned()),
+        DeValue::String(text) => Ok(text.clone().into_owned()),
+        DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
+        DeValue::Float(number) => Ok(number.as_str().to_owned()),
+        other => Err(format!("expected a text or a number, found {}", other.type_str())),
+    }
+}
+
+/// The value, if the command line would accept it.
+fn checked(section: &Section, key: &str, value: String, is_flag: bool) -> Result<String, String> {
+    if is_flag {
+        return Ok(value);
+    }
+    match section.command().try_get_matches_from([format!("--{key}={value}")]) {
+        Ok(_) => Ok(value),
+        Err(why) => {
+            let words = why.to_string();
+            let first = words.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+            Err(first.lines().map(str::trim).collect::<Vec<_>>().join(" "))
+        }
+    }
+}
+
+/// Every parameter of a category.
+pub(super) fn parameters_of(category: Category) -> impl Iterator<Item = &'static Parameter> {
+    PARAMETERS.iter().filter(move |parameter| parameter.category == category)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        File::parse(Path::new("lkas.toml"), text).problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place_and_what_is_allowed() {
+        let text = "[system]\nnamespace = \"car\"\n  brokr-port = 5557\nbroker-port = 0\n\n[sytem]\n";
+        let found = problems(text);
+        assert_eq!(found.len(), 3, "{found:#?}");
+        assert!(
+            found[0].starts_with("lkas.toml: line 3, column 3: unknown option \"brokr-port\" in [system]; there are")
+        );
+        assert!(found[0].contains("broker-port, ") && !found[0].contains("supervised"), "{}", found[0]);
+        assert!(
+            found[1].starts_with("lkas.toml: line 4, column 15: ") && found[1].contains("1..=65530"),
+            "{}",
+            found[1]
+        );
+        assert!(found[2].starts_with("lkas.toml: line 6, column 2: unknown section \"sytem\"; there are [system],"));
+    }
+
+    #[test]
+    fn values_of_the_wrong_kind_are_said() {
+        let text = "[simulation]\nbroadcast = 1\nfps = \"many\"\nwidth = [8]\n[parameters.decision]\nkp = 5\nki = 1\n";
+        let found = problems(text);
+        let expected =
+            ["expected true or false", "1 to 1000", "found array", "kp is a number, 0 to 2", "\"ki\" is not"];
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.contains(expected), "{found}: no {expected}");
+        }
+        assert!(problems("[system\n")[0].starts_with("lkas.toml: line 1, column 8: "), "{:?}", problems("[system\n"));
+        assert_eq!(problems("system = 1\n"), ["lkas.toml: line 1, column 1: system is a section: [system]"]);
+    }
+
+    #[test]
+    fn a_file_stands_under_the_command_line() {
+        let text = "[simulation]\nfps = 12.5\nbroadcast = true\nwidth = 640\n[viewer]\nport = 9000\n";
+        let file = File::parse(Path::new("lkas.toml"), text);
+        assert_eq!(file.problems, []);
+        let simulation = |name: &'static str| {
+            let section = SECTIONS.iter().find(|section| section.name == "simulation").unwrap();
+            file.under((section.options)(Command::new(name)))
+        };
+        let matches = simulation("simulation").get_matches_from(["simulation", "--width", "320"]);
+        assert_eq!((matches.get_one("fps"), matches.get_one("width")), (Some(&12.5), Some(&320_u32)));
+        assert!(matches.get_flag("broadcast"));
+        let matches = simulation("simulation").get_matches_from(["simulation", "--broadcast=false"]);
+        assert!(!matches.get_flag("broadcast"));
+        let matches = simulation("other").get_matches_from(["other"]);
+        assert_eq!(matches.get_one("fps"), Some(&30.0), "options of the same name of another program");
+    }
+}

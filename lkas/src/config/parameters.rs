@@ -1,0 +1,94 @@
+//! The parameters in the file: written anew, with everything else left as it is.
+
+use super::File;
+use crate::Failure;
+use std::path::Path;
+
+/// Writes these parameters, each with its category and name, into the file: its sections of parameters are replaced, what else stands
+/// there stays. A file that is not there is made.
+///
+/// # Errors
+/// The file is there and can't be read or makes no sense, or it can't be written.
+pub fn save(path: &Path, parameters: &[(String, String, f64)]) -> Result<(), Failure> {
+    let before = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(why) => return Err(format!("{}: {why}", path.display()).into()),
+    };
+    if let Some(problem) = File::parse(path, &before).problems.first() {
+        return Err(format!("{problem}; nothing was written").into());
+    }
+    let text = replaced(&before, parameters);
+    let after = File::parse(path, &text);
+    if after.parameters.len() != parameters.len() || !after.problems.is_empty() {
+        let why =
+            after.problems.first().map_or_else(|| "it has parameters in another form".to_owned(), ToString::to_string);
+        return Err(format!("{}: can't be written to: {why}", path.display()).into());
+    }
+    // A whole file or the one before: a configuration that is cut off would be one.
+    let beside = path.with_extension("toml.new");
+    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|why| format!("{}: {why}", path.display()).into())
+}
+
+fn replaced(before: &str, parameters: &[(String, String, f64)]) -> String {
+    let mut text = String::new();
+    let mut own = false;
+    for line in before.split_inclusive('\n') {
+        if line.trim_start().starts_with('[') {
+            own = line.trim_start().starts_with("[parameters");
+        }
+        if !own {
+            text += line;
+        }
+    }
+    text.truncate(text.trim_end().len());
+    let mut section = None;
+    for (category, name, value) in parameters {
+        if section != Some(category) {
+            let gap = if text.is_empty() {
+                ""
+            } else if section.is_none() || !text.ends_with('\n') {
+                "\n\n"
+            } else {
+                "\n"
+            };
+            text += &format!("{gap}[parameters.{category}]\n");
+            section = Some(category);
+        }
+        text += &format!("{name} = {value}\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(kp: f64) -> Vec<(String, String, f64)> {
+        let of = |category: &str, name: &str, value| (category.to_owned(), name.to_owned(), value);
+        vec![of("detection", "canny_low", 40.0), of("decision", "kp", kp), of("decision", "kd", 0.1)]
+    }
+
+    #[test]
+    fn parameters_are_replaced_and_everything_else_stays() {
+        let before = "# mine\n[parameters.decision]\nkp = 0.1 # old\n\n[system]\n# why\nnamespace = \"car\"\n";
+        let after = replaced(before, &values(0.7));
+        let expected = "# mine\n[system]\n# why\nnamespace = \"car\"\n\n[parameters.detection]\ncanny_low = 40\n\n\
+                        [parameters.decision]\nkp = 0.7\nkd = 0.1\n";
+        assert_eq!(after, expected);
+        assert_eq!(replaced(&after, &values(0.7)), after, "again");
+        assert_eq!(replaced("", &values(0.7)).lines().next(), Some("[parameters.detection]"));
+    }
+
+    #[test]
+    fn a_file_that_makes_no_sense_is_left_alone() {
+        let path = std::env::temp_dir().join(format!("lkas-save-{}.toml", std::process::id()));
+        save(&path, &values(0.7)).unwrap();
+        assert_eq!(File::read(&path).unwrap().parameters.len(), 3);
+        std::fs::write(&path, "[sytem]\n").unwrap();
+        assert!(save(&path, &values(0.7)).unwrap_err().to_string().contains("nothing was written"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "[sytem]\n");
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,160 @@
+//! What an operator does on the command line, against a running system: each command says what came of it.
+#![allow(missing_docs)]
+
+mod support;
+
+use serde_json::Value;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use support::{Demo, PATIENCE, signal};
+
+fn lkas(demo: &Demo, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lkas"))
+        .args(arguments)
+        .args(["--namespace", &demo.namespace, "--broker-port", &demo.broker_port.to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn words(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// What a command prints that has to succeed.
+#[track_caller]
+fn good(demo: &Demo, arguments: &[&str]) -> String {
+    let output = lkas(demo, arguments);
+    assert!(output.status.success(), "{arguments:?}: {:?}", words(&output));
+    words(&output).0
+}
+
+/// What a command says that has to fail with code 1.
+#[track_caller]
+fn bad(demo: &Demo, arguments: &[&str]) -> String {
+    let output = lkas(demo, arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {:?}", words(&output));
+    words(&output).1
+}
+
+/// Waits until a value can be asked for.
+#[track_caller]
+fn until_declared(demo: &Demo, name: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let output = lkas(demo, &["param", "get", name]);
+        if output.status.success() {
+            return words(&output).0.trim().to_owned();
+        }
+        assert!(Instant::now() < deadline, "{:?}", words(&output));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn parameters_are_listed_set_saved_and_loaded_and_who_does_not_answer_is_said() {
+    let mut demo = Demo::start("param", &["--no-viewer"]);
+    demo.wait_for("driving: the first control arrived");
+    until_declared(&demo, "canny_low");
+    let list: Value = serde_json::from_str(&good(&demo, &["param", "list", "--json"])).unwrap();
+    let kp = list.as_array().unwrap().iter().find(|found| found["name"] == "kp").unwrap();
+    assert_eq!((&kp["server"], kp["value"].as_f64(), kp["max"].as_f64()), (&"decision".into(), Some(0.5), Some(2.0)));
+    assert!(good(&demo, &["param", "list"]).contains("decision.kp"));
+
+    assert_eq!(good(&demo, &["param", "set", "kp", "0.7", "--timeout", "60"]), "decision.kp is 0.7\n");
+    assert_eq!(good(&demo, &["param", "get", "decision.kp"]), "0.7\n");
+    assert!(bad(&demo, &["param", "set", "kp", "5"]).contains("kp is 0 to 2, found 5"));
+    let unknown = bad(&demo, &["param", "get", "ki"]);
+    assert!(unknown.contains("\"ki\"") && unknown.contains("decision.kp"), "{unknown}");
+
+    let file = std::env::temp_dir().join(format!("{}.toml", demo.namespace));
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "[system]\n# mine\n").unwrap();
+    good(&demo, &["param", "save", path]);
+    let saved = std::fs::read_to_string(&file).unwrap();
+    assert!(saved.starts_with("[system]\n# mine\n") && saved.contains("\nkp = 0.7\n"), "{saved}");
+    good(&demo, &["param", "set", "kp", "0.4", "--timeout", "60"]);
+    good(&demo, &["param", "load", path, "--timeout", "60"]);
+    assert_eq!(good(&demo, &["param", "get", "kp"]), "0.7\n");
+    std::fs::remove_file(&file).unwrap();
+
+    // Suspended at the right moment it may be replaced before the command ends: then its successor answers.
+    let decision = demo.processes("decision")[0];
+    signal("STOP", decision);
+    let said = words(&lkas(&demo, &["param", "set", "kp", "0.6", "--timeout", "0.5"]));
+    assert!(said.1.contains("decision") || said.0.contains("kp is 0.6"), "{said:?}");
+    signal("TERM", demo.child.id());
+    demo.finish();
+}
+
+#[test]
+fn the_vehicle_pauses_goes_on_and_respawns_and_a_second_system_is_told_how() {
+    let mut demo = Demo::start("wishes", &["--no-viewer"]);
+    demo.wait_for("driving: the first control arrived");
+    let field = |name: &str| good(&demo, &["echo", "status_simulation", "--once", "--field", name]);
+    good(&demo, &["pause", "--timeout", "60"]);
+    assert_eq!(field("paused"), "1\n");
+    good(&demo, &["resume", "--timeout", "60"]);
+    assert_eq!(field("paused"), "0\n");
+    let before = field("respawns");
+    good(&demo, &["respawn", "--timeout", "60"]);
+    assert_ne!(field("respawns"), before);
+    let state = field("state");
+    assert!(
+        ["running", "safe_stop", "standing", "waiting", "emergency_stop"].contains(&state.trim()),
+        "a name: {state}"
+    );
+
+    let info: Value = serde_json::from_str(&good(&demo, &["info", "camera_feed", "--json"])).unwrap();
+    assert_eq!((&info["type"], &info["shape"]), (&"lkas.Image".into(), &"800x600 Rgb8".into()));
+    assert_eq!(info["writer_pid"].as_u64(), Some(demo.processes("simulation")[0].into()));
+    assert!(info["contract"]["period_s"].is_f64() && info["fields"][0]["name"].is_string(), "{info}");
+    assert_eq!(info["places"].as_array().map(Vec::len), info["reader_places"].as_u64().map(|places| places as usize));
+
+    let second = lkas(&demo, &["decision"]);
+    let (_, said) = words(&second);
+    assert!(
+        !second.status.success() && said.contains("already has a writer") && said.contains("--instance 2"),
+        "{said}"
+    );
+    // With the vehicle's process suspended nobody says that it took effect.
+    signal("STOP", demo.processes("simulation")[0]);
+    let said = words(&lkas(&demo, &["pause", "--timeout", "1"]));
+    assert!(said.1.contains("pause did not take effect"), "{said:?}");
+    signal("TERM", demo.child.id());
+    demo.finish();
+}
+
+#[test]
+fn a_file_of_options_stands_under_the_command_line_and_gives_the_first_values() {
+    let file = std::env::temp_dir().join(format!("operator-{}.toml", std::process::id()));
+    std::fs::write(&file, "[simulation]\nwidth = 320\nheight = 200\n[parameters.decision]\nkp = 0.7\n").unwrap();
+    let config = format!("--config={}", file.display());
+    let mut demo = Demo::start("config", &["--no-viewer", "--height", "240", &config]);
+    demo.wait_for("driving: the first control arrived");
+    let info: Value = serde_json::from_str(&good(&demo, &["info", "camera_feed", "--json"])).unwrap();
+    assert_eq!(info["shape"], "320x240 Rgb8");
+    assert_eq!(until_declared(&demo, "kp"), "0.7");
+    good(&demo, &["param", "set", "kp", "0.6", "--timeout", "60"]);
+    demo.kill("decision");
+    demo.wait_for("decision: ready");
+    assert_eq!(until_declared(&demo, "kp"), "0.6", "a successor goes on with what was in force");
+    signal("TERM", demo.child.id());
+    demo.finish();
+
+    std::fs::write(&file, "[simulation]\nwidht = 320\n").unwrap();
+    let start = |command: &str| Command::new(env!("CARGO_BIN_EXE_lkas")).args([command, &config]).output().unwrap();
+    let refused = start("demo");
+    let (_, said) = words(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("line 2, column 1") && said.contains("\"widht\"") && said.contains("width, height"),
+        "{said}"
+    );
+    let file_name = file.to_str().unwrap();
+    let check = Command::new(env!("CARGO_BIN_EXE_lkas")).args(["config", "check", file_name]).output().unwrap();
+    assert_eq!(check.status.code(), Some(1));
+    assert!(words(&check).0.contains("line 2, column 1"), "{:?}", words(&check));
+    std::fs::remove_file(&file).unwrap();
+}

@@ -133,7 +133,8 @@ def main() -> None:
         parameters.register_callback(keeper.set)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     controls = ControlWriter(options.controls, namespace=options.namespace, period=0.1, max_age=0.25)
-    detections = DetectionReader(options.detections, namespace=options.namespace, wait=float("inf"))
+    # The first place is reserved for whoever decides.
+    detections = DetectionReader(options.detections, namespace=options.namespace, wait=float("inf"), place=0)
     last: Detection | None = None
     came = now()
     try:

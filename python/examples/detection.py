@@ -120,7 +120,8 @@ def main() -> None:
         parameters.register_callback(detector.set)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     detections = DetectionWriter(options.detections, namespace=options.namespace, period=0.1, max_age=0.25)
-    frames = ImageReader(options.camera, namespace=options.namespace, wait=float("inf"))
+    # The first place is reserved for whoever detects.
+    frames = ImageReader(options.camera, namespace=options.namespace, wait=float("inf"), place=0)
     try:
         while True:
             try:

@@ -16,7 +16,8 @@ use pyo3::prelude::*;
 ///
 /// `wait`: seconds to wait for the channel to be there. `namespace`: prefix of the name, one for each system.
 /// `places`: reader places of the channel that this takes, which is how many frames it can keep at a time. With two, the
-/// last frame may still be in use while the next is taken, as in a `for` loop. `foreign_owner`: whether the channel may
+/// last frame may still be in use while the next is taken, as in a `for` loop. `place`: the number of the first place to
+/// ask for, which may be a reserved one; where it is taken, any that is not reserved. `foreign_owner`: whether the channel may
 /// belong to another user.
 ///
 /// Raises NoChannel where there is none, WrongType where it carries something else, NoPlace where all of its reader
@@ -47,13 +48,14 @@ impl ImageReader {
 #[pymethods]
 impl ImageReader {
     #[new]
-    #[pyo3(signature = (name, *, wait = 0.0, namespace = "", places = 2, foreign_owner = false))]
+    #[pyo3(signature = (name, *, wait = 0.0, namespace = "", places = 2, place = None, foreign_owner = false))]
     fn new(
         py: Python<'_>,
         name: &str,
         wait: f64,
         namespace: &str,
         places: usize,
+        place: Option<usize>,
         foreign_owner: bool,
     ) -> PyResult<Self> {
         if !(1..=lkas_core::MAX_READERS).contains(&places) {
@@ -61,9 +63,8 @@ impl ImageReader {
             return Err(PyValueError::new_err(format!("places is {places}, expected 1 to {most}")));
         }
         let name = shared::channel_name(namespace, name)?;
-        let open = |patience: Duration| {
-            Places::open(&name, OpenOptions::new().patience(patience).foreign_owner(foreign_owner), places)
-        };
+        let options = shared::with_place(OpenOptions::new().foreign_owner(foreign_owner), place);
+        let open = |patience: Duration| Places::open(&name, options.patience(patience), places);
         let found = shared::open_within(py, wait, open)?;
         Ok(Self { places: Shared::new("reader", name.to_string(), found) })
     }

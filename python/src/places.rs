@@ -76,6 +76,7 @@ pub(crate) enum Taken {
 /// Several readers of one channel that count as one: a value that one of them has had is not new to the others.
 pub(crate) struct Places {
     name: ChannelName,
+    options: OpenOptions,
     places: Vec<Arc<Place>>,
     /// The place that had the last frame. It has something fresh exactly when there is a newer one.
     last: usize,
@@ -105,7 +106,7 @@ impl Places {
         let shape = places[0].reader().shape();
         let name = name.clone();
         let looked = clock::now();
-        Ok(Self { name, places, last: 0, shown: None, shape, sequence: 0, missed: 0, damaged: 0, looked })
+        Ok(Self { name, options, places, last: 0, shown: None, shape, sequence: 0, missed: 0, damaged: 0, looked })
     }
 
     pub(crate) fn shape(&self) -> Option<ImageShape> {
@@ -234,7 +235,7 @@ impl Places {
         }
         drop(last);
         self.looked = now;
-        match open(&self.name, OpenOptions::new().grace(Duration::ZERO), self.places.len()) {
+        match open(&self.name, self.options.patience(Duration::ZERO).grace(Duration::ZERO), self.places.len()) {
             Ok(places) => {
                 self.shape = places[0].reader().shape();
                 // Frames that are in use keep their old places.

@@ -5,7 +5,7 @@ use crate::numbers;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 use lkas_messages::ImageShape;
-use lkas_shm::{ChannelName, Observer, OpenError, clock};
+use lkas_shm::{ChannelName, Observer, OpenError, OpenOptions, clock};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -79,6 +79,11 @@ pub(crate) fn unlink(name: &str, namespace: &str) -> PyResult<()> {
 
 pub(crate) fn channel_name(namespace: &str, name: &str) -> PyResult<ChannelName> {
     ChannelName::new(namespace, name).map_err(errors::value)
+}
+
+/// The options of whoever may ask for a place by its number.
+pub(crate) fn with_place(options: OpenOptions, place: Option<usize>) -> OpenOptions {
+    place.map_or(options, |place| options.place(place))
 }
 
 /// The state of a handle: of one process, used by one thread at a time, gone once it is closed.

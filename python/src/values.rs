@@ -8,7 +8,7 @@ use crate::numbers::{in_seconds, seconds};
 use crate::shared::{self, Shared};
 use core::time::Duration;
 use lkas_core::Payload;
-use lkas_shm::{ControlChannel, DetectionChannel, Feed, OpenError, clock};
+use lkas_shm::{ControlChannel, DetectionChannel, Feed, OpenError, OpenOptions, clock};
 use pyo3::prelude::*;
 
 /// How often a feed is asked to look for its channel's name, in nanoseconds.
@@ -113,11 +113,12 @@ macro_rules! value_reader {
         #[pymethods]
         impl $class {
             #[new]
-            #[pyo3(signature = (name, *, wait = 0.0, namespace = ""))]
-            fn new(py: Python<'_>, name: &str, wait: f64, namespace: &str) -> PyResult<Self> {
+            #[pyo3(signature = (name, *, wait = 0.0, namespace = "", place = None))]
+            fn new(py: Python<'_>, name: &str, wait: f64, namespace: &str, place: Option<usize>) -> PyResult<Self> {
                 let name = shared::channel_name(namespace, name)?;
                 let feed = shared::open_within(py, wait, |patience| {
-                    let mut feed = Feed::new(name.clone(), $channel::open);
+                    let mut feed = Feed::new(name.clone(), $channel::open)
+                        .with_options(shared::with_place(OpenOptions::new(), place));
                     if feed.find(patience)? { Ok(feed) } else { Err(OpenError::NoSuchChannel { name: name.clone() }) }
                 })?;
                 Ok(Self { values: Shared::new("reader", name.to_string(), Values::new(feed)) })
@@ -240,7 +241,8 @@ value_reader!(
     ///
     /// It always has the newest value, never a queue of old ones, and follows its channel when that is replaced.
     ///
-    /// `wait`: seconds to wait for the channel to be there. `namespace`: prefix of the name, one for each system.
+    /// `wait`: seconds to wait for the channel to be there. `namespace`: prefix of the name, one for each system. `place`: the
+    /// number of a reader place to ask for, which may be a reserved one; where it is taken, any that is not reserved.
     ///
     /// Raises NoChannel where there is none, WrongType where it carries something else, NoPlace where all of its reader
     /// places are taken.
@@ -252,7 +254,8 @@ value_reader!(
     /// It always has the newest value, never a queue of old ones, and follows its channel when that is replaced. What
     /// moves a vehicle uses a ControlSupervisor instead, which stops the vehicle when controls stop coming.
     ///
-    /// `wait`: seconds to wait for the channel to be there. `namespace`: prefix of the name, one for each system.
+    /// `wait`: seconds to wait for the channel to be there. `namespace`: prefix of the name, one for each system. `place`: the
+    /// number of a reader place to ask for, which may be a reserved one; where it is taken, any that is not reserved.
     ///
     /// Raises NoChannel where there is none, WrongType where it carries something else, NoPlace where all of its reader
     /// places are taken.

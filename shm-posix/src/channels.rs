@@ -338,7 +338,10 @@ impl<T: Payload + ?Sized> Reader<T> {
         let (segment, place) = Segment::open(name, wanted, options)?;
         match roles::reader(&segment, place) {
             Some(reader) => Ok(Self { reader, segment, slept: 0, orphaned: false, told: None }),
-            None => Err(OpenError::NoPlace { name: name.clone(), places: place }),
+            None => {
+                let places = segment.mapping.layout().readers();
+                Err(OpenError::NoPlace { name: name.clone(), places, reserved: 0 })
+            }
         }
     }
 

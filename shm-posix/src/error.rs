@@ -282,12 +282,14 @@ pub enum OpenError {
         /// The channel.
         name: ChannelName,
     },
-    /// All reader places are taken.
+    /// All reader places that are not reserved are taken.
     NoPlace {
         /// The channel.
         name: ChannelName,
         /// How many there are.
         places: usize,
+        /// How many of them are reserved for those who ask by number.
+        reserved: usize,
     },
     /// The segment can't be used.
     Unusable {
@@ -332,10 +334,13 @@ impl fmt::Display for OpenError {
             Self::NoSuchChannel { name } => {
                 write!(f, "there is no channel {name}: its writer was not started; start it, or wait longer")
             }
-            Self::NoPlace { name, places } => write!(
-                f,
-                "all {places} reader places of channel {name} are taken; stop a reader, or create it with more places"
-            ),
+            Self::NoPlace { name, places, reserved } => {
+                write!(f, "all {places} reader places of channel {name} are taken")?;
+                if *reserved > 0 {
+                    write!(f, " ({reserved} of them reserved for who asks by number)")?;
+                }
+                f.write_str("; stop a reader, or create it with more places")
+            }
             Self::Unusable { name, why } => write!(f, "channel {name} can't be used: {why}"),
             Self::Owner { name, found, expected } => owner(f, name, *found, *expected),
             Self::Forked { name } => write!(

@@ -53,6 +53,7 @@ pub(crate) type Open<T> = fn(&ChannelName, OpenOptions) -> Result<Reader<T>, Ope
 pub struct Feed<T: Payload + ?Sized> {
     name: ChannelName,
     open: Open<T>,
+    options: OpenOptions,
     reader: Option<Reader<T>>,
     missed_before: u64,
     /// When the feed last looked whether the channel has its name.
@@ -64,7 +65,16 @@ impl<T: Payload + ?Sized> Feed<T> {
     /// A feed of the channel `name`, to be opened by `open` as soon as it is there. Nothing is opened yet.
     #[must_use]
     pub fn new(name: ChannelName, open: Open<T>) -> Self {
-        Self { name, open, reader: None, missed_before: 0, looked: 0, born: Generation::now() }
+        let options = OpenOptions::new();
+        Self { name, open, options, reader: None, missed_before: 0, looked: 0, born: Generation::now() }
+    }
+
+    /// The same, with options for opening the channel. Their patience and grace do not count: a feed looks again at its
+    /// next call.
+    #[must_use]
+    pub fn with_options(mut self, options: OpenOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// The name of the channel.
@@ -104,7 +114,7 @@ impl<T: Payload + ?Sized> Feed<T> {
             }
         };
         // A place that is taken is asked for again at the next call.
-        let options = OpenOptions::new().patience(patience).grace(Duration::ZERO);
+        let options = self.options.patience(patience).grace(Duration::ZERO);
         match (self.open)(&self.name, options) {
             Ok(reader) => {
                 self.leave();

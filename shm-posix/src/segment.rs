@@ -199,7 +199,8 @@ impl Segment {
             return Ok(None);
         }
         let Some(place) = place else {
-            return Err(OpenError::NoPlace { name: name.clone(), places: layout.readers() });
+            let reserved = header.reserved_places();
+            return Err(OpenError::NoPlace { name: name.clone(), places: layout.readers(), reserved });
         };
         let mapping = Mapping::new(file.as_fd(), layout, false, options.memory).map_err(system("map segment"))?;
         if mapping.live().is_retired() {

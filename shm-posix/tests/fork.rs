@@ -241,7 +241,7 @@ fn succeeds(role: &str, name: &ChannelName) {
     let mut holder = Holder::start(role, name);
     let taken = CreateError::HasWriter { name: name.clone(), pid: holder.process.id(), same_namespace: true };
     assert_eq!(ControlChannel::create(name, Options::new().readers(1).grace(NO_WAIT)).map(drop), Err(taken));
-    let full = OpenError::NoPlace { name: name.clone(), places: 1 };
+    let full = OpenError::NoPlace { name: name.clone(), places: 1, reserved: 0 };
     assert_eq!(ControlChannel::open(name, OpenOptions::new().grace(NO_WAIT)).map(drop), Err(full));
     holder.process.kill().unwrap();
     holder.process.wait().unwrap();

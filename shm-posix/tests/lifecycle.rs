@@ -51,7 +51,7 @@ fn reader_places_are_counted_and_come_back() {
     let first = ControlChannel::open(name, NO_WAIT).unwrap();
     let _second = ControlChannel::open(name, NO_WAIT).unwrap();
     let error = ControlChannel::open(name, NO_WAIT).unwrap_err();
-    assert_eq!(error, OpenError::NoPlace { name: name.clone(), places: 2 });
+    assert_eq!(error, OpenError::NoPlace { name: name.clone(), places: 2, reserved: 0 });
     drop(first);
     ControlChannel::open(name, NO_WAIT).unwrap();
 }
@@ -301,7 +301,7 @@ fn reserved_places_are_given_only_to_those_who_ask_by_number() {
     };
     let others = [open(OpenOptions::new()).unwrap(), open(OpenOptions::new()).unwrap()];
     assert_eq!(taken(), [false, false, true, true]);
-    assert!(matches!(open(OpenOptions::new()), Err(OpenError::NoPlace { places: 4, .. })));
+    assert!(matches!(open(OpenOptions::new()), Err(OpenError::NoPlace { places: 4, reserved: 2, .. })));
     let second = open(OpenOptions::new().place(1)).unwrap();
     assert_eq!(taken(), [false, true, true, true]);
     drop(others);

@@ -160,7 +160,7 @@ pub(crate) fn roles(name: &ChannelName) -> Outcome {
     let mut readers: Vec<Process> = (0..places).map(|_| Process::start("holder-of-a-place", name, 0)).collect();
     readers.iter_mut().for_each(Process::wait_for_word);
     let why = ControlChannel::open(name, NO_WAIT).map(drop).unwrap_err();
-    assert_eq!(why, OpenError::NoPlace { name: name.clone(), places });
+    assert_eq!(why, OpenError::NoPlace { name: name.clone(), places, reserved: 0 });
     refused(
         &why,
         &[&format!("all {places} reader places"), "are taken", "stop a reader, or create it with more places"],

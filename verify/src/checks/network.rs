@@ -52,7 +52,10 @@ pub(crate) fn network(how: &How) -> Outcome {
         namespaces.link(false)?;
         let start = Instant::now();
         std::thread::sleep(Duration::from_secs(3));
-        ours.lines.try_iter().for_each(drop);
+        // What came before, or was under way.
+        for probe in [&ours, &plain] {
+            probe.lines.try_iter().for_each(drop);
+        }
         // The client knows by now, and says so instead of keeping it.
         ours.ask("pause")?;
         ours.wait_for("refused")?;

@@ -67,7 +67,7 @@ impl Test {
     /// On a machine as busy as can be nobody is gone because of a second's silence.
     fn patient(&self) -> Option<PathBuf> {
         let file = std::env::temp_dir().join(self.namespace("patient.json5"));
-        let patient = "{ transport: { unicast: { open_timeout: 20000 }, link: { tx: { lease: 60000 } } } }";
+        let patient = "{ transport: { link: { tx: { lease: 20000 } } } }";
         std::fs::write(&file, patient).unwrap();
         Some(file)
     }

@@ -49,7 +49,10 @@ impl Test {
     pub(crate) fn new(name: &'static str) -> Self {
         // A port that was free a moment ago.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { name, port }
+        let test = Self { name, port };
+        // Once, before any mirror reads it.
+        std::fs::write(test.patient(), "{ transport: { link: { tx: { lease: 20000 } } } }").unwrap();
+        test
     }
 
     pub(crate) fn namespace(&self, side: &str) -> String {
@@ -65,21 +68,18 @@ impl Test {
     }
 
     /// On a machine as busy as can be nobody is gone because of a second's silence.
-    fn patient(&self) -> Option<PathBuf> {
-        let file = std::env::temp_dir().join(self.namespace("patient.json5"));
-        let patient = "{ transport: { link: { tx: { lease: 20000 } } } }";
-        std::fs::write(&file, patient).unwrap();
-        Some(file)
+    fn patient(&self) -> PathBuf {
+        std::env::temp_dir().join(self.namespace("patient.json5"))
     }
 
     /// The mirror in the middle.
     pub(crate) fn listens(&self, side: &str) -> Mirror {
-        let network = Network { listen: self.endpoint(), zenoh: self.patient(), ..Network::default() };
+        let network = Network { listen: self.endpoint(), zenoh: Some(self.patient()), ..Network::default() };
         Mirror { network, namespace: self.namespace(side), ..Mirror::default() }
     }
 
     pub(crate) fn connects(&self, side: &str) -> Mirror {
-        let network = Network { connect: self.endpoint(), zenoh: self.patient(), ..Network::default() };
+        let network = Network { connect: self.endpoint(), zenoh: Some(self.patient()), ..Network::default() };
         Mirror { network, namespace: self.namespace(side), ..Mirror::default() }
     }
 
@@ -93,7 +93,7 @@ impl Test {
 
 impl Drop for Test {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(std::env::temp_dir().join(self.namespace("patient.json5")));
+        let _ = std::fs::remove_file(self.patient());
         for name in lkas_shm::channels().unwrap_or_default() {
             if name.as_str().starts_with(&self.namespace("")) {
                 let _ = lkas_shm::unlink(&name);

@@ -147,6 +147,11 @@ impl Stream {
         self.last().and_then(|(_, value)| value["fields"][field].as_f64()).unwrap_or(f64::NAN)
     }
 
+    /// A word of the newest value; empty where there is none.
+    pub(crate) fn word(&self, field: &str) -> String {
+        self.last().and_then(|(_, value)| value["fields"][field].as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
     /// Forgets the values until now.
     pub(crate) fn forget(&self) {
         lock(&self.seen).values.clear();

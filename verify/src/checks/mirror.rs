@@ -107,10 +107,20 @@ impl Vehicle {
         })
     }
 
-    /// Whether it drives. A status that is old says nothing.
-    fn drives(&self) -> bool {
+    /// What it says of itself; nothing where its status is old.
+    fn state(&self) -> String {
         let fresh = self.status.last().is_some_and(|(time, _)| time.elapsed() < Duration::from_secs(2));
-        fresh && self.status.number("state") == 0.0 && self.status.number("vitals.speed_kmh") > 15.0
+        if fresh { self.status.word("state") } else { String::new() }
+    }
+
+    /// Whether it drives.
+    fn drives(&self) -> bool {
+        self.state() == "running" && self.status.number("vitals.speed_kmh") > 15.0
+    }
+
+    /// Whether it stops, or has stopped.
+    fn stops(&self) -> bool {
+        ["safe_stop", "standing", "emergency_stop"].contains(&self.state().as_str())
     }
 
     /// How often it began a safe stop.
@@ -270,7 +280,7 @@ fn on_three_machines(programs: &Programs, how: &How, alone: &Drive) -> Outcome {
         machines.vehicle.run(&format!("ip link set {} down", DEVICES[0]))?;
         let before = vehicle.safe_stops();
         std::thread::sleep(Duration::from_secs(5));
-        let stopped = vehicle.safe_stops() > before || vehicle.status.number("state") != 0.0;
+        let stopped = vehicle.safe_stops() > before || vehicle.stops();
         machines.vehicle.run(&format!("ip link set {} up", DEVICES[0]))?;
         if stopped { Ok(()) } else { Err("the vehicle drove on without a link".into()) }
     })?;
@@ -297,14 +307,14 @@ fn on_three_machines(programs: &Programs, how: &How, alone: &Drive) -> Outcome {
     println!("-- the mirror of the computer is killed");
     broken(&vehicle, || {
         on_computer.kill();
-        let stopped = wait_for("a safe stop", || vehicle.status.number("state") != 0.0).map(drop);
+        let stopped = wait_for("a safe stop", || vehicle.stops()).map(drop);
         on_computer = machines.on_computer()?;
         stopped
     })?;
     println!("-- the mirror of the vehicle, in the middle, is killed");
     broken(&vehicle, || {
         on_vehicle.kill();
-        let stopped = wait_for("a safe stop", || vehicle.status.number("state") != 0.0).map(drop);
+        let stopped = wait_for("a safe stop", || vehicle.stops()).map(drop);
         on_vehicle = machines.on_vehicle()?;
         stopped
     })?;

@@ -9,6 +9,7 @@ limit fails the run where the ratio is above it. A machine that is busy with som
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 import sys
@@ -135,6 +136,8 @@ def main() -> int:
     control = Control(Mode.LANE_KEEPING, steering=0.1, throttle=0.2, brake=0.0)
     plain_control = PlainControl(0.1, 0.2, 0.0, "lane_keeping", 0.0)
     target = np.empty_like(image)
+    # Who keeps the newest frame whole while the last is read copies to another place each time: two more than readers.
+    slots = itertools.cycle([np.empty_like(image) for _ in range(10)])
 
     def fresh(use: Callable[[object], object]) -> Callable[[], object]:
         def work() -> object:
@@ -166,6 +169,8 @@ def main() -> int:
         row("write of a frame", lambda: writer.write(image, 1), lambda: plain.write(image, 1.0, 1), frames, turns, None),
         row("write of a frame, against a bare copy", lambda: writer.write(image, 1), lambda: np.copyto(target, image),
             frames, turns, None),
+        row("the same, into as many arrays as slots", lambda: writer.write(image, 1),
+            lambda: np.copyto(next(slots), image), frames, turns, None),
     ]
     for handle in (writer, reader, controls, control_reader, plain, plain_controls):
         handle.close()

@@ -269,6 +269,9 @@ fn copy_workspace(to: &Path) -> Outcome {
         .map(|line| match line.split_once(" = ") {
             Some(("members", _)) => "members = [\"core\", \"verify\"]\n".to_owned(),
             Some(("default-members", _)) => String::new(),
+            // Of what is not copied.
+            Some(("zmq-sys", _)) => String::new(),
+            _ if line == "[patch.crates-io]" => String::new(),
             // A part of the workspace that is not copied.
             _ if line == "[profile.dev.package.lkas]" => "[profile.dev.package.lkas-core]\n".to_owned(),
             _ if line == "[profile.dev.package.lkas-core]" => "[profile.dev.package.lkas-verify]\n".to_owned(),

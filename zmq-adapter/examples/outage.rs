@@ -1,10 +1,10 @@
 //! A viewer that says what it gets and how its commands fare, line by line, whatever happens to the network.
 //!
-//! `cargo run -p lkas-zmq --example outage -- HOST`, and an action on each line that is typed.
+//! `cargo run -p lkas-zmq --example outage -- HOST`, and an action on each line that is typed; it ends with its input.
 
 use lkas_zmq::{Endpoint, Topic, ViewerClient, ViewerMessage};
 use std::io::BufRead;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, TryRecvError};
 use std::time::Duration;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,10 +26,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("tick");
         }
         heard = silence.or(heard);
-        for action in actions.try_iter() {
-            if let Err(why) = viewer.send_action(&action.parse()?) {
-                println!("refused {action}: {why}");
+        match actions.try_recv() {
+            Ok(action) => {
+                if let Err(why) = viewer.send_action(&action.parse()?) {
+                    println!("refused {action}: {why}");
+                }
             }
+            Err(TryRecvError::Empty) => (),
+            Err(TryRecvError::Disconnected) => return Ok(()),
         }
     }
 }

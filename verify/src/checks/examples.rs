@@ -4,6 +4,7 @@ use crate::checks::packages::LIBRARIES;
 use crate::tools::{cargo, root, run, target};
 use crate::{How, Outcome};
 use std::fs;
+use std::process::Stdio;
 
 /// An example is read at a glance.
 const MOST_LINES: usize = 60;
@@ -25,7 +26,8 @@ pub(crate) fn examples(_: &How) -> Outcome {
             if name == "lkas-core" {
                 command = cargo(None, "", &["run", "--quiet", "-p", name, "--features", "alloc", "--example", &stem]);
             }
-            run(&mut command, "")?;
+            // Who reads what a person types hears that there is none.
+            run(command.stdin(Stdio::null()), "")?;
             count += 1;
         }
     }

@@ -208,7 +208,7 @@ fn a_client_that_does_not_read_gets_the_newest_and_none_between() {
     for id in 1..=50 {
         system.until("the same at another client", |broker| {
             tell(broker, id);
-            other.message(0).filter(|(_, value)| value["frame_id"] == id)
+            core::iter::from_fn(|| other.message(0)).find(|(_, value)| value["frame_id"] == id)
         });
     }
     let mut seen = Vec::new();
@@ -216,7 +216,7 @@ fn a_client_that_does_not_read_gets_the_newest_and_none_between() {
         seen.extend(client.message(0).map(|(_, value)| value["frame_id"].as_u64().unwrap()));
         (seen.last() == Some(&50)).then_some(())
     });
-    assert!(seen.len() <= 3, "what waited was sent: {seen:?}");
+    assert!(seen.len() <= 3, "what waited was sent: {} messages", seen.len());
 }
 
 #[test]

@@ -311,16 +311,19 @@ impl Live {
         for process in told {
             let Some(name) = process["name"].as_str() else { continue };
             let severe = name == "simulation" && status["vehicle"]["severe"] == true;
-            for event in process["events"].as_array().into_iter().flatten() {
+            let events = process["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let Some(newest) = events.iter().filter_map(|event| event["number"].as_u64()).max() else { continue };
+            let told = self.remember(|memory| {
+                if memory.told.len() >= MAX_PROCESSES && !memory.told.contains_key(name) {
+                    return newest;
+                }
+                memory.told.insert(name.to_owned(), newest).unwrap_or(0)
+            });
+            // Who counts from the beginning is another one of that name, in a system that was started anew.
+            let told = if newest < told { 0 } else { told };
+            for event in events {
                 let (Some(number), Some(words)) = (event["number"].as_u64(), event["words"].as_str()) else { continue };
-                let is_new = self.remember(|memory| {
-                    if memory.told.len() >= MAX_PROCESSES && !memory.told.contains_key(name) {
-                        return false;
-                    }
-                    let told = memory.told.entry(name.to_owned()).or_default();
-                    number > core::mem::replace(told, number.max(*told))
-                });
-                if is_new {
+                if number > told {
                     let age = Duration::try_from_secs_f64(event["age_s"].as_f64().unwrap_or(0.0)).unwrap_or_default();
                     let age_ns = u64::try_from(age.as_nanos()).unwrap_or(0);
                     let level = if severe { Level::Warning } else { Level::Info };
@@ -396,4 +399,91 @@ fn now_ns() -> u64 {
 /// Seconds since 1970 as nanoseconds; `None` where there is no such time.
 fn nanoseconds(seconds: f64) -> Option<u64> {
     u64::try_from(Duration::try_from_secs_f64(seconds).ok()?.as_nanos()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn newest(samples: &watch::Receiver<Samples>) -> Value {
+        samples.borrow().back().map_or(Value::Null, |sample| serde_json::from_slice(&sample.payload).unwrap())
+    }
+
+    fn words(events: &watch::Receiver<Samples>) -> Vec<(String, u64)> {
+        let parsed = |sample: &Sample| serde_json::from_slice::<Value>(&sample.payload).unwrap();
+        let told = |event: Value| (event["message"].as_str().unwrap().to_owned(), event["level"].as_u64().unwrap());
+        events.borrow().iter().map(parsed).map(told).collect()
+    }
+
+    fn status(severe: bool, events: &[(u64, &str)]) -> ViewerMessage {
+        let events: Vec<_> = events.iter().map(|(number, words)| json!({"number": number, "words": words})).collect();
+        let process = json!({"name": "simulation", "events": events});
+        ViewerMessage::Status(json!({"vehicle": {"severe": severe}, "processes": [process]}))
+    }
+
+    #[test]
+    fn what_a_stranger_sends_is_cut_to_the_schema() {
+        let live = Live::default();
+        let control = live.subscribe(Topic::Control);
+        let sent = json!({"fps": null, "mode": "LaneKeeping", "steering": "left", "brake": 0.5, "extra": [1]});
+        live.note(&ViewerMessage::Telemetry(sent));
+        assert_eq!(newest(&control), json!({"mode": "LaneKeeping", "brake": 0.5}));
+        live.note(&ViewerMessage::Telemetry(json!(["no object"])));
+        assert_eq!(control.borrow().len(), 1);
+    }
+
+    #[test]
+    fn the_newest_alone_is_kept_and_nothing_is_made_for_nobody() {
+        let live = Live::default();
+        let frame = |frame_id| ViewerMessage::Frame {
+            header: FrameHeader { frame_id, ..FrameHeader::default() },
+            jpeg: vec![0xff],
+        };
+        live.note(&frame(1));
+        assert!(!live.is_wanted(Topic::Image));
+        let frames = live.subscribe(Topic::Image);
+        assert!(live.is_wanted(Topic::Image) && frames.borrow().is_empty());
+        for id in 2..10 {
+            live.note(&frame(id));
+        }
+        assert_eq!(frames.borrow().iter().map(|sample| sample.number).collect::<Vec<_>>(), [8]);
+        drop(frames);
+        assert!(!live.is_wanted(Topic::Image));
+    }
+
+    #[test]
+    fn each_event_is_told_once() {
+        let live = Live::default();
+        live.note(&status(false, &[(1, "started"), (2, "drives")]));
+        live.note(&status(true, &[(1, "started"), (2, "drives"), (3, "safe stop")]));
+        let events = live.subscribe(Topic::Events);
+        let expected = [("started".to_owned(), 2), ("drives".to_owned(), 2), ("safe stop".to_owned(), 3)];
+        assert_eq!(words(&events), expected, "also to who comes later");
+        live.note(&status(false, &[(1, "started anew")]));
+        assert_eq!(words(&events).last().unwrap().0, "started anew");
+        for number in 2..200 {
+            live.note(&status(false, &[(number, "again")]));
+        }
+        assert_eq!(events.borrow().len(), EVENTS);
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_and_an_event() {
+        let live = Live::default();
+        let (mut answers, events) = (live.answers(), live.subscribe(Topic::Events));
+        live.note(&ViewerMessage::ParameterStatus(ParameterStatus {
+            category: "decision".to_owned(),
+            parameter: "kp".to_owned(),
+            value: Some(0.5),
+            accepted: false,
+            confirmed: true,
+            reason: Some("too large".to_owned()),
+            declared: None,
+            id: None,
+            timestamp: 0.0,
+        }));
+        let refusal = Some("too large".to_owned());
+        assert_eq!(answers.try_recv(), Ok(Answer::Parameter { name: "decision.kp".to_owned(), refusal }));
+        assert_eq!(words(&events), [("decision.kp was refused: too large".to_owned(), 3)]);
+    }
 }

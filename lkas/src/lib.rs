@@ -23,6 +23,7 @@ pub mod detection;
 pub mod detection_server;
 pub mod evaluate;
 pub mod feed;
+pub mod foxglove;
 mod inlet;
 pub mod keygen;
 pub mod latency;

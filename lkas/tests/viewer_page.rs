@@ -1,68 +1,24 @@
 //! The viewer between a real broker and a browser's WebSocket, over real sockets.
 #![allow(missing_docs)]
 
+#[path = "support/served.rs"]
+mod served;
+
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, Ordering};
-use core::time::Duration;
 use lkas::viewer::{Viewer, ViewerOptions};
 use lkas_messages::names::Category;
 use lkas_messages::{DetectionFields, Lane};
 use lkas_zmq::wire::FrameHeader;
-use lkas_zmq::{ActionClient, Broker, BrokerOptions, Endpoint, ParameterClient, Topic};
+use lkas_zmq::{ActionClient, ParameterClient, Topic};
 use serde_json::{Value, json};
+use served::{MOMENT, PATIENCE, System};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
-use std::time::Instant;
+use std::sync::mpsc;
 use tungstenite::{Message, WebSocket, client, client::IntoClientRequest};
 
-/// Longer than anything takes on a busy machine; a test that waits this long fails.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// One wait within a loop that has a deadline.
-const MOMENT: Duration = Duration::from_millis(5);
-
-/// A broker and a viewer of it, on ports of their own.
-struct System {
-    broker: Broker,
-    address: SocketAddr,
-    token: String,
-    stop: Arc<AtomicBool>,
-    viewer: Option<JoinHandle<()>>,
-}
-
 impl System {
-    fn start() -> Self {
-        // Below the ports that the operating system hands out, and apart from those of other tests.
-        let start = 20_000 + (std::process::id() % 1000) as u16 * 6;
-        let broker = (start..32_000)
-            .step_by(6)
-            .find_map(|port| Broker::bind(BrokerOptions::new(Endpoint::local(port))).ok())
-            .expect("six free ports in a row");
-        let options = ViewerOptions { port: 0, broker: broker.endpoint().clone(), ..ViewerOptions::default() };
-        let viewer = Viewer::bind(&options).expect("a free port");
-        let (address, token) = (viewer.local_addr(), viewer.token().to_owned());
-        let stop = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&stop);
-        let viewer = std::thread::spawn(move || viewer.run(&flag).expect("the viewer runs"));
-        Self { broker, address, token, stop, viewer: Some(viewer) }
-    }
-
-    /// Polls the broker, and `step`, until that returns something.
-    #[track_caller]
-    fn until<T>(&mut self, what: &str, mut step: impl FnMut(&mut Broker) -> Option<T>) -> T {
-        let start = Instant::now();
-        loop {
-            self.broker.wait(MOMENT);
-            self.broker.poll();
-            if let Some(outcome) = step(&mut self.broker) {
-                return outcome;
-            }
-            assert!(start.elapsed() < PATIENCE, "in vain: {what}");
-        }
-    }
-
     fn browser(&self) -> Browser {
         Browser::open(self.address)
     }
@@ -72,23 +28,6 @@ impl System {
         let browser = self.browser();
         self.until("somebody wants frames", |broker| broker.has_viewers(Topic::Frame).then_some(()));
         browser
-    }
-
-    fn stop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(viewer) = self.viewer.take() {
-            viewer.join().expect("no panic");
-        }
-    }
-}
-
-impl Drop for System {
-    fn drop(&mut self) {
-        // Also after a failed assertion: the viewer's panic, if any, has been printed by then.
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(viewer) = self.viewer.take() {
-            let _ = viewer.join();
-        }
     }
 }
 

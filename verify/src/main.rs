@@ -83,6 +83,11 @@ const CHECKS: &[Check] = &[
         checks::page::page,
     ),
     check(
+        "foxglove",
+        "the client of Foxglove's own protocol sees the system live, sets parameters and commands, and may be slow",
+        checks::page::foxglove,
+    ),
+    check(
         "mirror",
         "a system on three machines whose clocks differ drives, stops when a link or a process is lost, and drives on",
         checks::mirror::mirror,

@@ -1,6 +1,7 @@
 //! Where the link's thread and the browsers' sessions meet.
 
 use super::requests::{Command, Refusal};
+use crate::foxglove::live::{Answer, Live, Topic, parameter_name};
 use axum::{body::Bytes, extract::ws::Utf8Bytes};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
@@ -36,7 +37,7 @@ pub(super) struct Frame {
 
 /// Everything that is shared; one for each viewer, behind an [`Arc`].
 #[derive(Debug)]
-pub(super) struct Hub {
+pub(crate) struct Hub {
     /// Where the broker is, for people.
     broker: String,
     /// The latest frame alone: whoever is slow misses some, and never sees an old one.
@@ -46,6 +47,8 @@ pub(super) struct Hub {
     commands: SyncSender<Command>,
     heard: Mutex<Heard>,
     browsers: AtomicUsize,
+    /// The same for clients of Foxglove's protocol.
+    live: Live,
 }
 
 /// What is remembered of the broker's messages, for browsers that come later.
@@ -72,7 +75,13 @@ impl Hub {
             commands,
             heard: Mutex::default(),
             browsers: AtomicUsize::new(0),
+            live: Live::default(),
         }
+    }
+
+    /// What clients of Foxglove's protocol subscribe to.
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
     }
 
     /// The latest frame, as a binary message: the header described in [`super::server`], then the JPEG.
@@ -109,16 +118,24 @@ impl Hub {
         let _ = self.texts.send(json!({"type": topic, "data": data}).to_string().into());
     }
 
-    /// Tells every browser that a command was not carried out.
-    pub(super) fn refuse(&self, refusal: &Refusal) {
+    /// Tells everybody that a command was not carried out.
+    pub(super) fn refuse(&self, command: &Command, reason: &str) {
         // An error means that no browser is there.
-        let _ = self.texts.send(refusal.text().into());
+        let _ = self.texts.send(Refusal::of_command(command, reason).text().into());
+        self.live.tell(match command {
+            Command::Parameter { category, name, .. } => {
+                Answer::Parameter { name: parameter_name(category, name), refusal: Some(reason.to_owned()) }
+            }
+            Command::Action(action) => {
+                let (action, reason) = ((*action).to_owned(), Some(reason.to_owned()));
+                Answer::Action { action, accepted: false, delivered: false, reason }
+            }
+        });
     }
 
-    /// Whether a browser is there.
+    /// Whether somebody wants frames: a page that is open, or a client of Foxglove's protocol that is subscribed to them.
     pub(super) fn is_watched(&self) -> bool {
-        // ORDERING: Relaxed, a count; that a change is seen some milliseconds later does no harm.
-        self.browsers.load(Ordering::Relaxed) > 0
+        self.frame.receiver_count() > 0 || self.live.is_wanted(Topic::Image)
     }
 
     /// Why nothing comes from the broker; the next message ends it.
@@ -147,7 +164,7 @@ impl Hub {
     ///
     /// # Errors
     /// The link is behind, or gone.
-    pub(super) fn command(&self, command: Command) -> Result<(), Refusal> {
+    pub(crate) fn command(&self, command: Command) -> Result<(), Refusal> {
         self.commands.try_send(command).map_err(|error| {
             let (command, reason) = match error {
                 TrySendError::Full(command) => (command, "too many commands at once; try again"),
@@ -178,6 +195,14 @@ impl Hub {
     pub(super) fn values(&self) -> Utf8Bytes {
         let values = self.heard(|heard| heard.parameters.values().cloned().collect::<Vec<_>>());
         json!({"type": "values", "data": values}).to_string().into()
+    }
+
+    /// The parameters whose value in force is known, by their name with that of their category.
+    pub(crate) fn parameters(&self) -> BTreeMap<String, f64> {
+        let named = |((category, name), status): (&(String, String), &Value)| {
+            Some((parameter_name(category, name), status["value"].as_f64()?))
+        };
+        self.heard(|heard| heard.parameters.iter().filter_map(named).collect())
     }
 
     /// The state of the link to the broker. `frame_ms` is how long a browser took for its last frame.
@@ -219,7 +244,7 @@ impl Hub {
     }
 
     /// Ends when the viewer stops.
-    pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut stop = self.stop.subscribe();
         async move { drop(stop.wait_for(|stop| *stop).await) }
     }
@@ -246,11 +271,11 @@ impl Hub {
 
 /// A browser's place, which is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Seat(Arc<Hub>);
+pub(crate) struct Seat(Arc<Hub>);
 
 impl Seat {
     /// The hub that the place belongs to.
-    pub(super) fn hub(&self) -> &Hub {
+    pub(crate) fn hub(&self) -> &Hub {
         &self.0
     }
 }

@@ -1,9 +1,6 @@
 //! The thread that talks to the broker: ZeroMQ's sockets belong to one thread.
 
-use super::{
-    hub::Hub,
-    requests::{Command, Refusal},
-};
+use super::{hub::Hub, requests::Command};
 use core::time::Duration;
 use lkas_messages::NameError;
 use lkas_zmq::{ReceiveError, SendError, Topic, ViewerClient, ViewerMessage};
@@ -27,7 +24,7 @@ pub(super) fn run(mut client: ViewerClient, hub: &Hub, commands: &Receiver<Comma
     while !hub.is_stopping() {
         for command in commands.try_iter() {
             if let Err(reason) = send(&mut client, &command) {
-                hub.refuse(&Refusal::of_command(&command, &reason));
+                hub.refuse(&command, &reason);
             }
         }
         if watched && ping_due <= Instant::now() {
@@ -71,9 +68,9 @@ fn pass_on(client: &mut ViewerClient, hub: &Hub, watched: &mut bool) -> Result<(
     }
     let Some(message) = client.next(PATIENCE)? else { return Ok(()) };
     let topic = message.topic().name();
-    match message {
+    match &message {
         ViewerMessage::Frame { header, jpeg } => {
-            hub.show_frame(header.frame_id, header.timestamp, (header.width, header.height), &jpeg);
+            hub.show_frame(header.frame_id, header.timestamp, (header.width, header.height), jpeg);
         }
         ViewerMessage::Detection(detection) => {
             let mut data = json!(detection);
@@ -82,11 +79,12 @@ fn pass_on(client: &mut ViewerClient, hub: &Hub, watched: &mut bool) -> Result<(
             hub.show(topic, &data);
         }
         ViewerMessage::State(data) | ViewerMessage::Telemetry(data) | ViewerMessage::Status(data) => {
-            hub.show(topic, &data)
+            hub.show(topic, data);
         }
         ViewerMessage::ParameterStatus(status) => hub.show(topic, &json!(status)),
         ViewerMessage::ActionStatus(status) => hub.show(topic, &json!(status)),
         _ => {}
     }
+    hub.live().note(&message);
     Ok(())
 }

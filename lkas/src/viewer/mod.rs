@@ -28,6 +28,9 @@ mod requests;
 mod server;
 mod session;
 
+pub(crate) use hub::Seat;
+pub(crate) use requests::{Command, parameter_command};
+
 use core::{
     error::Error,
     fmt,
@@ -143,7 +146,7 @@ impl Viewer {
     }
 
     /// What a program that is no browser shows in order to command: `Authorization: Bearer TOKEN` in its request for the
-    /// WebSocket. Another one for each viewer.
+    /// WebSocket, or `?token=TOKEN` at the end of the address of Foxglove's. Another one for each viewer.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token

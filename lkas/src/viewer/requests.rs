@@ -22,7 +22,7 @@ pub(super) enum Request {
 
 /// What goes to the broker on behalf of a browser.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Command {
+pub(crate) enum Command {
     /// Ask for this value: in range where the parameter is one of this system's own, and else the server's to judge.
     Parameter { category: Name, name: Name, value: f64 },
     /// Ask for this action, which is one of those in use.
@@ -31,7 +31,7 @@ pub(super) enum Command {
 
 /// Why a request was not carried out, in the form in which the browser learns of it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Refusal(Value);
+pub(crate) struct Refusal(Value);
 
 impl Refusal {
     /// The refusal of a message that is no request at all.
@@ -53,6 +53,11 @@ impl Refusal {
 
     fn of_action(action: &str, reason: &str) -> Self {
         Self(json!({"type": "error", "message": reason, "action": action}))
+    }
+
+    /// The reason alone.
+    pub(crate) fn reason(&self) -> String {
+        self.0["message"].as_str().unwrap_or_default().to_owned()
     }
 
     /// The message to the browser.
@@ -79,6 +84,24 @@ enum Raw {
     },
 }
 
+/// The wish for a value of a parameter.
+///
+/// # Errors
+/// A name that is none, and for the system's own parameters one that there is not, or a value out of range.
+pub(crate) fn parameter_command(category: &str, parameter: &str, value: f64) -> Result<Command, Refusal> {
+    let refuse = |reason: &str| Refusal::of_parameter(category, parameter, reason);
+    let named = |name: &str| name.parse::<Name>().map_err(|error| refuse(&error.to_string()));
+    let names = (named(category)?, named(parameter)?);
+    if let Ok(own) = category.parse::<Category>() {
+        let found = Parameter::find(own, parameter).map_err(|error| refuse(&error.to_string()))?;
+        // Refused rather than clamped: the page's sliders can't ask for it, so somebody means something else.
+        if found.accept(value) != Some(value) {
+            return Err(refuse(&format!("{parameter} is {} to {}, found {value}", found.min, found.max)));
+        }
+    }
+    Ok(Command::Parameter { category: names.0, name: names.1, value })
+}
+
 /// The request in `text`.
 ///
 /// # Errors
@@ -87,17 +110,7 @@ pub(super) fn parse(text: &str) -> Result<Request, Refusal> {
     match serde_json::from_str(text) {
         Ok(Raw::Ack { work_ms }) => Ok(Request::Acknowledged { work_ms }),
         Ok(Raw::Parameter { category, parameter, value }) => {
-            let refuse = |reason: &str| Refusal::of_parameter(&category, &parameter, reason);
-            let named = |name: &str| name.parse::<Name>().map_err(|error| refuse(&error.to_string()));
-            let (own, names) = (category.parse::<Category>(), (named(&category)?, named(&parameter)?));
-            if let Ok(own) = own {
-                let found = Parameter::find(own, &parameter).map_err(|error| refuse(&error.to_string()))?;
-                // Refused rather than clamped: the page's sliders can't ask for it, so somebody means something else.
-                if found.accept(value) != Some(value) {
-                    return Err(refuse(&format!("{parameter} is {} to {}, found {value}", found.min, found.max)));
-                }
-            }
-            Ok(Request::Command(Command::Parameter { category: names.0, name: names.1, value }))
+            parameter_command(&category, &parameter, value).map(Request::Command)
         }
         Ok(Raw::Action { action }) => ACTIONS
             .into_iter()

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `/` and the files it names | the page; nothing in it comes from elsewhere |
 //! | `/ws` | the WebSocket |
+//! | `/foxglove`, and `/` for who asks for one of its protocols | the WebSocket of [Foxglove's protocol](crate::foxglove) |
 //! | `/health` | a JSON object: `status`, `broker`, `last_message_ms`, `fault`, `browsers` |
 //!
 //! # The WebSocket
@@ -44,11 +45,15 @@
 //! so a slow browser gets fewer frames, and none that waited. Anything else that a page sends is answered with `error`
 //! and forgotten.
 
-use super::{hub::Hub, session};
+use super::{
+    hub::{Hub, Seat},
+    session,
+};
+use crate::foxglove::{self, protocol::SUBPROTOCOLS};
 use axum::{
     Router,
     extract::{
-        State,
+        RawQuery, State,
         ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -95,6 +100,8 @@ const SECURITY: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-cache"),
 ];
 
+const NOT_THE_TOKEN: &str = "this is not the token that the viewer printed when it started; each start has its own";
+
 /// How long browsers have to leave when the viewer stops.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -114,9 +121,12 @@ struct Shared {
 /// The listener failed.
 pub(super) async fn serve(listener: TcpListener, hub: Arc<Hub>, token: &str) -> io::Result<()> {
     let loopback = listener.local_addr()?.ip().is_loopback();
-    let mut router = Router::new().route("/ws", get(upgrade)).route("/health", get(health));
+    let router = Router::new().route("/ws", get(upgrade)).route("/health", get(health));
+    let mut router = router.route("/", get(root)).route("/foxglove", get(upgrade_foxglove));
     for (path, kind, content) in PAGE {
-        router = router.route(path, get(move || async move { page(kind, content) }));
+        if path != "/" {
+            router = router.route(path, get(move || async move { page(kind, content) }));
+        }
     }
     let router = router.with_state(Shared { hub: Arc::clone(&hub), token: token.into(), loopback });
     // Telemetry is many small messages; each shall leave at once.
@@ -132,27 +142,66 @@ fn page(kind: &'static str, content: &'static str) -> Response {
     ([(header::CONTENT_TYPE, kind)], SECURITY, content).into_response()
 }
 
+/// The page, and the WebSocket for clients that know no other path.
+async fn root(shared: State<Shared>, headers: HeaderMap, query: RawQuery, socket: Upgrade) -> Response {
+    match (socket, PAGE[0]) {
+        (Ok(socket), _) => upgrade_foxglove(shared, headers, query, Ok(socket)).await,
+        (Err(_), (_, kind, content)) => page(kind, content),
+    }
+}
+
 async fn health(State(shared): State<Shared>) -> Response {
     (SECURITY, Json(shared.hub.health())).into_response()
 }
 
-async fn upgrade(
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+async fn upgrade(State(shared): State<Shared>, headers: HeaderMap, socket: Upgrade) -> Response {
+    let admitted = check_origin(&headers, shared.loopback).and_then(|own| Ok(own | shows(&headers, &shared.token)?));
+    admit(&shared, admitted, socket, |socket, seat, may_command| {
+        session::limits(socket).on_upgrade(move |socket| session::run(socket, seat, may_command))
+    })
+}
+
+/// Foxglove and Lichtblick are pages from elsewhere, which show the token in the address: there is no other place for it.
+async fn upgrade_foxglove(
     State(shared): State<Shared>,
     headers: HeaderMap,
-    socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    RawQuery(query): RawQuery,
+    socket: Upgrade,
 ) -> Response {
-    let may_command =
-        match check_origin(&headers, shared.loopback).and_then(|own| Ok(own | shows(&headers, &shared.token)?)) {
-            Ok(may_command) => may_command,
-            Err(reason) => return (StatusCode::FORBIDDEN, SECURITY, reason).into_response(),
-        };
-    let socket = match socket {
-        Ok(socket) => socket,
-        Err(rejection) => return rejection.into_response(),
+    let shown = query.iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("token="));
+    let admitted = match shown {
+        Some(shown) => (shown == &*shared.token).then_some(true).ok_or(NOT_THE_TOKEN),
+        None => check_origin(&headers, shared.loopback)
+            .map_err(|_| "a page from elsewhere needs the token that the viewer printed: ws://HOST:PORT/?token=TOKEN")
+            .and_then(|own| Ok(own | shows(&headers, &shared.token)?)),
     };
-    match shared.hub.seat() {
-        Some(seat) => session::limits(socket).on_upgrade(move |socket| session::run(socket, seat, may_command)),
-        None => (StatusCode::SERVICE_UNAVAILABLE, SECURITY, "too many browsers; close one").into_response(),
+    admit(&shared, admitted, socket, |socket, seat, may_command| {
+        let socket = foxglove::session::limits(socket);
+        if socket.selected_protocol().is_none() {
+            let words = format!("ask for one of the protocols {}", SUBPROTOCOLS.join(", "));
+            return (StatusCode::BAD_REQUEST, SECURITY, words).into_response();
+        }
+        socket.on_upgrade(move |socket| foxglove::session::run(socket, seat, may_command))
+    })
+}
+
+/// Serves a client that may watch, if there is a place for it; `admitted` says whether it may command as well.
+fn admit(
+    shared: &Shared,
+    admitted: Result<bool, &'static str>,
+    socket: Upgrade,
+    serve: impl FnOnce(WebSocketUpgrade, Seat, bool) -> Response,
+) -> Response {
+    let may_command = match admitted {
+        Ok(may_command) => may_command,
+        Err(reason) => return (StatusCode::FORBIDDEN, SECURITY, reason).into_response(),
+    };
+    match (socket, shared.hub.seat()) {
+        (Ok(socket), Some(seat)) => serve(socket, seat, may_command),
+        (Err(rejection), _) => rejection.into_response(),
+        (Ok(_), None) => (StatusCode::SERVICE_UNAVAILABLE, SECURITY, "too many browsers; close one").into_response(),
     }
 }
 
@@ -187,7 +236,7 @@ fn shows(headers: &HeaderMap, token: &str) -> Result<bool, &'static str> {
     let Some(shown) = headers.get(header::AUTHORIZATION) else { return Ok(false) };
     match shown.to_str().ok().and_then(|shown| shown.strip_prefix("Bearer ")) == Some(token) {
         true => Ok(true),
-        false => Err("this is not the token that the viewer printed when it started; each start has its own"),
+        false => Err(NOT_THE_TOKEN),
     }
 }
 

@@ -1,14 +1,20 @@
-//! The viewer's page in a real Chromium, with processes killed and suspended under it.
+//! The viewer's page in a real Chromium, with processes killed and suspended under it; and what Foxglove sees of the viewer.
 
 use crate::tools::{cargo, copy, executable, root, run, target};
 use crate::{How, Outcome};
 use std::fs;
 use std::process::Command;
 
-/// What a machine needs beside Rust.
-const NEEDS: &str = "apt-get install chromium nodejs npm (Node 18 or newer), and a way to the npm registry";
-
 pub(crate) fn page(_: &How) -> Outcome {
+    drive("page.test.mjs", "apt-get install chromium nodejs npm (Node 18 or newer), and a way to the npm registry")
+}
+
+pub(crate) fn foxglove(_: &How) -> Outcome {
+    drive("foxglove.test.mjs", "apt-get install nodejs npm (Node 18 or newer), and a way to the npm registry")
+}
+
+/// Runs that file of tests on the program; `needs` is what a machine needs beside Rust.
+fn drive(tests: &str, needs: &str) -> Outcome {
     // Node looks for packages beside the programs that use them, and nothing is installed into the source.
     let folder = target("page");
     let source = root().join("verify/page");
@@ -18,9 +24,9 @@ pub(crate) fn page(_: &How) -> Outcome {
     }
     let mut install = Command::new("npm");
     install.current_dir(&folder).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
-    run(&mut install, NEEDS)?;
+    run(&mut install, needs)?;
     let program = executable(&mut cargo(None, "", &["build", "-p", "lkas", "--bin", "lkas"]), "lkas")?;
-    let mut tests = Command::new("node");
-    tests.current_dir(&folder).args(["--test", "--test-reporter=spec", "page.test.mjs"]).env("LKAS", program);
-    run(&mut tests, NEEDS)
+    let mut node = Command::new("node");
+    node.current_dir(&folder).args(["--test", "--test-reporter=spec", tests]).env("LKAS", program);
+    run(&mut node, needs)
 }

@@ -1,6 +1,7 @@
 //! Frames as JPEG, for viewers.
 
 mod frames;
+#[allow(unsafe_code)] // calls into a C library
 mod turbojpeg;
 
 pub(crate) use self::frames::{Encoded, Figures, FrameThread};

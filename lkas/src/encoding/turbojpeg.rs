@@ -1,7 +1,6 @@
 //! libturbojpeg, where the system has it: found when the program runs, so that nothing has to be installed to build it.
 //!
 //! The interface is that of TurboJPEG 2, which version 3 still has: <https://libjpeg-turbo.org/Documentation>.
-#![allow(unsafe_code)] // calls into a C library
 
 use super::Colour;
 use crate::Failure;

@@ -5,7 +5,7 @@ use crate::options::SystemOptions;
 use crate::pace::Pace;
 use lkas_messages::names::Name;
 use lkas_zmq::ActionClient;
-use lkas_zmq::wire::{ACTION_AGE, EMERGENCY_STOP, RELEASE_EMERGENCY_STOP};
+use lkas_zmq::wire::{EMERGENCY_STOP, RELEASE_EMERGENCY_STOP};
 use std::collections::VecDeque;
 
 /// The names of all actions.
@@ -55,7 +55,7 @@ impl Actions {
     pub(crate) fn connect(system: &SystemOptions) -> Result<Self, Failure> {
         let endpoint = system.endpoint();
         let client = ActionClient::connect(&endpoint)?;
-        Ok(Self { client, is_local: endpoint.is_loopback(), desk: Desk::default() })
+        Ok(Self { client, is_local: endpoint.is_loopback(), desk: Desk::new(system.network.command_age) })
     }
 
     /// What is to be done now, in this order.
@@ -76,8 +76,10 @@ impl Actions {
 }
 
 /// Sorts requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Desk {
+    /// How old an action may be, in seconds.
+    limit_s: f64,
     stop: bool,
     waiting: VecDeque<Action>,
     /// What was asked for: whether it is known.
@@ -87,6 +89,11 @@ struct Desk {
 }
 
 impl Desk {
+    fn new(limit_s: f64) -> Self {
+        let (asked, refused) = (Pace::default(), Pace::default());
+        Self { limit_s, stop: false, waiting: VecDeque::new(), asked, refused }
+    }
+
     /// `age_s` says how long ago it was asked for, where that is known.
     fn accept(&mut self, name: &Name, age_s: Option<f64>) {
         match Action::named(name.as_str()) {
@@ -96,7 +103,7 @@ impl Desk {
                 self.stop = true;
             }
             // What was asked for while this process or the network stood still is not meant for now.
-            Some(_) if age_s.is_some_and(|age| age > ACTION_AGE.as_secs_f64()) => {
+            Some(_) if age_s.is_some_and(|age| age > self.limit_s) => {
                 let age = age_s.unwrap_or_default();
                 return self.refused.note((), format!("{name} came too late: it was asked for {age:.1} s ago"));
             }
@@ -148,7 +155,7 @@ mod tests {
 
     #[test]
     fn an_emergency_stop_never_expires_and_overtakes_a_flood() {
-        let mut desk = Desk::default();
+        let mut desk = Desk::new(2.0);
         for _ in 0..1000 {
             desk.accept(&request("pause"), Some(0.0));
         }
@@ -164,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_release_that_came_before_a_stop_does_not_release_it() {
-        let mut desk = Desk::default();
+        let mut desk = Desk::new(2.0);
         desk.accept(&request(RELEASE_EMERGENCY_STOP), None);
         desk.accept(&request(EMERGENCY_STOP), None);
         assert_eq!(desk.due(), [Action::EmergencyStop]);
@@ -175,7 +182,7 @@ mod tests {
 
     #[test]
     fn all_others_expire() {
-        let mut desk = Desk::default();
+        let mut desk = Desk::new(2.0);
         for name in ACTIONS.into_iter().filter(|name| *name != EMERGENCY_STOP) {
             desk.accept(&request(name), Some(2.1));
         }
@@ -183,5 +190,13 @@ mod tests {
         let mut said = Vec::new();
         desk.speak(|words| said.push(words.to_owned()));
         assert_eq!(said, ["release_emergency_stop came too late: it was asked for 2.1 s ago; 4 actions were not done"]);
+    }
+
+    #[test]
+    fn how_old_an_action_may_be_is_an_option() {
+        let mut desk = Desk::new(0.5);
+        desk.accept(&request("pause"), Some(0.6));
+        desk.accept(&request("resume"), Some(0.4));
+        assert_eq!(desk.due(), [Action::Resume]);
     }
 }

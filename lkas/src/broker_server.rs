@@ -2,22 +2,19 @@
 
 use crate::Failure;
 use crate::actions::ACTIONS;
+use crate::encoding::{Encoded, Figures, FrameThread};
 use crate::inlet::Inlet;
 use crate::options::{BROKERS_PLACE, SystemOptions};
 use crate::processes::Processes;
 use crate::status::State;
 use crate::stop::Stop;
 use crate::vitals::VitalSigns;
-use jpeg_encoder::{ColorType, Encoder};
-use lkas_messages::{ControlFields, DetectionFields, Image, ImageView, PixelFormat};
-use lkas_shm::{ControlChannel, DetectionChannel, ImageChannel, clock};
+use lkas_messages::{ControlFields, Departure, DetectionFields};
+use lkas_shm::{ControlChannel, DetectionChannel, clock};
 use lkas_zmq::wire::FrameHeader;
-use lkas_zmq::{Broker, Topic};
+use lkas_zmq::{Broker, LanePosition, Topic};
 use serde_json::json;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// How good the pictures for viewers are, 1 to 100.
-const JPEG_QUALITY: u8 = 80;
 
 /// How often the status is published.
 const STATUS_EVERY: Duration = Duration::from_millis(100);
@@ -36,17 +33,16 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     for action in ACTIONS {
         broker.register_action(action.parse()?, |_| {});
     }
-    let mut frames =
-        Inlet::new(options.camera_channel()?, |name, open| ImageChannel::open(name, open.place(BROKERS_PLACE)));
+    let mut frames = FrameThread::start(options.camera_channel()?, options.encoding)?;
     let mut detections =
         Inlet::new(options.detection_channel()?, |name, open| DetectionChannel::open(name, open.place(BROKERS_PLACE)));
     let mut controls =
         Inlet::new(options.control_channel()?, |name, open| ControlChannel::open(name, open.place(BROKERS_PLACE)));
     let mut processes = Processes::new(options)?;
     let mut vitals = VitalSigns::create(&options.status_channel("broker")?)?;
-    let missed_before = vitals.now.missed;
-    let mut jpeg = Vec::new();
-    let mut rate = Rate::default();
+    let (taken_before, missed_before, torn_before) = (vitals.now.taken, vitals.now.missed, vitals.now.torn);
+    // Of detections and controls.
+    let mut torn = 0;
     let mut refusals = Refusals { known: [0; 4], due: Instant::now() };
     let mut last_detection_ms = None;
     let mut status_due = Instant::now();
@@ -56,32 +52,22 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     }
     vitals.enter(State::Running, "");
     while !stop.is_set() {
-        frames.prepare()?;
+        frames.set_watched(broker.wants_frames());
         detections.prepare()?;
         controls.prepare()?;
         let is_watched = broker.has_viewers(Topic::Status) || broker.awaits_answers();
-        let dues = [frames.due(), detections.due(), controls.due(), broker.due(), processes.look_due()];
+        let dues = [detections.due(), controls.due(), broker.due(), processes.look_due()];
         let due = dues.into_iter().min().unwrap_or_else(Instant::now);
-        let channels = [frames.descriptor(), detections.descriptor(), controls.descriptor()];
+        let channels = [Some(frames.descriptor()), detections.descriptor(), controls.descriptor()];
         let channels: Vec<_> = channels.into_iter().flatten().collect();
         // Whatever it was that ended the wait, everything is looked at.
         let _ = broker.wait_also(&channels, due.saturating_duration_since(Instant::now()));
         broker.poll();
         refusals.look(&broker);
-        if let Some(image) = frames.take() {
-            vitals.now.taken += 1;
-            rate.count(image.sequence());
-            if broker.has_viewers(Topic::Frame) {
-                match image.view().filter(|_| image.is_whole()) {
-                    Some(view) => {
-                        jpeg.clear();
-                        encode(&view, &mut jpeg)?;
-                        let sent = broker.broadcast_frame(&header(&image, &view, jpeg.len()), &jpeg).is_sent();
-                        vitals.now.published += u64::from(sent);
-                    }
-                    None => vitals.now.torn += 1,
-                }
-            }
+        let (frame, figures) = frames.fetch()?;
+        if let Some(frame) = frame {
+            let sent = broker.broadcast_frame(&header(&frame), &frame.jpeg).is_sent();
+            vitals.now.published += u64::from(sent);
         }
         if let Some(detection) = detections.take() {
             if detection.is_whole() {
@@ -89,7 +75,7 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
                 // What nobody listens to, or has no room, is not worth repeating: the next one is newer.
                 let _ = broker.broadcast_detection(&DetectionFields::from(*detection));
             } else {
-                vitals.now.torn += 1;
+                torn += 1;
             }
         }
         let status = processes.due(is_watched);
@@ -106,16 +92,20 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
             if control.is_whole() {
                 let latency_ms = control.time() as f64 * 1e-6 - control.timestamp() * 1e3;
                 let fields = ControlFields::from(*control);
-                let _ = broker.broadcast_telemetry(&telemetry(&fields, latency_ms, rate.get(), last_detection_ms));
+                let _ = broker.broadcast_telemetry(&telemetry(&fields, latency_ms, figures.fps, last_detection_ms));
+                broker.set_lane_position(lane_position(&fields));
             } else {
-                vitals.now.torn += 1;
+                torn += 1;
             }
         }
-        vitals.now.missed = missed_before + frames.missed();
+        vitals.now.taken = taken_before + figures.taken;
+        vitals.now.missed = missed_before + figures.missed;
+        vitals.now.torn = torn_before + torn + figures.torn;
         let now = Instant::now();
         if now + STATUS_EVERY / 10 >= status_due {
             // A little early rather than in a wake-up of its own.
             vitals.publish();
+            broker.set_about("encoding", encoding(options, &figures));
             status_due = now + STATUS_EVERY;
         }
         vitals.keep_names(&mut []);
@@ -124,25 +114,13 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     Ok(())
 }
 
-fn encode(view: &ImageView<'_>, jpeg: &mut Vec<u8>) -> Result<(), Failure> {
-    let shape = view.shape();
-    let color = match shape.format() {
-        PixelFormat::Bgr8 => ColorType::Bgr,
-        PixelFormat::Gray8 => ColorType::Luma,
-        _ => ColorType::Rgb,
-    };
-    // An image's sides fit: the largest is 16384.
-    Encoder::new(jpeg, JPEG_QUALITY).encode(view.pixels(), shape.width() as u16, shape.height() as u16, color)?;
-    Ok(())
-}
-
-fn header(image: &Image, view: &ImageView<'_>, jpeg_size: usize) -> FrameHeader {
+fn header(frame: &Encoded) -> FrameHeader {
     FrameHeader {
-        timestamp: unix_seconds(image.timestamp()),
-        frame_id: image.frame_id(),
-        width: view.shape().width(),
-        height: view.shape().height(),
-        jpeg_size: jpeg_size as u64,
+        timestamp: unix_seconds(frame.timestamp),
+        frame_id: frame.frame_id,
+        width: frame.width,
+        height: frame.height,
+        jpeg_size: frame.jpeg.len() as u64,
     }
 }
 
@@ -176,6 +154,31 @@ fn telemetry(
     })
 }
 
+fn lane_position(control: &ControlFields) -> LanePosition {
+    let words = |departure| match departure {
+        Departure::Centred => Some("centered"),
+        Departure::Drift => Some("drift"),
+        Departure::Departure => Some("departure"),
+        _ => None,
+    };
+    LanePosition {
+        lateral_offset: control.lateral_offset,
+        heading_angle: control.heading_angle_deg,
+        departure_status: control.departure.and_then(words).map(str::to_owned),
+    }
+}
+
+/// How frames become JPEGs, for the statistics.
+fn encoding(options: &SystemOptions, figures: &Figures) -> serde_json::Value {
+    json!({
+        "encoder": figures.encoder,
+        "jpeg_quality": options.encoding.jpeg_quality,
+        "viewer_fps": options.encoding.viewer_fps,
+        "frames_encoded": figures.encoded,
+        "last_took_ms": figures.took.as_secs_f64() * 1e3,
+    })
+}
+
 /// What the broker refused, told to a person at most once a second, each kind with its own reason.
 struct Refusals {
     known: [u64; 4],
@@ -202,31 +205,5 @@ impl Refusals {
                 *known = kind.refused;
             }
         }
-    }
-}
-
-/// Frames a second, from the sequence numbers of the last second or so.
-#[derive(Default)]
-struct Rate {
-    since: Option<(Instant, u64)>,
-    rate: Option<f64>,
-}
-
-impl Rate {
-    fn count(&mut self, sequence: u64) {
-        let now = Instant::now();
-        match self.since {
-            Some((start, _)) if now - start < Duration::from_secs(1) => {}
-            Some((start, first)) => {
-                self.rate = Some(sequence.saturating_sub(first) as f64 / (now - start).as_secs_f64());
-                self.since = Some((now, sequence));
-            }
-            None => self.since = Some((now, sequence)),
-        }
-    }
-
-    /// The rate; `None` where nothing came for two seconds: nobody knows then.
-    fn get(&self) -> Option<f64> {
-        self.since.filter(|(start, _)| start.elapsed() < Duration::from_secs(2)).and(self.rate)
     }
 }

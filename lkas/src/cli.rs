@@ -56,7 +56,7 @@ enum Command {
     Top(TopOptions),
     /// How often the values of a channel come, and how evenly
     Hz(HzOptions),
-    /// Everything that is known of one channel
+    /// Everything that is known of one channel, or of the broker
     Info(InfoOptions),
     /// The values of a channel, field by field
     Echo(EchoOptions),

@@ -1,5 +1,6 @@
 //! What the programs have in common on their command lines.
 
+use crate::encoding::EncodingOptions;
 use crate::log::LogOptions;
 use crate::network::NetworkOptions;
 use crate::priority::Priority;
@@ -35,6 +36,9 @@ pub struct SystemOptions {
     /// Where the broker is, and who may reach it
     #[command(flatten)]
     pub network: NetworkOptions,
+    /// How frames are encoded for viewers
+    #[command(flatten)]
+    pub encoding: EncodingOptions,
     /// How the camera is mounted: a file from `lkas calibrate`
     #[arg(long, global = true, value_name = "FILE")]
     pub mounting: Option<PathBuf>,
@@ -194,6 +198,7 @@ impl SystemOptions {
         let priority = self.priority.map(|priority| format!("--priority={priority}"));
         pairs
             .chain(self.network.arguments())
+            .chain(self.encoding.arguments())
             .chain(mounting)
             .chain(config)
             .chain(priority)

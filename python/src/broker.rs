@@ -148,7 +148,7 @@ impl Broker {
         quality: u8,
         format: &str,
     ) -> PyResult<bool> {
-        if !self.has_viewers(py, Topic::Frame.name())? {
+        if !self.broker.with(py, |broker| Ok(broker.wants_frames()))? {
             return Ok(false);
         }
         let buffer = PyBuffer::<u8>::get(image)

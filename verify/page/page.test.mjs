@@ -250,6 +250,40 @@ test("processes, their restarts and last events, and the charts", async () => {
   await page.look({ width: 1600, height: 900 });
 });
 
+test("commands that are open to a network are warned of, and who has the lease is shown", async () => {
+  await page.sees("#commands", /^$/);
+  const open = await System.start(process.env.LKAS, "open", ["--insecure", "--command-on", "127.0.0.2"]);
+  const other = await Page.open(browser, open.port);
+  try {
+    await other.sees("#commands", /open to the network without keys/);
+    assert.ok(await other.run(() => document.getElementById("commands").getBoundingClientRect().height > 10), "it is seen");
+  } finally {
+    await other.close();
+    await open.stop();
+  }
+  const shown = await page.run(async () => {
+    const { Commands } = await import("/commands.js");
+    const element = document.createElement("p");
+    const commands = new Commands(element);
+    const seen = [];
+    for (const said of [
+      { warning: null, lease: { holder: "<b>Anna</b>", left_s: 8 } },
+      { warning: "open", lease: { holder: "Anna", left_s: -1 } },
+      { warning: null, lease: null },
+      { warning: 7, lease: "no lease" },
+      undefined,
+    ]) {
+      commands.show(said);
+      seen.push([element.hidden, element.dataset.kind, element.textContent, element.childElementCount]);
+    }
+    return seen;
+  });
+  assert.match(shown[0][2], /^“<b>Anna<\/b>” has the lease for commands for another 8 s/);
+  assert.deepEqual([shown[0][0], shown[0][1], shown[0][3]], [false, "note", 0]);
+  assert.deepEqual(shown[1], [false, "warn", "open", 0]);
+  for (const nothing of shown.slice(2)) assert.deepEqual(nothing, [true, "note", "", 0]);
+});
+
 test("the log keeps the last 200 events, also of a system that started anew", async () => {
   const kept = await page.run(async () => {
     const { Processes } = await import("/processes.js");

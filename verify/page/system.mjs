@@ -21,18 +21,20 @@ export async function until(what, look) {
 
 export class System {
   #child;
-  #namespace = `page-${process.pid}`;
+  #namespace;
   /** Everything that the processes said. */
   said = "";
   port;
 
-  static async start(program) {
+  /** `name` tells it from the other systems of this test; `options` are for `lkas demo`. */
+  static async start(program, name = "main", options = []) {
     const system = new System();
+    system.#namespace = `page-${process.pid}-${name}`;
     const [broker, page] = [await freePorts(6), await freePorts(1)];
     system.port = page;
     system.#child = spawn(
       program,
-      ["demo", "--namespace", system.#namespace, "--broker-port", String(broker), "--port", String(page)],
+      ["demo", "--namespace", system.#namespace, "--broker-port", String(broker), "--port", String(page), ...options],
       { stdio: ["ignore", "pipe", "pipe"] },
     );
     for (const stream of [system.#child.stdout, system.#child.stderr]) {

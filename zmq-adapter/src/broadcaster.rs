@@ -3,7 +3,8 @@
 use crate::error::Refusal;
 use crate::ports::Port;
 use crate::socket::{Listeners, in_words};
-use crate::wire::{self, DetectionMessage, FrameHeader, MAX_JPEG, Topic};
+use crate::typed::{self, LastPosition, TypedDetection};
+use crate::wire::{self, DetectionMessage, FrameHeader, MAX_JPEG, Topic, VehicleStatus};
 use core::fmt;
 use lkas_messages::{Detection, DetectionFields, VehicleState, VehicleStateFields};
 use serde::Serialize;
@@ -35,6 +36,10 @@ impl Broadcast {
 pub struct Departures {
     /// Whether somebody is subscribed.
     pub subscribed: bool,
+    /// How many connections are. One that subscribed and left at once may be counted until the next one.
+    pub subscribers: usize,
+    /// Broadcasts a second, sent or not, over the last whole second or so.
+    pub rate_hz: f64,
     /// Bytes handed to ZeroMQ, which sends them to each viewer.
     pub bytes: u64,
     /// Handed to ZeroMQ for at least one viewer.
@@ -58,21 +63,28 @@ impl fmt::Display for Departures {
     }
 }
 
-const TOPICS: &[&str] =
-    &["frame", "detection", "state", "telemetry", "parameter_status", "action_status", "status", "tick", "statistics"];
+/// What became of a broadcast that goes out in two forms.
+fn either(plain: Broadcast, typed: Broadcast) -> Broadcast {
+    if plain == Broadcast::NoListener { typed } else { plain }
+}
+
+const TOPICS: usize = Topic::ALL.len();
 
 pub(crate) struct Broadcaster {
     pub(crate) port: Port,
-    departures: [Departures; TOPICS.len()],
+    pub(crate) position: LastPosition,
+    departures: [Departures; TOPICS],
+    /// How many broadcasts there were when rates were last measured.
+    measured: [u64; TOPICS],
 }
 
 impl Broadcaster {
     pub(crate) fn new(port: Port) -> Self {
-        Self { port, departures: Default::default() }
+        Self { port, position: LastPosition::default(), departures: Default::default(), measured: [0; TOPICS] }
     }
 
     pub(crate) fn listeners() -> Listeners {
-        Listeners::new(TOPICS)
+        Listeners::new(&Topic::ALL.map(Topic::name))
     }
 
     pub(crate) fn has_viewers(&self, topic: Topic) -> bool {
@@ -80,7 +92,17 @@ impl Broadcaster {
     }
 
     pub(crate) fn departures(&self, topic: Topic) -> Departures {
-        Departures { subscribed: self.has_viewers(topic), ..self.departures[topic as usize].clone() }
+        let subscribers = self.port.count(topic.name());
+        Departures { subscribed: self.has_viewers(topic), subscribers, ..self.departures[topic as usize].clone() }
+    }
+
+    /// Measures the rates anew, `elapsed_s` after the last time.
+    pub(crate) fn measure(&mut self, elapsed_s: f64) {
+        for (departures, measured) in self.departures.iter_mut().zip(&mut self.measured) {
+            let total = departures.sent + departures.no_listener + departures.dropped;
+            departures.rate_hz = (total - *measured) as f64 / elapsed_s;
+            *measured = total;
+        }
     }
 
     pub(crate) fn frame(&mut self, header: &FrameHeader, jpeg: &[u8]) -> Broadcast {
@@ -91,22 +113,40 @@ impl Broadcaster {
         } else {
             wire::encode(&FrameHeader { jpeg_size: jpeg.len() as u64, ..*header })
         };
-        self.finish(Topic::Frame, object, Some(jpeg))
+        let plain = self.finish(Topic::Frame, object, Some(jpeg));
+        either(plain, self.typed(Topic::TypedFrame, || typed::frame(header, jpeg)))
     }
 
     pub(crate) fn detection(&mut self, fields: &DetectionFields) -> Broadcast {
         // Through the message, which clamps what is out of range and refuses what is not finite.
-        let object = Detection::try_from(*fields)
-            .map_err(Refusal::from)
-            .and_then(|message| wire::encode(&DetectionMessage::from(&DetectionFields::from(message))));
-        self.finish(Topic::Detection, object, None)
+        let message = match Detection::try_from(*fields) {
+            Ok(message) => DetectionMessage::from(&DetectionFields::from(message)),
+            Err(error) => return self.finish(Topic::Detection, Err(error.into()), None),
+        };
+        let plain = self.finish(Topic::Detection, wire::encode(&message), None);
+        either(plain, self.typed(Topic::TypedDetection, || wire::encode(&TypedDetection::from(&message))))
     }
 
     pub(crate) fn state(&mut self, fields: &VehicleStateFields) -> Broadcast {
-        let object = VehicleState::try_from(*fields)
-            .map_err(Refusal::from)
-            .and_then(|message| wire::encode(&VehicleStateFields::from(message)));
-        self.finish(Topic::State, object, None)
+        let fields = match VehicleState::try_from(*fields) {
+            Ok(message) => VehicleStateFields::from(message),
+            Err(error) => return self.finish(Topic::State, Err(error.into()), None),
+        };
+        let plain = self.finish(Topic::State, wire::encode(&fields), None);
+        let typed = self.position.state(&fields);
+        either(plain, self.typed(Topic::TypedState, || wire::encode(&typed)))
+    }
+
+    /// The vehicle's own status, in both forms.
+    pub(crate) fn status(&mut self, status: &VehicleStatus) -> Broadcast {
+        let plain = self.finish(Topic::State, Ok(status.json.clone().into_bytes()), None);
+        let typed = match (&status.typed, &status.fields) {
+            (Some(object), _) => self.position.completed(object.clone()),
+            (None, Some(fields)) => self.position.state(fields),
+            // One that is odd is passed on as it is, and only so.
+            (None, None) => return plain,
+        };
+        either(plain, self.typed(Topic::TypedState, || wire::encode(&typed)))
     }
 
     pub(crate) fn object(&mut self, topic: Topic, object: &impl Serialize) -> Broadcast {
@@ -114,9 +154,10 @@ impl Broadcaster {
         self.finish(topic, object, None)
     }
 
-    /// Sends bytes that were checked where they came from.
-    pub(crate) fn checked(&mut self, topic: Topic, object: Vec<u8>) -> Broadcast {
-        self.finish(topic, Ok(object), None)
+    /// Makes an object, which may be large, only for somebody.
+    fn typed(&mut self, topic: Topic, make: impl FnOnce() -> Result<Vec<u8>, Refusal>) -> Broadcast {
+        let object = if self.has_viewers(topic) { make() } else { Ok(Vec::new()) };
+        self.finish(topic, object, None)
     }
 
     fn finish(&mut self, topic: Topic, object: Result<Vec<u8>, Refusal>, picture: Option<&[u8]>) -> Broadcast {

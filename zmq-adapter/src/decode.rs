@@ -5,6 +5,7 @@
 //! answered. Integers are accepted where numbers are expected, and numbers without a fraction where integers are.
 
 use crate::error::Refusal;
+use crate::typed;
 use crate::wire::{
     ACTION, ActionRequest, ActionStatus, Declaration, DetectionMessage, FrameHeader, MAX_JPEG, MAX_JSON, PARAMETER,
     ParameterRequest, ParameterStatus, Tick, Topic, VEHICLE_STATUS, VehicleStatus, ViewerMessage,
@@ -14,7 +15,7 @@ use serde_json::{Map, Value};
 
 type Object = Map<String, Value>;
 
-/// An action request from its parts: topic and object.
+/// An action request from its parts: topic and object, or an object alone.
 ///
 /// # Errors
 /// Why it is none.
@@ -31,7 +32,7 @@ pub fn decode_action(parts: &[&[u8]]) -> Result<ActionRequest, Refusal> {
     Ok(ActionRequest { action, params, timestamp, waited_s: None, object })
 }
 
-/// A parameter request from its parts: topic and object. The names may be unknown and the value out of range.
+/// A parameter request from its parts: topic and object, or an object alone. The names may be unknown and the value out of range.
 ///
 /// # Errors
 /// Why it is none.
@@ -62,15 +63,22 @@ fn parameter_from(body: &[u8]) -> Result<ParameterRequest, Refusal> {
     Ok(ParameterRequest { category, parameter, value: value.filter(|_| finite), object })
 }
 
-/// A vehicle status from its parts: topic and object.
+/// A vehicle status from its parts: topic and object, or an object with a `type` alone.
 ///
 /// # Errors
 /// Why it is none.
 pub fn decode_vehicle_status(parts: &[&[u8]]) -> Result<VehicleStatus, Refusal> {
     let body = body(parts, VEHICLE_STATUS)?;
     let object = finite_object(body)?;
+    if parts.len() == 1 && !object.contains_key("type") {
+        return Err(Refusal::Missing { key: "type" });
+    }
     let json = String::from_utf8(body.to_vec()).map_err(|error| Refusal::NotJson { why: error.to_string() })?;
-    Ok(VehicleStatus { json, fields: vehicle_state(&Value::Object(object)) })
+    let Some(plain) = typed::plain_state(&object) else {
+        return Ok(VehicleStatus { json, fields: vehicle_state(&Value::Object(object)), typed: None });
+    };
+    let plain = Value::Object(plain?);
+    Ok(VehicleStatus { json: plain.to_string(), fields: vehicle_state(&plain), typed: Some(object) })
 }
 
 /// The numbers of a `state` or `vehicle_status` object; `None` where one is missing or of the wrong kind.
@@ -106,7 +114,7 @@ pub fn vehicle_state(object: &Value) -> Option<VehicleStateFields> {
 /// Why it is none.
 pub fn decode_viewer_message(parts: &[&[u8]]) -> Result<ViewerMessage, Refusal> {
     let topic = parts.first().copied().unwrap_or_default();
-    let Some(topic) = Topic::ALL.into_iter().find(|known| known.name().as_bytes() == topic) else {
+    let Some(topic) = Topic::ALL.into_iter().find(|known| !known.is_typed() && known.name().as_bytes() == topic) else {
         return Err(Refusal::Topic { found: printable(topic), expected: "a topic of broadcasts" });
     };
     let (body, jpeg) = match (topic, parts) {
@@ -146,7 +154,8 @@ pub fn decode_viewer_message(parts: &[&[u8]]) -> Result<ViewerMessage, Refusal> 
             timestamp: required_number(&object, "timestamp")?,
         }),
         Topic::Tick => ViewerMessage::Tick(tick(&object)?),
-        Topic::Statistics => ViewerMessage::Statistics(Value::Object(object)),
+        // Those that are typed are none of a viewer's.
+        _ => ViewerMessage::Statistics(Value::Object(object)),
     })
 }
 
@@ -223,10 +232,11 @@ fn lane(object: &Object, key: &'static str) -> Result<Option<Lane>, Refusal> {
     }
 }
 
-/// The object's bytes, if there are two parts and the first is `topic`.
+/// The object's bytes, if there are two parts and the first is `topic`; or if there is an object alone.
 fn body<'a>(parts: &[&'a [u8]], topic: &'static str) -> Result<&'a [u8], Refusal> {
     // The topic comes first: who sends something else altogether is told so.
     match parts.first() {
+        Some(object) if parts.len() == 1 && object.trim_ascii_start().starts_with(b"{") => Ok(object),
         Some(found) if *found != topic.as_bytes() => Err(Refusal::Topic { found: printable(found), expected: topic }),
         _ => match parts {
             &[_, body] => Ok(body),

@@ -61,6 +61,7 @@
 //! - Host names are looked up by ZeroMQ's thread; closing waits for a look-up under way. Addresses have no such wait.
 #![forbid(unsafe_code)]
 
+mod audience;
 mod broadcaster;
 mod broker;
 pub mod clients;
@@ -72,6 +73,7 @@ mod link;
 mod ports;
 mod socket;
 mod ticks;
+mod typed;
 mod viewer;
 pub mod wire;
 mod zap;
@@ -81,6 +83,7 @@ pub use broker::{Broker, BrokerOptions, LastState, Lease, ParameterReport, Polle
 pub use clients::{ActionClient, ParameterClient, VehicleStatusClient, ViewerClient};
 pub use error::{AddressError, BindError, ConnectError, ReceiveError, Refusal, SendError};
 pub use socket::Arrivals;
+pub use typed::LanePosition;
 pub use wire::{Endpoint, Topic, ViewerMessage};
 /// The ZeroMQ binding's error, which this crate's errors carry.
 pub use zmq::Error as ZmqError;

@@ -197,6 +197,22 @@ pub(crate) fn wait_for_any(links: &[&Link], timeout: Duration) -> Result<bool, R
     socket::wait(&sockets, if is_lost { timeout.min(GRACE) } else { timeout }).map_err(|source| ReceiveError { source })
 }
 
+/// A socket that receives these events of another one, which is neither bound nor connected yet.
+pub(crate) fn monitor(
+    context: &zmq::Context,
+    socket: &zmq::Socket,
+    watched: &[zmq::SocketEvent],
+) -> zmq::Result<zmq::Socket> {
+    let monitor = format!("inproc://events-{}", MONITORS.fetch_add(1, Ordering::Relaxed));
+    socket.monitor(&monitor, watched.iter().map(|event| i32::from(event.to_raw())).sum())?;
+    let events = context.socket(zmq::PAIR)?;
+    events.set_linger(0)?;
+    // No mark: ZeroMQ's own thread would wait for whoever does not poll.
+    events.set_rcvhwm(0)?;
+    events.connect(&monitor)?;
+    Ok(events)
+}
+
 /// A connected socket, and one that receives its events.
 fn open(
     context: &zmq::Context,
@@ -219,14 +235,7 @@ fn open(
     // Otherwise a sender would not be told that its peer is gone, and send into nothing. A receiver, on the other hand,
     // would subscribe only when it is polled next.
     socket.set_immediate(kind.socket == zmq::XPUB)?;
-    let watched = [zmq::SocketEvent::CONNECTED, zmq::SocketEvent::DISCONNECTED];
-    let monitor = format!("inproc://events-{}", MONITORS.fetch_add(1, Ordering::Relaxed));
-    socket.monitor(&monitor, watched.into_iter().map(|event| i32::from(event.to_raw())).sum())?;
-    let events = context.socket(zmq::PAIR)?;
-    events.set_linger(0)?;
-    // No mark: ZeroMQ's own thread would wait for a client that is not polled.
-    events.set_rcvhwm(0)?;
-    events.connect(&monitor)?;
+    let events = monitor(context, &socket, &[zmq::SocketEvent::CONNECTED, zmq::SocketEvent::DISCONNECTED])?;
     if kind.socket == zmq::SUB {
         for topic in topics {
             socket.set_subscribe(topic.as_bytes())?;

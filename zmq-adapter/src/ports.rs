@@ -1,9 +1,11 @@
 //! A broker's port: open on this machine, and on a network where that is asked for, with keys or without.
 
+use crate::audience::Audience;
 use crate::error::BindError;
 use crate::keys::{BrokerKeys, KeyError};
-use crate::socket::{self, Kind, Listeners, Subscription};
+use crate::socket::{self, Kind, Listeners, Source, Subscription};
 use crate::wire::Endpoint;
+use crate::zap::WATCH;
 
 /// Where the ports of one kind are bound.
 pub(crate) struct Place<'a> {
@@ -18,6 +20,8 @@ pub(crate) struct Place<'a> {
 
 /// One socket of a port.
 struct End {
+    /// Who is subscribed, at the port for watching.
+    audience: Option<Audience>,
     socket: zmq::Socket,
     listeners: Listeners,
     address: String,
@@ -70,8 +74,12 @@ impl Place<'_> {
         if let Some(keys) = keys {
             keys.apply(&socket, self.domain)?;
         }
+        let is_counted = self.domain == WATCH;
+        let audience = is_counted.then(|| Audience::of(self.context, &socket)).transpose();
+        let audience = audience.map_err(|source| BindError::Socket { address: address.clone(), source })?;
         bind(&socket, &address)?;
-        Ok(End { socket, listeners: listeners.clone(), address, is_guarded: keys.is_some(), is_bound: true })
+        let listeners = listeners.clone();
+        Ok(End { audience, socket, listeners, address, is_guarded: keys.is_some(), is_bound: true })
     }
 }
 
@@ -91,9 +99,28 @@ impl Port {
         self.ends.iter().any(|end| end.listeners.has(topic))
     }
 
+    /// How many connections are subscribed to a topic.
+    pub(crate) fn count(&self, topic: &str) -> usize {
+        let of = |end: &End| end.audience.as_ref().map_or(0, |audience| audience.count(topic));
+        self.ends.iter().filter(|end| end.listeners.has(topic)).map(|end| of(end).max(1)).sum()
+    }
+
     /// Takes note of what the end of that number received; `None` if that is no subscription.
-    pub(crate) fn note(&mut self, end: usize, parts: &[zmq::Message]) -> Option<Subscription> {
-        self.ends.get_mut(end)?.listeners.note(parts)
+    pub(crate) fn note(&mut self, end: usize, parts: &mut [zmq::Message]) -> Option<Subscription> {
+        let end = self.ends.get_mut(end)?;
+        let subscription = end.listeners.note(parts)?;
+        if let Some(audience) = &mut end.audience {
+            audience.look();
+            if end.listeners.concerns(&subscription) {
+                audience.note(&Source::of(parts).connection, &subscription);
+            }
+        }
+        Some(subscription)
+    }
+
+    /// Takes note of connections that ended.
+    pub(crate) fn look(&mut self) {
+        self.ends.iter_mut().filter_map(|end| end.audience.as_mut()).for_each(Audience::look);
     }
 
     /// Sends to whoever is subscribed, without ever waiting.
@@ -108,6 +135,7 @@ impl Port {
             // Not bound is as good.
             let _ = end.socket.unbind(&end.address);
             end.is_bound = false;
+            end.audience.iter_mut().for_each(Audience::clear);
         }
         Ok(())
     }

@@ -159,7 +159,7 @@ pub(crate) struct Listeners {
 /// A peer subscribed, or the last one with that subscription left.
 pub(crate) struct Subscription {
     pub(crate) subscribed: bool,
-    prefix: Vec<u8>,
+    pub(crate) prefix: Vec<u8>,
 }
 
 impl Subscription {
@@ -190,7 +190,7 @@ impl Listeners {
         let subscription = Subscription { subscribed, prefix };
         if !subscribed {
             self.prefixes.remove(&subscription.prefix);
-        } else if self.topics.iter().any(|topic| subscription.covers(topic)) || self.prefixes.len() < self.others {
+        } else if self.concerns(&subscription) || self.prefixes.len() < self.others {
             self.prefixes.insert(subscription.prefix.clone());
         }
         Some(subscription)
@@ -198,6 +198,11 @@ impl Listeners {
 
     pub(crate) fn has(&self, topic: &str) -> bool {
         self.prefixes.iter().any(|prefix| topic.as_bytes().starts_with(prefix))
+    }
+
+    /// Whether a subscription covers one of the topics that are known beforehand.
+    pub(crate) fn concerns(&self, subscription: &Subscription) -> bool {
+        self.topics.iter().any(|topic| subscription.covers(topic))
     }
 
     pub(crate) fn has_all(&self) -> bool {
@@ -215,9 +220,14 @@ pub struct Arrivals {
     pub forwarded: u64,
     /// Messages that were not accepted.
     pub refused: u64,
+    /// Messages received a second, over the last whole second or so.
+    pub rate_hz: f64,
     /// Why the last of them was not.
     #[serde(serialize_with = "in_words")]
     pub last_refusal: Option<Refusal>,
+    /// How many there were when the rate was last measured.
+    #[serde(skip)]
+    measured: u64,
 }
 
 /// A refusal as a person reads it.
@@ -226,6 +236,11 @@ pub(crate) fn in_words<S: Serializer>(refusal: &Option<Refusal>, serializer: S) 
 }
 
 impl Arrivals {
+    pub(crate) fn measure(&mut self, elapsed_s: f64) {
+        self.rate_hz = (self.received - self.measured) as f64 / elapsed_s;
+        self.measured = self.received;
+    }
+
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
         self.refused += 1;
         self.last_refusal = Some(refusal);

@@ -60,6 +60,12 @@ pub enum Topic {
     Tick,
     /// `statistics`: what went through the broker, once a second.
     Statistics,
+    /// `typed_frame`: a frame as one object, with `"type": "frame"` and its JPEG in base64 in `image`.
+    TypedFrame,
+    /// `typed_detection`: a detection with `"type": "detection"`.
+    TypedDetection,
+    /// `typed_state`: what the vehicle does and where it is in its lane, with `"type": "state"` and `speed` in m/s.
+    TypedState,
 }
 
 impl Serialize for Topic {
@@ -70,7 +76,7 @@ impl Serialize for Topic {
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Frame,
         Self::Detection,
         Self::State,
@@ -80,7 +86,17 @@ impl Topic {
         Self::Status,
         Self::Tick,
         Self::Statistics,
+        Self::TypedFrame,
+        Self::TypedDetection,
+        Self::TypedState,
     ];
+
+    /// Whether it is a topic of objects that say by `type` what they are: the same values as on the topics without, for
+    /// clients of another kind. [`ViewerClient`](crate::ViewerClient) does not read them.
+    #[must_use]
+    pub const fn is_typed(self) -> bool {
+        matches!(self, Self::TypedFrame | Self::TypedDetection | Self::TypedState)
+    }
 
     /// The topic's name on the wire.
     #[must_use]
@@ -95,6 +111,9 @@ impl Topic {
             Self::Status => "status",
             Self::Tick => "tick",
             Self::Statistics => "statistics",
+            Self::TypedFrame => "typed_frame",
+            Self::TypedDetection => "typed_detection",
+            Self::TypedState => "typed_state",
         }
     }
 }
@@ -183,8 +202,10 @@ impl ActionRequest {
 /// The simulation's vehicle status, as it was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VehicleStatus {
-    /// The object, which viewers get exactly like this.
+    /// The object, which viewers get exactly like this: as it was sent, or what a typed one says in the plain form.
     pub json: String,
+    /// The object as it was sent, where it is a typed one.
+    pub typed: Option<Map<String, Value>>,
     /// Its numbers; `None` where one is missing or of the wrong kind, which does not keep viewers from getting it.
     pub fields: Option<VehicleStateFields>,
 }

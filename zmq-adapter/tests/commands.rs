@@ -45,7 +45,7 @@ fn every_action_is_answered_with_its_own_reason_and_its_id() {
     let cases: [(&[&str], Value, &str); 6] = [
         (&["action", r#"{"action": "pause", "id": 7}"#], json!(7), "nobody registered the action \"pause\""),
         (&["action", r#"{"action": 66, "id": "a"}"#], json!("a"), "\"action\" is not a string"),
-        (&[r#"{"action": "pause", "id": "b"}"#], json!("b"), "topic"),
+        (&[r#"{"action": "pause", "id": "b"}"#], json!("b"), "nobody registered the action \"pause\""),
         (&["action"], Value::Null, "a message of 1 parts, expected 2"),
         (&["action", "pause"], Value::Null, "no JSON"),
         (&["action", r#"{"action": "pause", "id": ["a"], "params": 1}"#], Value::Null, "\"params\" is not an object"),
@@ -388,5 +388,52 @@ fn statistics_say_what_went_through() {
     let state = &seen["broadcasts"]["state"];
     assert_eq!((&state["sent"], &state["subscribed"]), (&json!(1), &json!(true)));
     assert!(state["bytes"].as_u64().unwrap() > 50, "{state}");
-    assert_eq!(seen["broadcasts"]["frame"]["subscribed"], false);
+    assert_eq!((&state["subscribers"], &seen["broadcasts"]["frame"]["subscribed"]), (&json!(1), &json!(false)));
+    assert_eq!(seen["broadcasts"]["frame"]["subscribers"], 0);
+}
+
+#[test]
+fn subscribers_are_counted_by_their_connections() {
+    let mut broker = broker();
+    let port = broker.endpoint().broadcast_port();
+    let count = |broker: &Broker, topic| broker.statistics().broadcasts[&topic].subscribers;
+    let mut await_count = |topic, expected: usize| {
+        poll_until(&format!("{expected} of {topic:?}"), &mut broker, |broker| count(broker, topic) == expected);
+    };
+    let first = subscriber(port, &["frame", "frame", "st"]);
+    await_count(Topic::Frame, 1);
+    let second = subscriber(port, &[""]);
+    await_count(Topic::Frame, 2);
+    await_count(Topic::Status, 2);
+    await_count(Topic::Tick, 1);
+    // Twice subscribed, once taken back: still there.
+    first.set_unsubscribe(b"frame").unwrap();
+    first.set_unsubscribe(b"st").unwrap();
+    await_count(Topic::Status, 1);
+    await_count(Topic::Frame, 2);
+    drop(first);
+    await_count(Topic::Frame, 1);
+    // Whoever comes next may get the descriptor of who left.
+    let third = subscriber(port, &["frame"]);
+    await_count(Topic::Frame, 2);
+    drop((second, third));
+    await_count(Topic::Frame, 0);
+    assert!(!broker.wants_frames());
+}
+
+#[test]
+fn rates_are_those_of_the_last_second() {
+    let mut broker = broker();
+    let sender = publisher(&mut broker, Endpoint::action_request_port);
+    let rates = |broker: &Broker| {
+        let statistics = broker.statistics();
+        (statistics.actions.rate_hz, statistics.broadcasts[&Topic::State].rate_hz)
+    };
+    poll_until("rates", &mut broker, |broker| {
+        sender.send_multipart(["action", "{}"], 0).unwrap();
+        let _ = broker.broadcast_state(&VehicleStateFields::default());
+        let (actions, states) = rates(broker);
+        actions > 0.0 && states > 0.0
+    });
+    poll_until("silence", &mut broker, |broker| rates(broker) == (0.0, 0.0));
 }

@@ -23,7 +23,7 @@ const TOPICS: [&str; 9] = [
     "vehicle_status",
 ];
 
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 24] = [
     "timestamp",
     "frame_id",
     "width",
@@ -37,6 +37,8 @@ const KEYS: [&str; 22] = [
     "steering",
     "position",
     "paused",
+    "type",
+    "speed",
     "category",
     "parameter",
     "name",
@@ -56,6 +58,7 @@ fn json() -> impl Strategy<Value = String> {
         Just("null".to_owned()),
         Just("true".to_owned()),
         Just("\"kp\"".to_owned()),
+        Just("\"state\"".to_owned()),
         Just("\"decision\"".to_owned()),
         Just("\"a \\\" NaN \\\\\"".to_owned()),
         Just("1e999".to_owned()),

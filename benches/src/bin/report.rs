@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// The benches, in the order of the report.
-const BENCHES: [&str; 7] = ["publish_take", "latency", "wake", "readers", "frames", "control_loop", "instructions"];
+const BENCHES: [&str; 8] =
+    ["publish_take", "latency", "wake", "readers", "frames", "control_loop", "instructions", "jpeg"];
 
 /// Why a target is missed, where that is known: how its words start, and the reason.
 const REASONS: &[(&str, &str)] = &[

@@ -1,4 +1,4 @@
-//! `lkas info`: everything that is known of one channel.
+//! `lkas info`: everything that is known of one channel, or of the broker.
 
 use super::channels::{BETWEEN_LOOKS, Row};
 use super::{rest, short, size, unless_nobody_reads};
@@ -14,18 +14,21 @@ use std::time::Duration;
 /// What `lkas info` prints.
 #[derive(Args, Clone, Debug)]
 pub struct InfoOptions {
-    /// The channel, without its namespace
+    /// The channel, without its namespace; or `broker`, for what goes through the broker
     name: String,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Prints what the channel says of itself and of those who use it. Takes no reader place.
+/// Prints what the channel, or the broker, says of itself and of those who use it. Takes no reader place.
 ///
 /// # Errors
-/// The channel is not there or can't be used, or its name is unusable.
+/// The channel is not there or can't be used, or its name is unusable; no broker answers.
 pub fn info(system: &SystemOptions, options: &InfoOptions, stop: &Stop) -> Result<(), Failure> {
+    if options.name == "broker" {
+        return super::broker::broker(system, options.json, stop);
+    }
     let name = ChannelName::new(&system.namespace, &options.name)?;
     let channel = Observer::open(&name)?;
     let before = channel.look();

@@ -3,6 +3,7 @@
 //! None takes a role, so none can disturb a system; `clean` removes what nobody uses.
 
 mod act;
+mod broker;
 mod channels;
 mod clean;
 mod config;

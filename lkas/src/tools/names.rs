@@ -65,7 +65,7 @@ pub(super) fn starts_as_channel(file: &File) -> bool {
 }
 
 /// What strangers wrote, so that a terminal shows it and does not obey it.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.escape_debug().to_string()
 }
 

@@ -168,7 +168,8 @@ impl Viewer {
         tracing::info!("the page is on http://{}; the token for programs is {}", self.address, self.token);
         let (sender, commands) = mpsc::sync_channel(COMMANDS);
         let hub = Arc::new(Hub::new(self.broker.to_string(), sender));
-        let topics: Vec<Topic> = Topic::ALL.into_iter().filter(|topic| *topic != Topic::Frame).collect();
+        let topics: Vec<Topic> =
+            Topic::ALL.into_iter().filter(|topic| *topic != Topic::Frame && !topic.is_typed()).collect();
         let client = ViewerClient::connect_to(&self.broker, &topics).map_err(ViewerError::Connect)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()

@@ -67,7 +67,7 @@ use std::{io, sync::Arc};
 use tokio::net::TcpListener;
 
 /// The page: path, kind and content of each file.
-const PAGE: [(&str, &str, &str); 17] = [
+const PAGE: [(&str, &str, &str); 18] = [
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     ("/controls.css", "text/css; charset=utf-8", include_str!("page/controls.css")),
@@ -81,6 +81,7 @@ const PAGE: [(&str, &str, &str); 17] = [
     ("/parameter.js", "text/javascript; charset=utf-8", include_str!("page/parameter.js")),
     ("/parameters.js", "text/javascript; charset=utf-8", include_str!("page/parameters.js")),
     ("/processes.js", "text/javascript; charset=utf-8", include_str!("page/processes.js")),
+    ("/commands.js", "text/javascript; charset=utf-8", include_str!("page/commands.js")),
     ("/charts.js", "text/javascript; charset=utf-8", include_str!("page/charts.js")),
     ("/stop.js", "text/javascript; charset=utf-8", include_str!("page/stop.js")),
     ("/alarm.js", "text/javascript; charset=utf-8", include_str!("page/alarm.js")),

@@ -20,6 +20,7 @@ use crate::error::{BindError, Refusal};
 use crate::ports::{Place, Port};
 use crate::socket::{self, Arrivals, Kind, Listeners};
 use crate::ticks::TICK_EVERY;
+use crate::typed::LanePosition;
 use crate::wire::{self, ACTION, ActionRequest, Endpoint, FrameHeader, Topic};
 use crate::zap::{ASK, COMMAND, WATCH};
 use core::fmt;
@@ -70,6 +71,8 @@ pub struct Broker {
     vehicle: Vehicle,
     authority: Authority,
     tick_due: Instant,
+    /// When rates were last measured.
+    measured: Instant,
     /// Since when nonsense is counted, and how much of it was answered since.
     nonsense: (Instant, u32),
     endpoint: Endpoint,
@@ -121,6 +124,7 @@ impl Broker {
             vehicle: Vehicle::default(),
             authority: Authority::new(command_age),
             tick_due: now,
+            measured: now,
             nonsense: (now, 0),
             endpoint,
             statistics: Statistics::default(),
@@ -194,6 +198,11 @@ impl Broker {
             return;
         }
         self.tick_due = now + TICK_EVERY;
+        let elapsed = now - self.measured;
+        if elapsed >= TICK_EVERY {
+            self.measured = now;
+            self.measure(elapsed.as_secs_f64());
+        }
         let _counted = self.broadcaster.object(Topic::Tick, &self.authority.clock.tick(0.0));
         if self.has_viewers(Topic::Statistics) {
             let statistics = self.statistics();
@@ -202,6 +211,14 @@ impl Broker {
         for port in [&self.parameters.port, &self.actions] {
             // Who misses one gets the next.
             let _ = self.tick_before(port, 0.0);
+        }
+    }
+
+    fn measure(&mut self, elapsed_s: f64) {
+        self.broadcaster.measure(elapsed_s);
+        let Statistics { actions, parameters, states, subscriptions, .. } = &mut self.statistics;
+        for arrivals in [actions, parameters, states, subscriptions] {
+            arrivals.measure(elapsed_s);
         }
     }
 
@@ -223,10 +240,11 @@ impl Broker {
     fn poll_subscriptions(&mut self) -> usize {
         let mut count = 0;
         let mut greet = false;
+        self.broadcaster.port.look();
         let arrivals = &mut self.statistics.subscriptions;
-        for (end, parts) in drain_ends(&self.broadcaster.port, arrivals) {
+        for (end, mut parts) in drain_ends(&self.broadcaster.port, arrivals) {
             count += 1;
-            match self.broadcaster.port.note(end, &parts) {
+            match self.broadcaster.port.note(end, &mut parts) {
                 Some(new) => {
                     greet |= new.subscribed && new.covers(Topic::ParameterStatus.name());
                     let once_a_second = [Topic::Tick, Topic::Statistics];
@@ -237,9 +255,9 @@ impl Broker {
                 None => arrivals.refuse(odd()),
             }
         }
-        for (end, parts) in drain_ends(&self.actions, arrivals) {
+        for (end, mut parts) in drain_ends(&self.actions, arrivals) {
             count += 1;
-            match self.actions.note(end, &parts) {
+            match self.actions.note(end, &mut parts) {
                 Some(new) if new.subscribed && new.covers(Topic::Tick.name()) => self.tick_due = Instant::now(),
                 Some(_) => {}
                 None => arrivals.refuse(odd()),
@@ -257,23 +275,41 @@ impl Broker {
         self.authority.lease()
     }
 
-    /// Whether somebody was subscribed to a topic when the broker was last polled. Frames are worth encoding only then.
+    /// Whether somebody was subscribed to frames, in either form, when the broker was last polled. They are worth encoding
+    /// only then.
+    #[must_use]
+    pub fn wants_frames(&self) -> bool {
+        self.has_viewers(Topic::Frame) || self.has_viewers(Topic::TypedFrame)
+    }
+
+    /// Whether somebody was subscribed to a topic when the broker was last polled.
     #[must_use]
     pub fn has_viewers(&self, topic: Topic) -> bool {
         self.broadcaster.has_viewers(topic)
     }
 
-    /// Broadcasts a picture as `frame`. Copies the JPEG once, however many viewers there are.
+    /// Broadcasts a picture as `frame`, and as `typed_frame` where somebody listens to that. Copies the JPEG once, however
+    /// many viewers there are; typed, once more.
     pub fn broadcast_frame(&mut self, header: &FrameHeader, jpeg: &[u8]) -> Broadcast {
         self.broadcaster.frame(header, jpeg)
     }
 
-    /// Broadcasts lane lines as `detection`: the four keys that viewers expect, and no others.
+    /// Broadcasts lane lines as `detection`, the four keys that viewers expect and no others, and as `typed_detection`.
     pub fn broadcast_detection(&mut self, detection: &DetectionFields) -> Broadcast {
         self.broadcaster.detection(detection)
     }
 
-    /// Broadcasts what the vehicle does as `state`, for a system whose simulation does not send vehicle status.
+    /// Says where the vehicle is in its lane, for `typed_state`, where it is left out when it was not said for a second.
+    pub fn set_lane_position(&mut self, position: LanePosition) {
+        self.broadcaster.position.set(position);
+    }
+
+    /// Adds something to the statistics under `about`: what a person should know of the program around this broker.
+    pub fn set_about(&mut self, key: &'static str, value: serde_json::Value) {
+        self.statistics.about.insert(key, value);
+    }
+
+    /// Broadcasts what the vehicle does as `state` and `typed_state`, for a system whose simulation does not send vehicle status.
     pub fn broadcast_state(&mut self, state: &VehicleStateFields) -> Broadcast {
         self.broadcaster.state(state)
     }

@@ -7,6 +7,7 @@ use crate::socket::Arrivals;
 use crate::wire::{self, Endpoint, Topic, VehicleStatus};
 use core::time::Duration;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -159,6 +160,8 @@ pub struct Statistics {
     pub subscriptions: Arrivals,
     /// Broadcasts, by topic.
     pub broadcasts: BTreeMap<Topic, Departures>,
+    /// What [`Broker::set_about`](super::Broker::set_about) was told.
+    pub about: BTreeMap<&'static str, Value>,
 }
 
 /// The last vehicle status that the simulation sent.

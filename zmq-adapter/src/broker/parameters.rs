@@ -119,9 +119,9 @@ fn key(category: &str, name: &str) -> Result<Key, Refusal> {
 impl Broker {
     /// Takes note of subscriptions and sends new servers what was sent last. Returns how many messages there were.
     pub(super) fn poll_servers(&mut self) -> usize {
-        let messages = drain_ends(&self.parameters.port, &mut self.statistics.subscriptions);
+        let mut messages = drain_ends(&self.parameters.port, &mut self.statistics.subscriptions);
         let mut new = Vec::new();
-        for (end, parts) in &messages {
+        for (end, parts) in &mut messages {
             match self.parameters.port.note(*end, parts) {
                 Some(subscription) if subscription.subscribed => {
                     if subscription.covers(Topic::Tick.name()) {

@@ -5,7 +5,6 @@ use super::{Broker, drain};
 use crate::decode::decode_vehicle_status;
 use crate::error::Refusal;
 use crate::socket::{self, Source};
-use crate::wire::Topic;
 use core::time::Duration;
 use std::time::Instant;
 
@@ -41,7 +40,7 @@ impl Broker {
             match decode_vehicle_status(&socket::slices(parts)) {
                 Ok(_) if !self.vehicle.is(&source) => arrivals.refuse(Refusal::SecondVehicle),
                 Ok(status) => {
-                    if self.broadcaster.checked(Topic::State, status.json.clone().into_bytes()).is_sent() {
+                    if self.broadcaster.status(&status).is_sent() {
                         arrivals.forwarded += 1;
                     }
                     self.vehicle.last = Some(LastState { status, received: Instant::now() });

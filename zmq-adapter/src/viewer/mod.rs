@@ -58,12 +58,13 @@ pub struct ViewerClient {
 }
 
 impl ViewerClient {
-    /// Connects to a broker, which need not be there yet, and subscribes to all topics.
+    /// Connects to a broker, which need not be there yet, and subscribes to all topics but the typed ones.
     ///
     /// # Errors
     /// An endpoint that is no address, or no resources for sockets.
     pub fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
-        Self::connect_to(endpoint, &Topic::ALL)
+        let topics: Vec<_> = Topic::ALL.into_iter().filter(|topic| !topic.is_typed()).collect();
+        Self::connect_to(endpoint, &topics)
     }
 
     /// The same, subscribed to these topics only. A broker encodes no pictures while nobody is subscribed to frames.

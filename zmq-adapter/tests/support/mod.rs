@@ -67,11 +67,12 @@ pub fn poll_until(what: &str, broker: &mut Broker, mut done: impl FnMut(&mut Bro
     });
 }
 
-/// A viewer that is subscribed to everything and whose commands are heard.
+/// A viewer that is subscribed to everything that it reads and whose commands are heard.
 pub fn viewer(broker: &mut Broker) -> ViewerClient {
     let mut viewer = ViewerClient::connect(broker.endpoint()).unwrap();
     poll_until("a viewer", broker, |broker| {
-        viewer.wait_connected(MOMENT).unwrap() && Topic::ALL.into_iter().all(|topic| broker.has_viewers(topic))
+        let mut topics = Topic::ALL.into_iter().filter(|topic| !topic.is_typed());
+        viewer.wait_connected(MOMENT).unwrap() && topics.all(|topic| broker.has_viewers(topic))
     });
     viewer
 }

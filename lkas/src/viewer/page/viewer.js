@@ -3,6 +3,7 @@
 import { Instruments } from "./instruments.js";
 import { Alarm } from "./alarm.js";
 import { Charts } from "./charts.js";
+import { Commands } from "./commands.js";
 import { EmergencyStop } from "./stop.js";
 import { Link } from "./link.js";
 import { Parameters } from "./parameters.js";
@@ -28,6 +29,7 @@ const parameters = new Parameters(at("parameters"), (message) => link.send(messa
 const alarm = new Alarm(at("mute"));
 const processes = new Processes(at("processes"), at("stages"), at("events"));
 const stop = new EmergencyStop(at("stop"), at("release"), (action) => send(action));
+const commands = new Commands(at("commands"));
 const unanswered = new Map();
 let shownAt = -Infinity;
 let shownTimes = [];
@@ -49,6 +51,7 @@ const link = new Link({
     instruments.forget();
     processes.forget();
     stop.vehicle(null);
+    commands.forget();
     unanswered.clear();
     broker = null;
     draw();
@@ -91,6 +94,7 @@ function receive(message) {
       processes.show(data);
       parameters.declared(data?.processes);
       stop.vehicle(data?.vehicle);
+      commands.show(data?.commands);
       stages = stagesOf(data?.processes);
       stagesAt = performance.now();
       // At once: this is what a person must see first.
@@ -229,6 +233,7 @@ function draw() {
   const took = typeof broker?.frame_ms === "number" && now - brokerAt <= SIGNAL_MS * 2 ? `, ${Math.round(broker.frame_ms)} ms` : "";
   pill("link-viewer", link.open ? "good" : "bad", link.open ? `connected${took}` : "lost, reconnecting");
   drawBroker(now);
+  commands.draw();
 
   at("stage").dataset.signal = live ? (paused ? "paused" : "live") : shownAt === -Infinity ? "none" : "frozen";
   put(at("signal"), live ? (paused ? "paused" : "live") : "no signal");

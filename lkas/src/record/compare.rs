@@ -174,3 +174,41 @@ fn difference(a: &Value, b: &Value, ignore: &[String]) -> Option<String> {
     }
     (!found.is_empty()).then(|| found.join("; "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::described::Described;
+    use lkas_messages::{Detection, DetectionFields, Lane};
+    use lkas_shm::{ChannelName, DetectionChannel, Observer, Options, Plain};
+    use std::sync::Arc;
+
+    #[test]
+    fn one_bit_is_a_difference_and_how_long_it_took_is_none() {
+        let name: ChannelName = format!("compare-{}", std::process::id()).parse().unwrap();
+        let writer = DetectionChannel::create(&name, Options::new()).unwrap();
+        let described = Described::of(&name, &Observer::open(&name).unwrap()).unwrap().unwrap();
+        drop(writer);
+        lkas_shm::unlink(&name).unwrap();
+        let source = Arc::new(Source {
+            topic: "lane_detection".into(),
+            type_name: "lkas.Detection".into(),
+            encoding: "lkas".into(),
+            channel: Some((described, Encoding::Raw)),
+        });
+        let value = |x1: f32, processing_time_ms| {
+            let left = Some(Lane { x1, y1: 239.0, x2: 120.0, y2: 146.0, confidence: 1.0 });
+            let fields = DetectionFields { left, processing_time_ms, frame_id: 7, ..DetectionFields::default() };
+            let data = Detection::try_from(fields).unwrap().as_bytes().to_vec();
+            Value { source: source.clone(), sequence: 1, time: 1, published: 1, data }
+        };
+        let a = value(4.5, 1.0);
+        assert_eq!(difference(&a, &value(4.5, 2.0), &[]), None);
+        let next = f32::from_bits(4.5_f32.to_bits() + 1);
+        let words = difference(&a, &value(next, 1.0), &[]).unwrap();
+        assert!(words.starts_with("left.x1 4.5, and 4.50000"), "{words}");
+        assert_eq!(difference(&a, &value(next, 1.0), &["left.x1".to_owned()]), None);
+        let longer = Value { data: [a.data.clone(), vec![0]].concat(), ..value(4.5, 1.0) };
+        assert!(difference(&a, &longer, &[]).is_some());
+    }
+}

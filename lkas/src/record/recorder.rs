@@ -266,9 +266,9 @@ impl Disk {
         loop {
             match emptying.next(due.saturating_duration_since(Instant::now())) {
                 Ok(Some(taken)) => {
-                    if self.write(&taken).map_err(|why| self.in_file(&why))? {
+                    if let Some(size) = self.write(&taken).map_err(|why| self.in_file(&why))? {
                         written.values += 1;
-                        written.bytes += taken.data.len() as u64;
+                        written.bytes += size as u64;
                         written.channels.insert(taken.topic);
                     }
                 }
@@ -292,8 +292,8 @@ impl Disk {
         format!("{}: {why}", self.file.path().display()).into()
     }
 
-    /// Writes a value; `false` where it was no whole frame.
-    fn write(&mut self, taken: &Taken) -> Result<bool, Failure> {
+    /// Writes a value, and returns its size in the file; `None` where it was no whole frame.
+    fn write(&mut self, taken: &Taken) -> Result<Option<usize>, Failure> {
         let mut entry = Entry {
             topic: &taken.topic,
             described: &taken.described,
@@ -308,13 +308,13 @@ impl Disk {
         {
             let Ok(encoded) = content::to_jpeg(shape, &taken.data, self.options.quality) else {
                 *lock(&self.dropped).entry(taken.topic.to_string()).or_insert(0) += 1;
-                return Ok(false);
+                return Ok(None);
             };
             jpeg = encoded;
             (entry.encoding, entry.data) = (Encoding::Jpeg, &jpeg);
         }
         self.file.write(&entry)?;
-        Ok(true)
+        Ok(Some(entry.data.len()))
     }
 
     /// Goes on in another file where this one is large or long enough.

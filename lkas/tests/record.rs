@@ -184,7 +184,6 @@ fn what_was_recorded_is_played_as_it_was_but_for_the_time() {
     assert!(frame.is_whole());
     assert_eq!((frame.shape(), frame.view().unwrap().pixels()), (Some(shape), pixels.as_slice()));
     assert!((frame.time() as f64 * 1e-9 - frame.timestamp()).abs() < 0.5);
-    drop((wheel, control, frame));
 
     // Somebody else can't play into what has a writer.
     let refused = run(&namespace, &["play", &file, "--topics", "wheels"]);
@@ -224,15 +223,15 @@ fn of_a_recorder_that_was_killed_the_file_is_there() {
     demo.stop();
 }
 
-/// Frames as the simulation draws them, as a recording of raw frames.
-fn recorded_frames(folder: &Folder) -> String {
+/// Frames that a vehicle saw while it drove, as a recording of raw ones.
+fn recorded_frames(folder: &Folder, test: &str) -> String {
     let file = folder.file("frames.mcap");
-    let namespace = format!("{}-frames", folder.0.file_name().unwrap().to_str().unwrap());
-    let mut simulation = start(&namespace, &["simulation", "--width", "320", "--height", "240"]);
-    let mut recorder = start(&namespace, &["record", "camera_feed", "-o", &file, "--frames", "raw"]);
+    let demo = Demo::start(test, &["--no-viewer"]);
+    demo.drive(60);
+    let mut recorder = start(&demo.namespace, &["record", "camera_feed", "-o", &file, "--frames", "raw"]);
     wait_for_values(&file, "camera_feed", 30);
     assert!(recorder.end("INT").success());
-    simulation.end("TERM");
+    demo.stop();
     file
 }
 
@@ -247,7 +246,7 @@ fn lockstep(namespace: &str, file: &str, answers: &str, from: &str) -> Output {
 #[test]
 fn in_lockstep_detection_finds_the_same_bit_for_bit() {
     let folder = Folder::new("lockstep");
-    let (file, namespace) = (recorded_frames(&folder), namespace("lockstep"));
+    let (file, namespace) = (recorded_frames(&folder, "frames"), namespace("lockstep"));
     let recorded = channel(&info(&file), "camera_feed")["values"].as_u64();
     let [a, b, other] = ["a.mcap", "b.mcap", "other.mcap"].map(|name| folder.file(name));
     for (answers, from) in [(&a, "0"), (&b, "0"), (&other, "0.3")] {
@@ -267,9 +266,9 @@ fn in_lockstep_detection_finds_the_same_bit_for_bit() {
 #[test]
 fn frames_that_detection_may_have_seen_before_are_refused_in_lockstep() {
     let folder = Folder::new("seen");
-    let (file, namespace) = (recorded_frames(&folder), namespace("seen"));
+    let (file, namespace) = (recorded_frames(&folder, "frames-seen"), namespace("seen"));
     let name = ChannelName::new(&namespace, "camera_feed").unwrap();
-    let shape = ImageShape::new(320, 240, PixelFormat::Rgb8).unwrap();
+    let shape = ImageShape::new(800, 600, PixelFormat::Rgb8).unwrap();
     // As the player creates it.
     let mut writer = ImageChannel::create(&name, shape, Options::new().readers(4).reserved(2)).unwrap();
     writer.write(1, 0.5, &vec![0; shape.pixel_bytes()]).unwrap();

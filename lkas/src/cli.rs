@@ -6,6 +6,7 @@ use crate::evaluate::{self, EvaluateOptions};
 use crate::keygen::{self, KeygenOptions};
 use crate::log::{self, LogOptions};
 use crate::options::{SystemOptions, ViewerArguments, remove_channels};
+use crate::record::{self, CompareOptions, PlayOptions, RecordOptions};
 use crate::scenario::{self, ScenarioOptions};
 use crate::servers::ESSENTIAL;
 use crate::servers::{self, ServerOptions};
@@ -56,10 +57,16 @@ enum Command {
     Top(TopOptions),
     /// How often the values of a channel come, and how evenly
     Hz(HzOptions),
-    /// Everything that is known of one channel, or of the broker
+    /// Everything that is known of one channel, of the broker, or of a recording
     Info(InfoOptions),
     /// The values of a channel, field by field
     Echo(EchoOptions),
+    /// Every value of the system's channels into a file
+    Record(RecordOptions),
+    /// The values of a recording back into channels
+    Play(PlayOptions),
+    /// Where two recordings differ; ends with code 1 where they do
+    Compare(CompareOptions),
     /// The numbers that can be changed while the system runs
     Param {
         #[command(subcommand)]
@@ -145,6 +152,11 @@ pub fn lkas() -> ExitCode {
         Some(Command::Top(options)) => tool(system.log, |stop| tools::top(&system, options, stop).map(|()| true)),
         Some(Command::Hz(options)) => tool(system.log, |stop| tools::hz(&system, &options, stop).map(|()| true)),
         Some(Command::Info(options)) => tool(system.log, |stop| tools::info(&system, &options, stop).map(|()| true)),
+        Some(Command::Record(options)) => {
+            tool(system.log, |stop| record::record(&system, &options, stop).map(|()| true))
+        }
+        Some(Command::Play(options)) => tool(system.log, |stop| record::play(&system, &options, stop).map(|()| true)),
+        Some(Command::Compare(options)) => result(system.log, || record::compare(&options)),
         Some(Command::Param { command }) => tool(system.log, |stop| tools::param(&system, &command, stop)),
         Some(Command::Config { command }) => result(system.log, || tools::config(&command)),
         Some(Command::Echo(options)) => tool(system.log, |stop| tools::echo(&system, &options, stop).map(|()| true)),

@@ -36,6 +36,7 @@ pub mod orphans;
 mod pace;
 pub mod priority;
 mod processes;
+pub mod record;
 pub mod report;
 pub mod scenario;
 pub mod servers;

@@ -73,6 +73,11 @@ const CHECKS: &[Check] = &[
         checks::system::scenarios,
     ),
     check(
+        "record",
+        "a recording is there though its recorder was killed, and detection answers it alike each time it is played",
+        checks::record::record,
+    ),
+    check(
         "network",
         "after an outage of a real network whoever watches is back, and nothing that was asked for meanwhile is done",
         checks::network::network,

@@ -1,12 +1,12 @@
 //! `lkas channels`: every channel in a table.
 
-use super::{channels_of, foreign, rest, short, size, unless_nobody_reads};
+use super::{channels_of, columns, foreign, rest, short, size, unless_nobody_reads};
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::stop::Stop;
 use clap::Args;
 use lkas_messages::ImageShape;
-use lkas_shm::{ChannelName, Observation, Observer};
+use lkas_shm::{ChannelName, Description, Observation, Observer};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -91,11 +91,10 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn new(name: &ChannelName, channel: &Observer, now: &Observation, before: Option<&Observation>) -> Self {
         let description = channel.description();
-        let bytes = || size(description.layout().payload_size() as u64);
         Self {
             channel: name.to_string(),
             r#type: description.type_name().to_owned(),
-            shape: ImageShape::from_words(description.shape()).map_or_else(bytes, |shape| shape.to_string()),
+            shape: shape(description),
             state: state(now),
             writer_pid: now.has_writer.then_some(now.writer.process),
             readers: now.readers.iter().filter(|reader| reader.taken).count(),
@@ -107,6 +106,12 @@ impl Row {
             size: channel.size(),
         }
     }
+}
+
+/// The shape of frames, or the size of values.
+pub(crate) fn shape(of: &Description) -> String {
+    let bytes = || size(of.layout().payload_size() as u64);
+    ImageShape::from_words(of.shape()).map_or_else(bytes, |shape| shape.to_string())
 }
 
 /// What is to be said of the channel, the worst first.
@@ -167,15 +172,7 @@ fn table(rows: &[Row], others: Option<&str>) -> String {
     let mut headings: Vec<String> = HEADINGS.map(str::to_owned).to_vec();
     headings.push("SIZE".to_owned());
     let lines: Vec<Vec<String>> = std::iter::once(headings).chain(cells.map(Vec::from)).collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let padded = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        text += padded.collect::<Vec<_>>().join("  ").trim_end();
-        text.push('\n');
-    }
-    text + &others
+    columns(&lines) + &others
 }
 
 #[cfg(test)]

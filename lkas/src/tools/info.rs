@@ -4,30 +4,37 @@ use super::channels::{BETWEEN_LOOKS, Row};
 use super::{rest, short, size, unless_nobody_reads};
 use crate::Failure;
 use crate::options::SystemOptions;
+use crate::record;
 use crate::stop::Stop;
 use clap::Args;
 use lkas_shm::{ChannelName, Description, Observation, Observer};
 use serde_json::{Value, json};
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 /// What `lkas info` prints.
 #[derive(Args, Clone, Debug)]
 pub struct InfoOptions {
-    /// The channel, without its namespace; or `broker`, for what goes through the broker
+    /// The channel, without its namespace; `broker`, for what goes through the broker; or the file of a recording, by a name
+    /// that ends with .mcap or has a / in it
     name: String,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Prints what the channel, or the broker, says of itself and of those who use it. Takes no reader place.
+/// Prints what is in a recording, or what the channel, or the broker, says of itself and of those who use it. Takes no
+/// reader place.
 ///
 /// # Errors
 /// The channel is not there or can't be used, or its name is unusable; no broker answers.
 pub fn info(system: &SystemOptions, options: &InfoOptions, stop: &Stop) -> Result<(), Failure> {
     if options.name == "broker" {
         return super::broker::broker(system, options.json, stop);
+    }
+    if options.name.ends_with(".mcap") || options.name.contains('/') {
+        return record::info(Path::new(&options.name), options.json);
     }
     let name = ChannelName::new(&system.namespace, &options.name)?;
     let channel = Observer::open(&name)?;

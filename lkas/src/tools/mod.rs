@@ -18,6 +18,7 @@ mod param;
 mod top;
 
 pub use act::{Patience, StopOptions, Wish, act, emergency};
+pub(crate) use channels::shape;
 pub use channels::{TableOptions, channels};
 pub use clean::{CleanOptions, clean};
 pub use config::{ConfigCommand, config};
@@ -61,13 +62,30 @@ fn channels_of(system: &SystemOptions) -> io::Result<Vec<ChannelName>> {
 }
 
 /// The end of a tool: whoever read its output may have gone, and that is no error.
-fn unless_nobody_reads(result: Result<(), Failure>) -> Result<(), Failure> {
+pub(crate) fn unless_nobody_reads(result: Result<(), Failure>) -> Result<(), Failure> {
     match result {
         Err(why) if why.downcast_ref::<io::Error>().is_some_and(|why| why.kind() == io::ErrorKind::BrokenPipe) => {
             Ok(())
         }
         other => other,
     }
+}
+
+/// Lines of cells, as columns that are as wide as they have to be.
+pub(crate) fn columns<L: AsRef<[String]>>(lines: &[L]) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for line in lines {
+        let cells = line.as_ref().iter().map(|cell| cell.chars().count());
+        widths.resize(widths.len().max(line.as_ref().len()), 0);
+        widths.iter_mut().zip(cells).for_each(|(width, cell)| *width = cell.max(*width));
+    }
+    let mut text = String::new();
+    for line in lines {
+        let padded = line.as_ref().iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text += padded.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
 }
 
 /// Whether the file starts as a channel does.
@@ -78,13 +96,13 @@ fn is_channel(path: &Path) -> bool {
 }
 
 /// A number of seconds on a command line.
-fn seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     let found: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
     if (0.1..=3600.0).contains(&found) { Ok(found) } else { Err("expected 0.1 to 3600 seconds".into()) }
 }
 
 /// A time as people write it: 850 µs, 12 ms, 3.4 s, 2 min.
-fn short(time: Duration) -> String {
+pub(crate) fn short(time: Duration) -> String {
     match time.as_secs_f64() {
         seconds if seconds < 1e-3 => format!("{:.0} µs", seconds * 1e6),
         seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
@@ -95,7 +113,7 @@ fn short(time: Duration) -> String {
 }
 
 /// A size as people write it: 512 B, 12.3 kB, 10.1 MB.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     match bytes as f64 {
         bytes if bytes < 1e3 => format!("{bytes} B"),
         bytes if bytes < 1e6 => format!("{:.1} kB", bytes / 1e3),

@@ -12,6 +12,7 @@ pub(crate) mod packages;
 pub(crate) mod page;
 pub(crate) mod python;
 pub(crate) mod random;
+pub(crate) mod record;
 pub(crate) mod refusals;
 pub(crate) mod sanitizers;
 pub(crate) mod system;

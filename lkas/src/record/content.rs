@@ -1,0 +1,142 @@
+//! What is in a value, as far as a recording has to know: the pixels of a frame, and when it was captured.
+
+use crate::Failure;
+use jpeg_encoder::{ColorType, Encoder};
+use lkas_core::fingerprint;
+use lkas_messages::{Control, ControlFields, Detection, DetectionFields, Image, ImageShape, ImageView, PixelFormat};
+use lkas_shm::{Description, FieldKind, Plain, Scalar};
+
+/// Bytes before the JPEG of a frame: its number and when it was captured.
+const BEFORE_JPEG: usize = 16;
+
+/// What values of a type are to a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Frames of that shape.
+    Image(ImageShape),
+    Detection,
+    Control,
+    /// Anything else, with the place of the time at which it was so, where it says so.
+    Other {
+        timestamp: Option<usize>,
+    },
+}
+
+/// A frame out of a recording.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub id: u64,
+    /// When it was captured, in seconds of the recorded clock.
+    pub timestamp: f64,
+    pub pixels: Vec<u8>,
+}
+
+impl Content {
+    pub(super) fn of(description: &Description) -> Self {
+        let of = description.channel_type();
+        let is = |fingerprint, size| of.fingerprint() == fingerprint && of.payload_size() == size;
+        if let Some(shape) = ImageShape::from_words(description.shape())
+            && is(fingerprint::<Image>(), shape.image_bytes())
+        {
+            return Self::Image(shape);
+        }
+        if is(fingerprint::<Detection>(), size_of::<Detection>()) {
+            return Self::Detection;
+        }
+        if is(fingerprint::<Control>(), size_of::<Control>()) {
+            return Self::Control;
+        }
+        let fields = description.fields();
+        let is_time = |kind: &FieldKind| *kind == FieldKind::Number(Scalar::F64);
+        let time = fields.iter().find(|field| {
+            let single = field.count.is_none() && field.repeat.is_none();
+            field.name == "timestamp" && field.unit == "s" && is_time(&field.kind) && single
+        });
+        // A check value that is not known here would no longer fit.
+        let sealed = fields.iter().any(|field| field.name == "check");
+        Self::Other { timestamp: time.filter(|_| !sealed).map(|field| field.offset) }
+    }
+
+    /// Moves the time at which the value was so by `seconds`. A value that is not whole stays as it is; so does a frame,
+    /// which is sealed when it is published.
+    pub(super) fn move_time(self, value: &mut [u8], seconds: f64) {
+        let moved = match self {
+            Self::Image(_) => return,
+            Self::Detection => Detection::from_bytes(value).filter(Detection::is_whole).and_then(|detection| {
+                let fields = DetectionFields::from(detection);
+                let moved = Detection::try_from(DetectionFields { timestamp: fields.timestamp + seconds, ..fields });
+                moved.ok().map(|moved| moved.as_bytes().to_vec())
+            }),
+            Self::Control => Control::from_bytes(value).filter(Control::is_whole).and_then(|control| {
+                let fields = ControlFields::from(control);
+                let moved = Control::try_from(ControlFields { timestamp: fields.timestamp + seconds, ..fields });
+                moved.ok().map(|moved| moved.as_bytes().to_vec())
+            }),
+            Self::Other { timestamp } => {
+                if let Some(place) = timestamp.and_then(|at| value.get_mut(at..)).and_then(<[u8]>::first_chunk_mut) {
+                    *place = (f64::from_le_bytes(*place) + seconds).to_le_bytes();
+                }
+                return;
+            }
+        };
+        if let Some(moved) = moved {
+            value.copy_from_slice(&moved);
+        }
+    }
+}
+
+/// A frame's memory as words, which is what a frame is made of.
+fn words(value: &[u8]) -> Vec<u64> {
+    value.chunks_exact(8).filter_map(|word| word.first_chunk()).map(|word| u64::from_le_bytes(*word)).collect()
+}
+
+/// The frame in a value of that shape; `None` where it is not whole.
+pub(super) fn frame(shape: ImageShape, value: &[u8]) -> Option<Frame> {
+    let words = words(value);
+    let image = Image::from_words(&words)?;
+    let view = image.view().filter(|view| view.shape() == shape && image.is_whole())?;
+    Some(Frame { id: image.frame_id(), timestamp: image.timestamp(), pixels: view.pixels().to_vec() })
+}
+
+/// The frame as it is recorded when JPEG is asked for: its number, when it was captured, and the JPEG.
+pub(super) fn to_jpeg(shape: ImageShape, value: &[u8], quality: u8) -> Result<Vec<u8>, Failure> {
+    let frame = frame(shape, value).ok_or("a frame that is not whole")?;
+    let mut out = Vec::with_capacity(shape.pixel_bytes() / 8);
+    out.extend_from_slice(&frame.id.to_le_bytes());
+    out.extend_from_slice(&frame.timestamp.to_le_bytes());
+    let colors = match shape.format() {
+        PixelFormat::Bgr8 => ColorType::Bgr,
+        PixelFormat::Gray8 => ColorType::Luma,
+        _ => ColorType::Rgb,
+    };
+    let view = ImageView::new(shape, &frame.pixels).ok_or("a frame of another size")?;
+    // A frame's sides fit: the largest is 16384.
+    Encoder::new(&mut out, quality).encode(view.pixels(), shape.width() as u16, shape.height() as u16, colors)?;
+    Ok(out)
+}
+
+/// The frame that [`to_jpeg`] made, as nearly as JPEG keeps it. Foreign bytes: they never make it panic.
+pub(super) fn from_jpeg(shape: ImageShape, recorded: &[u8]) -> Result<Frame, Failure> {
+    let (head, jpeg) = recorded.split_at_checked(BEFORE_JPEG).ok_or("a frame of less than 16 bytes")?;
+    let number = |at: usize| head.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+    let mut reader = image::ImageReader::with_format(std::io::Cursor::new(jpeg), image::ImageFormat::Jpeg);
+    let mut limits = image::Limits::default();
+    (limits.max_image_width, limits.max_image_height) = (Some(shape.width()), Some(shape.height()));
+    reader.limits(limits);
+    let decoded = reader.decode()?;
+    let found = (decoded.width(), decoded.height());
+    if found != (shape.width(), shape.height()) {
+        return Err(format!("a frame of {}x{} pixels, expected {shape}", found.0, found.1).into());
+    }
+    let pixels = match shape.format() {
+        PixelFormat::Gray8 => decoded.into_luma8().into_raw(),
+        format => {
+            let mut pixels = decoded.into_rgb8().into_raw();
+            if format == PixelFormat::Bgr8 {
+                pixels.chunks_exact_mut(3).for_each(|pixel| pixel.swap(0, 2));
+            }
+            pixels
+        }
+    };
+    Ok(Frame { id: u64::from_le_bytes(number(0)), timestamp: f64::from_le_bytes(number(8)), pixels })
+}

@@ -1,0 +1,45 @@
+//! Recordings: the values of a system's channels in a file, to be looked at, played and compared.
+//!
+//! A recording is an [MCAP](https://mcap.dev) file; what is in it, `docs/recordings.md` says.
+
+mod compare;
+mod content;
+mod described;
+mod info;
+mod lockstep;
+mod play;
+mod queue;
+mod reading;
+mod recorder;
+mod writing;
+
+pub use compare::{CompareOptions, compare};
+pub use info::info;
+pub use play::{PlayOptions, play};
+pub use recorder::{RecordOptions, record};
+
+use crate::options::SystemOptions;
+use lkas_shm::ChannelName;
+
+/// The version of what is in a recording. Another one is refused by name.
+pub const FORMAT: u32 = 1;
+
+/// The metadata that every recording begins with.
+const ABOUT: &str = "lkas.recording";
+
+/// The metadata that counts what had to be left out for the disk's sake.
+const DROPPED: &str = "lkas.dropped";
+
+/// The channel's name without the system's namespace; `None` where it belongs to another system.
+fn topic_of<'a>(system: &SystemOptions, name: &'a ChannelName) -> Option<&'a str> {
+    let name = name.as_str();
+    if system.namespace.is_empty() {
+        return (!name.contains('.')).then_some(name);
+    }
+    name.strip_prefix(&system.namespace)?.strip_prefix('.')
+}
+
+/// Whether the channel carries what a process says of itself.
+fn is_status(topic: &str) -> bool {
+    topic.starts_with("status_")
+}

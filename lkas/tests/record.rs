@@ -1,0 +1,321 @@
+//! Recordings: of real processes, that die, and played to real ones.
+#![allow(missing_docs)]
+
+mod support;
+
+use lkas_messages::{Control, ControlFields, ImageShape, Mode, PixelFormat};
+use lkas_shm::{
+    Channel, ChannelName, Contract, ControlChannel, ImageChannel, Message, Observer, Options, Plain, Wait, Writer,
+    unlink,
+};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use support::{Demo, PATIENCE, signal};
+
+/// A folder of this test's own, which is gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("record-{}-{test}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A process that is ended, and the channels of its namespace with it, however a test ends.
+struct Running {
+    child: Child,
+    namespace: String,
+}
+
+impl Running {
+    fn end(&mut self, how: &str) -> std::process::ExitStatus {
+        signal(how, self.child.id());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            signal("TERM", self.child.id());
+            let _ = self.child.wait();
+        }
+        let _ = run(&self.namespace, &["clean"]);
+    }
+}
+
+fn namespace(test: &str) -> String {
+    format!("record-{}-{test}", std::process::id())
+}
+
+fn command(namespace: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lkas"));
+    command.args(arguments).args(["--namespace", namespace]).stdin(Stdio::null());
+    command
+}
+
+fn start(namespace: &str, arguments: &[&str]) -> Running {
+    Running { child: command(namespace, arguments).spawn().unwrap(), namespace: namespace.to_owned() }
+}
+
+fn run(namespace: &str, arguments: &[&str]) -> Output {
+    command(namespace, arguments).output().unwrap()
+}
+
+fn words(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
+}
+
+fn info(file: &str) -> Value {
+    let output = run("none", &["info", file, "--json"]);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {}", words(&output)))
+}
+
+fn channel<'a>(info: &'a Value, name: &str) -> &'a Value {
+    info["channels"].as_array().unwrap().iter().find(|row| row["channel"] == name).unwrap_or_else(|| panic!("{info:#}"))
+}
+
+/// Waits until the file has values of this channel in it.
+fn wait_for_values(file: &str, name: &str, count: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = run("none", &["info", file, "--json"]);
+        let found: Value = serde_json::from_slice(&found.stdout).unwrap_or_default();
+        let rows = found["channels"].as_array().cloned().unwrap_or_default();
+        if rows.iter().any(|row| row["channel"] == name && row["values"].as_u64() >= Some(count)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{found:#}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Message)]
+#[repr(C)]
+struct Wheel {
+    #[message(unit = "s")]
+    timestamp: f64,
+    #[message(unit = "rad/s")]
+    rate: f64,
+}
+
+const CONTRACT: Contract = match Contract::new(Duration::from_millis(100), Duration::from_millis(250)) {
+    Ok(contract) => contract,
+    Err(_) => panic!("no contract"),
+};
+
+fn create<T: Message + Plain>(namespace: &str, name: &str) -> Writer<T> {
+    let name = ChannelName::new(namespace, name).unwrap();
+    Channel::create(&name, Options::new().readers(3).contract(CONTRACT)).unwrap()
+}
+
+fn control(frame_id: u64, timestamp: f64) -> Control {
+    let fields =
+        ControlFields { mode: Mode::LaneKeeping, steering: 0.25, frame_id, timestamp, ..ControlFields::default() };
+    Control::try_from(fields).unwrap()
+}
+
+#[test]
+fn what_was_recorded_is_played_as_it_was_but_for_the_time() {
+    let (namespace, folder) = (namespace("play"), Folder::new("play"));
+    let file = folder.file("drive.mcap");
+    let mut wheels: Writer<Wheel> = create(&namespace, "wheels");
+    let mut controls: Writer<Control> = create(&namespace, "vehicle_control");
+    let camera = ChannelName::new(&namespace, "camera_feed").unwrap();
+    let shape = ImageShape::new(64, 48, PixelFormat::Bgr8).unwrap();
+    let mut frames = ImageChannel::create(&camera, shape, Options::new()).unwrap();
+    let pixels: Vec<u8> = (0..shape.pixel_bytes()).map(|place| (place % 251) as u8).collect();
+    let mut recorder = start(&namespace, &["record", "-o", &file, "--frames", "raw"]);
+    // Again and again, as the recorder takes its time to begin.
+    let deadline = Instant::now() + PATIENCE;
+    let mut number = 0;
+    while number < 60 || !Path::new(&file).exists() {
+        number += 1;
+        let now = lkas_shm::clock::now_seconds();
+        wheels.publish(Wheel { timestamp: now, rate: number as f64 });
+        controls.publish(control(number, now));
+        frames.write(number, now, &pixels).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(Instant::now() < deadline);
+    }
+    wait_for_values(&file, "wheels", 5);
+    assert!(recorder.end("INT").success());
+    drop((wheels, controls, frames));
+    let found = info(&file);
+    assert_eq!(found["whole"], true, "{found:#}");
+    let row = channel(&found, "wheels");
+    assert_eq!((row["type"].as_str(), row["max_age_s"].as_f64()), (Some("Wheel"), Some(0.25)));
+    assert_eq!(channel(&found, "camera_feed")["shape"], "64x48 Bgr8");
+    for name in ["wheels", "vehicle_control", "camera_feed"] {
+        unlink(&ChannelName::new(&namespace, name).unwrap()).unwrap();
+    }
+
+    let mut player = start(&namespace, &["play", &file]);
+    let name = |name: &str| ChannelName::new(&namespace, name).unwrap();
+    let mut frames = ImageChannel::open(&name("camera_feed"), PATIENCE).unwrap();
+    let mut controls = ControlChannel::open(&name("vehicle_control"), PATIENCE).unwrap();
+    let mut wheels = Channel::<Wheel>::open(&name("wheels"), PATIENCE).unwrap();
+    assert_eq!(wheels.contract(), Ok(Some(CONTRACT)), "what was promised is promised again");
+    assert_eq!(wheels.wait(PATIENCE), Wait::Fresh);
+    let wheel = wheels.take().unwrap();
+    let lag = wheel.time() as f64 * 1e-9 - wheel.timestamp;
+    assert!((-0.001..0.5).contains(&lag), "it was stamped before it was published, as then: {lag} s");
+    assert!(lkas_shm::clock::now_seconds() - wheel.timestamp < 30.0, "and not when it was recorded");
+    assert_eq!(controls.wait(PATIENCE), Wait::Fresh);
+    let control = controls.take().unwrap();
+    assert!(control.is_whole() && control.steering() == 0.25);
+    assert!((control.time() as f64 * 1e-9 - control.timestamp()).abs() < 0.5);
+    assert_eq!(frames.wait(PATIENCE), Wait::Fresh);
+    let frame = frames.take().unwrap();
+    assert!(frame.is_whole());
+    assert_eq!((frame.shape(), frame.view().unwrap().pixels()), (Some(shape), pixels.as_slice()));
+    assert!((frame.time() as f64 * 1e-9 - frame.timestamp()).abs() < 0.5);
+
+    // Somebody else can't play into what has a writer.
+    let refused = run(&namespace, &["play", &file, "--topics", "wheels"]);
+    let said = words(&refused);
+    assert!(
+        !refused.status.success() && said.contains(&player.child.id().to_string()) && said.contains("--topics"),
+        "{said}"
+    );
+    player.end("INT");
+}
+
+#[test]
+fn of_a_recorder_that_was_killed_the_file_is_there() {
+    let folder = Folder::new("killed");
+    let file = folder.file("drive.mcap");
+    let demo = Demo::start("killed", &["--no-viewer"]);
+    demo.drive(10);
+    let mut recorder = start(&demo.namespace, &["record", "-o", &file]);
+    wait_for_values(&file, "camera_feed", 60);
+    wait_for_values(&file, "vehicle_control", 20);
+    let places = |name: &str| Observer::open(&ChannelName::new(&demo.namespace, name).unwrap()).unwrap().look().readers;
+    assert!(places("camera_feed")[2..].iter().any(|place| place.taken), "a place of frames that is not reserved");
+    assert!(places("vehicle_control")[2..].iter().all(|place| !place.taken), "of small values none");
+    assert!(!recorder.end("KILL").success());
+    let found = info(&file);
+    assert_eq!(found["whole"], false);
+    for name in ["lane_detection", "status_simulation", "status_decision", "vehicle_motion"] {
+        assert!(channel(&found, name)["values"].as_u64() > Some(1), "{found:#}");
+    }
+    assert_eq!(channel(&found, "camera_feed")["encoding"], "lkas-jpeg");
+    // Cut anywhere, it is read up to there.
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(folder.0.join("cut.mcap"), &bytes[..bytes.len() / 2]).unwrap();
+    let cut = info(&folder.file("cut.mcap"));
+    let values = |info: &Value| channel(info, "camera_feed")["values"].as_u64().unwrap();
+    assert!((1..values(&found)).contains(&values(&cut)), "{cut:#}");
+    demo.stop();
+}
+
+/// Frames that a vehicle saw while it drove, as a recording of raw ones.
+fn recorded_frames(folder: &Folder, test: &str) -> String {
+    let file = folder.file("frames.mcap");
+    let demo = Demo::start(test, &["--no-viewer"]);
+    demo.drive(60);
+    let mut recorder = start(&demo.namespace, &["record", "camera_feed", "-o", &file, "--frames", "raw"]);
+    wait_for_values(&file, "camera_feed", 30);
+    assert!(recorder.end("INT").success());
+    demo.stop();
+    file
+}
+
+/// Plays in lockstep to a detection that is started anew.
+fn lockstep(namespace: &str, file: &str, answers: &str, from: &str) -> Output {
+    let mut detection = start(namespace, &["detection"]);
+    let output = run(namespace, &["play", file, "--lockstep", "-o", answers, "--from", from]);
+    detection.end("TERM");
+    output
+}
+
+#[test]
+fn in_lockstep_detection_finds_the_same_bit_for_bit() {
+    let folder = Folder::new("lockstep");
+    let (file, namespace) = (recorded_frames(&folder, "frames"), namespace("lockstep"));
+    let recorded = channel(&info(&file), "camera_feed")["values"].as_u64();
+    let [a, b, other] = ["a.mcap", "b.mcap", "other.mcap"].map(|name| folder.file(name));
+    for (answers, from) in [(&a, "0"), (&b, "0"), (&other, "0.3")] {
+        let played = lockstep(&namespace, &file, answers, from);
+        assert!(played.status.success(), "{}", words(&played));
+    }
+    assert_eq!(channel(&info(&a), "lane_detection")["values"].as_u64(), recorded, "every frame is answered");
+    let same = run("none", &["compare", &a, &b]);
+    assert!(same.status.success(), "{}", words(&same));
+    assert!(words(&same).contains(&format!("{} values are the same", recorded.unwrap())));
+    // Answers to other frames are others, and the comparison sees it.
+    let different = run("none", &["compare", &a, &other]);
+    assert_eq!(different.status.code(), Some(1), "{}", words(&different));
+    assert!(words(&different).contains("lane_detection value "), "{}", words(&different));
+}
+
+#[test]
+fn frames_that_detection_may_have_seen_before_are_refused_in_lockstep() {
+    let folder = Folder::new("seen");
+    let (file, namespace) = (recorded_frames(&folder, "frames-seen"), namespace("seen"));
+    let name = ChannelName::new(&namespace, "camera_feed").unwrap();
+    let shape = ImageShape::new(800, 600, PixelFormat::Rgb8).unwrap();
+    // As the player creates it.
+    let mut writer = ImageChannel::create(&name, shape, Options::new().readers(4).reserved(2)).unwrap();
+    writer.write(1, 0.5, &vec![0; shape.pixel_bytes()]).unwrap();
+    let reader = ImageChannel::open(&name, Duration::ZERO).unwrap();
+    drop(writer);
+    let refused = run(&namespace, &["play", &file, "--lockstep"]);
+    assert!(!refused.status.success() && words(&refused).contains("had frames before"), "{}", words(&refused));
+    drop(reader);
+    let _ = unlink(&name);
+}
+
+#[test]
+fn files_that_are_no_recordings_are_refused_by_name() {
+    let folder = Folder::new("refused");
+    let file = folder.file("text.mcap");
+    std::fs::write(&file, "no recording").unwrap();
+    let no_file = folder.file("missing.mcap");
+    for file in [&file, &no_file] {
+        for arguments in [&["info", file][..], &["play", file], &["compare", file, file]] {
+            let refused = run("none", arguments);
+            assert!(!refused.status.success() && words(&refused).contains(file.as_str()), "{}", words(&refused));
+        }
+    }
+    // Nothing is overwritten.
+    let refused = run("none", &["record", "-o", &file]);
+    assert!(!refused.status.success() && words(&refused).contains("already"), "{}", words(&refused));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "no recording");
+}
+
+#[test]
+fn a_recording_goes_on_in_further_files() {
+    let (namespace, folder) = (namespace("split"), Folder::new("split"));
+    let file = folder.file("drive.mcap");
+    let mut wheels: Writer<Wheel> = create(&namespace, "wheels");
+    let mut recorder = start(&namespace, &["record", "-o", &file, "--split-time", "1"]);
+    let third = folder.file("drive-3.mcap");
+    let deadline = Instant::now() + PATIENCE;
+    while !Path::new(&third).exists() {
+        wheels.publish(Wheel { timestamp: 0.0, rate: 1.0 });
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(Instant::now() < deadline);
+    }
+    assert!(recorder.end("INT").success());
+    for name in ["drive.mcap", "drive-2.mcap"] {
+        let found = info(&folder.file(name));
+        assert!(found["whole"] == true && channel(&found, "wheels")["values"].as_u64() > Some(0), "{found:#}");
+    }
+    drop(wheels);
+    unlink(&ChannelName::new(&namespace, "wheels").unwrap()).unwrap();
+}

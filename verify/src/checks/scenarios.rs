@@ -35,7 +35,6 @@ const HEALTH: &str = "lkas/src/decision/health.rs";
 const KEEPER: &str = "lkas/src/decision/mod.rs";
 const MOTION: &str = "lkas/src/decision/motion.rs";
 const DETECTOR: &str = "lkas/src/detection/mod.rs";
-const ROAD: &str = "lkas/src/detection/road.rs";
 
 const MECHANISMS: &[Mechanism] = &[
     without("silence is borne", HEALTH, ["", "self.stop(Reason::Silent)", ";"], "()", &["hazard-freeze-in-bend"]),

@@ -84,7 +84,7 @@ pub fn program(options: &CalibrateOptions) -> Result<bool, Failure> {
 }
 
 /// The mounting as a file.
-fn text(mounting: &Mounting) -> String {
+pub(crate) fn text(mounting: &Mounting) -> String {
     let Mounting { horizon, horizon_tolerance, height_m, field_of_view_deg } = mounting;
     let mut text = String::new();
     // Writing to a string never fails.

@@ -142,7 +142,7 @@ pub fn lkas() -> ExitCode {
         Some(Command::Demo(options)) => program("demo", &system, |system, stop| demo::run(system, &options, stop)),
         Some(Command::Simulation(options)) => simulation_program(&system, &options),
         Some(Command::Viewer(options)) => viewer_program(&system, &options),
-        Some(Command::Scenario(options)) => result(system.log, || scenario::program(&options)),
+        Some(Command::Scenario(options)) => result(system.log, || scenario::program(&system, &options)),
         Some(Command::Evaluate(options)) => result(system.log, || evaluate::program(&options)),
         Some(Command::Calibrate(options)) => result(system.log, || calibrate::program(&options)),
         Some(Command::Keygen(options)) => result(system.log, || keygen::program(&options)),

@@ -5,7 +5,7 @@ use crate::actions::{Action, Actions};
 use crate::latency::{Latencies, Step};
 use crate::notify::Notify;
 use crate::options::SystemOptions;
-use crate::scenario::{Scenario, Truth};
+use crate::scenario::{Live, Scenario, Truth};
 use crate::signals::{MOTION, MotionSignal, TRUTH};
 use crate::simulation::{CameraOptions, Command, Replay, SAFETY, World, WorldOptions};
 use crate::status::State;
@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Why the vehicle stops while an emergency stop is latched.
-const BY_A_PERSON: &str = "emergency stop by a person";
+pub(crate) const BY_A_PERSON: &str = "emergency stop by a person";
 
 /// How often the vehicle's status is sent.
 const STATUS_EVERY: Duration = Duration::from_millis(50);
@@ -47,6 +47,12 @@ pub struct SimulationOptions {
     /// Drive in the world of a scenario file: its road, cars, light and camera, not its faults
     #[arg(long, value_name = "FILE", conflicts_with = "replay")]
     pub scenario: Option<PathBuf>,
+    /// What the noise and the dirt of a scenario are drawn from
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Drive the scenario with its faults once, from the first control on, and write the report
+    #[arg(long, hide = true, value_name = "FILE", requires = "scenario")]
+    pub judge: Option<PathBuf>,
 }
 
 fn frame_rate(text: &str) -> Result<f64, String> {
@@ -68,8 +74,9 @@ enum Source {
 /// A channel can't be created or used, or the pictures to be replayed can't be read.
 pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> Result<(), Failure> {
     let camera = CameraOptions { width: options.width, height: options.height, ..CameraOptions::default() };
-    let mut world = World::new(match &options.scenario {
-        Some(path) => Scenario::read(path)?.world(1),
+    let scenario = options.scenario.as_deref().map(Scenario::read).transpose()?;
+    let mut world = World::new(match &scenario {
+        Some(scenario) => scenario.world(options.seed),
         None => WorldOptions { camera, ..WorldOptions::default() },
     })?;
     let source = match &options.replay {
@@ -101,6 +108,7 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         control_age_s: 0.0,
         link: options.broadcast.then(|| Link::connect(system)).transpose()?,
         reason: String::new(),
+        live: scenario.zip(options.judge.clone()).map(|(scenario, report)| Live::new(scenario, options.seed, report)),
     };
     if simulation.vitals.is_latched() {
         // A predecessor's: only who releases it ends it.
@@ -120,9 +128,12 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         stepped = Instant::now();
         simulation.tell(&world);
         if Instant::now() >= next_frame {
-            frame_id += 1;
-            simulation.camera.show(&mut world, frame_id, &mut simulation.vitals.latencies)?;
-            simulation.vitals.now.published += 1;
+            if simulation.live.as_mut().is_none_or(Live::takes_frame) {
+                frame_id += 1;
+                let Simulation { camera, live, vitals, .. } = &mut simulation;
+                camera.show(&mut world, frame_id, live.as_mut(), &mut vitals.latencies)?;
+                vitals.now.published += 1;
+            }
             next_frame += period;
             if next_frame < Instant::now() {
                 // Too late for the next one already: skip frames rather than chase them.
@@ -131,6 +142,9 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         }
         simulation.report(&world);
         notify.tell(true, || format!("camera {shape}, frame {frame_id}"));
+        if let Some(live) = simulation.live.take_if(|live| live.is_over(&world)) {
+            return live.finish();
+        }
     }
     Ok(())
 }
@@ -148,6 +162,8 @@ struct Simulation {
     link: Option<Link>,
     /// Why the vehicle is in a safe stop.
     reason: String,
+    /// The scenario that is driven and judged.
+    live: Option<Live>,
 }
 
 impl Simulation {
@@ -209,6 +225,9 @@ impl Simulation {
         self.control_age_s = (clock::now_seconds() - control.timestamp()).max(0.0);
         self.perceived.add(&control);
         vitals.missed = self.controls.missed();
+        if let Some(live) = &mut self.live {
+            live.begin();
+        }
         Ok(())
     }
 
@@ -217,8 +236,15 @@ impl Simulation {
         if world.is_paused() {
             return;
         }
+        if let Some(stopped) = self.live.as_ref().map(Live::is_stopped_by_a_person)
+            && stopped != self.controls.is_emergency_stop_latched()
+        {
+            if stopped { self.latch(world) } else { self.release(world) }
+        }
         let (control, events) = self.controls.decide(world.vehicle().is_standing());
-        world.step(Command::from(&control), elapsed.as_secs_f64());
+        if self.live.is_none() {
+            world.step(Command::from(&control), elapsed.as_secs_f64());
+        }
         if let Some(published) = self.applying.take() {
             self.vitals.latencies.note_between(Step::Apply, published, clock::now());
         }
@@ -241,17 +267,24 @@ impl Simulation {
                 }
                 SafetyEvent::StandingStill => self.vitals.enter(State::Standing, &self.reason),
                 SafetyEvent::EmergencyStop => {
-                    self.vitals.enter(State::EmergencyStop, "the decision server asks for it: the lane is not known");
+                    self.reason = "the decision server asks for it: the lane is not known".into();
+                    self.vitals.enter(State::EmergencyStop, &self.reason);
                 }
                 // Said where it was asked for.
                 SafetyEvent::Latched | SafetyEvent::Released => {}
                 _ => self.vitals.note(&event.to_string()),
             }
         }
+        if let Some(live) = &mut self.live {
+            live.drive(world, &control, elapsed, &self.reason);
+        }
     }
 
     /// Tells what the vehicle does. One that is paused stands as long as that.
     fn tell(&mut self, world: &World) {
+        if self.live.as_ref().is_some_and(|live| !live.tells()) {
+            return;
+        }
         let vehicle = world.vehicle();
         self.motions.publish(MotionSignal {
             timestamp: clock::now_seconds(),
@@ -303,7 +336,13 @@ struct Camera {
 
 impl Camera {
     /// Publishes one frame, drawn or decoded in place.
-    fn show(&mut self, world: &mut World, frame_id: u64, latencies: &mut Latencies) -> Result<(), Failure> {
+    fn show(
+        &mut self,
+        world: &mut World,
+        frame_id: u64,
+        live: Option<&mut Live>,
+        latencies: &mut Latencies,
+    ) -> Result<(), Failure> {
         let too_small = "the camera's channel is too small for its own shape";
         let mut loan = self.writer.loan();
         let start = clock::now();
@@ -311,6 +350,9 @@ impl Camera {
         match &mut self.source {
             Source::Rendered => {
                 world.render(pixels);
+                if let Some(live) = live {
+                    live.spoil(pixels);
+                }
                 self.truths.publish(Truth::of(world, frame_id, clock::now_seconds()));
             }
             Source::Replayed(_) if world.is_paused() => pixels.copy_from_slice(&self.shown),

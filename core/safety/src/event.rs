@@ -97,3 +97,8 @@ impl fmt::Display for SafetyEvent {
 /// stopping and standing, and one more: standing at the very start of a stop, or an emergency stop that begins or ends where
 /// driving does.
 pub type SafetyEvents = heapless::Vec<SafetyEvent, 4>;
+
+pub(crate) fn note(events: &mut SafetyEvents, event: SafetyEvent) {
+    let noted = events.push(event);
+    debug_assert!(noted.is_ok(), "no room for {event}");
+}

@@ -39,16 +39,18 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 #![warn(clippy::std_instead_of_core)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
-#[cfg(test)]
-extern crate std;
-
+mod age;
 mod event;
+mod latch;
 mod monitor;
+mod options;
+mod state;
 
+pub use age::LastControl;
 pub use event::{Reason, SafetyEvent, SafetyEvents};
-pub use monitor::{LastControl, SafetyMonitor, SafetyOptions};
+pub use monitor::SafetyMonitor;
+pub use options::SafetyOptions;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -63,6 +63,18 @@ impl EdgeFinder {
         memchr_iter(EDGE, &self.marks[range]).map(|column| (column, gx[column], gy[column]))
     }
 
+    /// Whether in half of the region the noise is more than that standard deviation, in steps of 255: by the second
+    /// differences of J. Immerkær ("Fast noise variance estimation", CVIU 64(2), 1996) in every eighth row.
+    pub(super) fn is_noisier_than(&self, deviation: f32) -> bool {
+        // The squares of the mask sum up to 36, and half of all normal noise is within 0.6745 standard deviations.
+        let limit = (6.0 * 0.6745 * deviation) as i16;
+        let rows = (1..self.rows - 1).step_by(8);
+        let all = rows.len() * (self.width - 2);
+        let row = |row: usize| &self.grey[row * self.width..(row + 1) * self.width];
+        let above = rows.map(|at| differing([row(at - 1), row(at), row(at + 1)], limit));
+        2 * above.sum::<usize>() > all
+    }
+
     /// The mean of red and green: white and yellow paint are equally bright in it, and blue, which tells yellow from
     /// white and shadow from light, is left out.
     fn make_grey(&mut self, image: &ImageView<'_>, region: &Region) {
@@ -183,6 +195,22 @@ fn gradient(
         gy[x] = down;
         magnitude[x] = right.abs() + down.abs();
     }
+}
+
+/// How many pixels of the middle row differ from those around them by more than `limit`, as seen through the mask
+/// 1 -2 1, -2 4 -2, 1 -2 1.
+#[multiversion(targets("x86_64+avx2"))]
+fn differing(rows: [&[u8]; 3], limit: i16) -> usize {
+    let n = rows[1].len() - 2;
+    let [above, own, below] = rows.map(|row| core::array::from_fn::<&[u8], 3, _>(|i| &row[i..i + n]));
+    let mut count = 0_u32;
+    for x in 0..n {
+        let [a, m, b] = [above, own, below].map(|row| row.map(|row| i16::from(row[x])));
+        let corners = a[0] + a[2] + b[0] + b[2];
+        let sides = a[1] + b[1] + m[0] + m[2];
+        count += u32::from((corners - 2 * sides + 4 * m[1]).abs() > limit);
+    }
+    count as usize
 }
 
 /// The mean of the first two bytes of each three.

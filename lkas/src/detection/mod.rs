@@ -20,7 +20,7 @@
 //!
 //! # Steps
 //! 1. [Grey](https://en.wikipedia.org/wiki/Luma_(video)) from red and green, from a little below the horizon to the
-//!    frame's last row; large frames are halved (or more) first.
+//!    frame's last row; large frames and noisy ones are halved (or more) first.
 //! 2. Canny's edges.
 //! 3. In each row, the middles between a rising edge and the falling one that follows: paint is brighter than road on
 //!    both its sides. This leaves out kerbs, shadows and the road's own edges, and finds the middle of the paint.
@@ -119,6 +119,10 @@ const MOST_SMOOTHING: f64 = 0.95;
 /// The time from one frame to the next where nobody says it, in seconds.
 const USUAL_DT: f64 = 1.0 / 30.0;
 
+/// Standard deviations of noise, in steps of 255: with more than the second, the frame after it is halved once more; with
+/// less than the first, once less. Halving halves the noise of neighbours that know nothing of each other.
+const NOISY: [f32; 2] = [4.0, 11.0];
+
 /// What is seen this far below the horizon and nearer, as a share of the frame's height, is looked at.
 const BELOW_HORIZON: f32 = 0.045;
 
@@ -183,6 +187,8 @@ pub struct LaneDetector {
     lines: LineFinder,
     followed: Option<Followed>,
     shape: Option<ImageShape>,
+    /// How often frames are halved because they are noisy; and the next one, by the noise of the last.
+    halvings: [u32; 2],
     /// What the last frame showed, in short.
     glance: u64,
 }
@@ -206,6 +212,7 @@ impl LaneDetector {
             lines: LineFinder::default(),
             followed: None,
             shape: None,
+            halvings: [0; 2],
             glance: 0,
         }
     }
@@ -265,10 +272,15 @@ impl LaneDetector {
         let dt = if dt.is_finite() && dt > 0.0 { dt } else { USUAL_DT };
         if self.shape.replace(shape) != Some(shape) || dt > 1.0 {
             self.followed = None;
+            self.halvings = [0; 2];
         }
-        let Some(region) = Region::new(shape, self.top(shape)) else { return Lanes::default() };
+        self.halve();
+        let Some(region) = Region::new(shape, self.top(shape), self.halvings[0]) else { return Lanes::default() };
         let parameters = self.parameters;
         self.edges.find(image, &region, parameters.canny_low, parameters.canny_high);
+        let noisy = region.can_be_halved(shape) && self.edges.is_noisier_than(NOISY[1]);
+        let calm = self.halvings[0] > 0 && !self.edges.is_noisier_than(NOISY[0]);
+        self.halvings[1] = self.halvings[0] + u32::from(noisy) - u32::from(calm);
         self.lines.collect(&self.edges, &region);
         let unchanged = self.is_unchanged(&region);
         let needs = Needs {
@@ -318,8 +330,19 @@ impl LaneDetector {
     #[must_use]
     pub fn horizon(&self) -> Option<f32> {
         let shape = self.shape?;
-        let region = Region::new(shape, 0.0)?;
+        let region = Region::new(shape, 0.0, self.halvings[0])?;
         self.followed.map(|followed| region.x_of(followed.lane.horizon()))
+    }
+
+    /// Halves frames as often as the noise of the last one asks for.
+    fn halve(&mut self) {
+        let [now, next] = self.halvings;
+        self.halvings = [next; 2];
+        if now != next
+            && let Some(followed) = &mut self.followed
+        {
+            followed.lane = followed.lane.scaled(0.5_f64.powi(next as i32 - now as i32));
+        }
     }
 
     /// Where to start looking, as a share of the frame's height. In steps, so that the horizon's nodding does not change

@@ -24,12 +24,15 @@ const WORKING_SIZE: (usize, usize) = (1280, 960);
 /// Fewer columns or rows than this show no line.
 const LEAST_SIDE: usize = 16;
 
+/// Frames are not halved for their noise to fewer rows than this.
+const LEAST_HALVED: usize = 120;
+
 impl Region {
     /// The region of pictures of that shape that starts at the share `top` of their height; `None` where they are too
-    /// small to see a line in.
-    pub(super) fn new(shape: ImageShape, top: f32) -> Option<Self> {
+    /// small to see a line in. They are halved `halvings` times more than their size asks for.
+    pub(super) fn new(shape: ImageShape, top: f32, halvings: u32) -> Option<Self> {
         let (width, height) = (shape.width() as usize, shape.height() as usize);
-        let scale = width.div_ceil(WORKING_SIZE.0).max(height.div_ceil(WORKING_SIZE.1));
+        let scale = width.div_ceil(WORKING_SIZE.0).max(height.div_ceil(WORKING_SIZE.1)) << halvings;
         let (width, height) = (width / scale, height / scale);
         let top = (height as f32 * top.clamp(0.0, 1.0)).round() as usize;
         let rows = height.saturating_sub(top);
@@ -40,6 +43,11 @@ impl Region {
             top,
             unit: height as f32 / 600.0,
         })
+    }
+
+    /// Whether frames of that shape can be halved once more.
+    pub(super) fn can_be_halved(&self, shape: ImageShape) -> bool {
+        shape.height() as usize / self.scale >= 2 * LEAST_HALVED
     }
 
     /// The first and the last but one column looked at in `row`: a trapezoid that narrows towards the horizon.

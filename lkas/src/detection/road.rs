@@ -140,6 +140,16 @@ impl Lane {
         ((optics.centre + optics.focal * heading) as f32, (horizon - optics.top) as f32)
     }
 
+    /// The same lane in working pixels that are `factor` times as many.
+    pub(super) fn scaled(mut self, factor: f64) -> Self {
+        self.at[4] *= factor;
+        for i in 0..N {
+            self.information[i][4] /= factor;
+            self.information[4][i] /= factor;
+        }
+        self
+    }
+
     /// The column of the line on that side (-1 left, 1 right) in a row of the region, in working pixels; `None` above
     /// the horizon.
     pub(super) fn x_at(&self, optics: &Optics, side: f64, row: f64) -> Option<f64> {

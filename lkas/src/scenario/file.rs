@@ -1,5 +1,6 @@
 //! Scenario files: TOML, with a default for everything.
 
+use super::report::Outcome;
 use crate::decision::DecisionParameters;
 use crate::detection::{DetectorParameters, Mounting};
 use crate::simulation::road::{Bump, LANE_WIDTH_M, Line, Part, usual_lines};
@@ -99,19 +100,22 @@ impl Default for Scenario {
 }
 
 /// What is expected of a drive. That the vehicle stays in its lane or has begun a safe stop before it leaves it, and that
-/// it is never more than 1.2 m from the lane's middle before it stands, is expected of every drive.
+/// it is never more than 1.2 m from the lane's middle before it stands, and that no stop ends before, is expected of every
+/// drive.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expected {
     /// The largest distance from the lane's middle while moving, in metres; no more than 1.2 where it is not said.
     pub max_offset_m: Option<f64>,
-    /// How many safe stops there are: exactly none, or at least one. Anything where it is not said.
-    pub stops: Option<bool>,
+    /// Whether it drives, stops or never starts. Anything where it is not said.
+    pub outcome: Option<Outcome>,
+    /// In a drive with stops: how many there are at most.
+    pub most_stops: Option<u64>,
     /// In a drive with stops: the first one begins at this time at the latest, in seconds.
     pub stops_by_s: Option<f64>,
     /// How far the vehicle comes at least, in metres.
     pub distance_m: Option<f64>,
-    /// How far the vehicle comes at most, in metres.
+    /// How far the vehicle comes at most, in metres: less than one that does not slow down.
     pub at_most_m: Option<f64>,
     /// How fast it becomes at least, in km/h.
     pub speed_kmh: Option<f64>,
@@ -321,6 +325,10 @@ pub enum Failing {
     Decision,
     /// The controls reach the vehicle late.
     Late,
+    /// The controls reach the vehicle with a bit that is another: they steer to the other side.
+    Damaged,
+    /// A person stops the vehicle, and releases it when this is over.
+    Person,
     /// Wind pushes the vehicle.
     Wind,
     /// The camera's picture is noisy.
@@ -391,7 +399,8 @@ impl Scenario {
         (self.camera.width, self.camera.height) = (320, 240);
     }
 
-    /// Sets a parameter, the delay of controls (`delay`, in milliseconds) or the cruise control's speed (`cruise`, in km/h).
+    /// Sets a parameter, the delay of controls (`delay`, in milliseconds), the cruise control's speed (`cruise`, in km/h),
+    /// frames a second (`fps`) or the noise of the camera (`noise`, in steps of 255).
     ///
     /// # Errors
     /// There is no such name, or the value is out of range.
@@ -399,6 +408,8 @@ impl Scenario {
         match name {
             "delay" => self.vehicle.delay_ms = value,
             "cruise" => self.vehicle.cruise_kmh = Some(value),
+            "fps" => self.fps = value,
+            "noise" => self.camera.noise = value,
             _ => drop(self.parameters.insert(name.into(), value)),
         }
         self.check().map_err(|what| ScenarioError::Value { name: self.name.clone(), what })

@@ -15,9 +15,13 @@
 //! ```
 
 mod drive;
+mod faults;
 mod file;
+mod judge;
+mod live;
 mod parallel;
 mod program;
+mod real_time;
 mod report;
 mod sweep;
 mod truth;
@@ -27,7 +31,8 @@ mod tests;
 
 pub use drive::{Drive, run};
 pub use file::{Expected, Scenario, ScenarioError};
+pub(crate) use live::Live;
 pub use program::{ScenarioOptions, program};
-pub use report::Report;
-pub use sweep::{Axis, Outcome, Sweep, sweep};
+pub use report::{Outcome, Report};
+pub use sweep::{Axis, Stability, Sweep, sweep};
 pub use truth::Truth;

@@ -2,8 +2,9 @@
 
 use super::parallel::in_parallel;
 use super::sweep::{Axis, sweep};
-use super::{Drive, Report, Scenario};
+use super::{Drive, Report, Scenario, real_time};
 use crate::Failure;
+use crate::options::SystemOptions;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -25,10 +26,13 @@ pub struct ScenarioOptions {
     /// Use a camera of 320x240 pixels, whatever the files say
     #[arg(long)]
     pub fast: bool,
+    /// Drive in real time over the processes of a system of its own: they are killed and suspended as the file says
+    #[arg(long, conflicts_with_all = ["truth", "fast", "draw", "sweep"])]
+    pub real_time: bool,
     /// Write the frame from the middle of each drive into this folder
     #[arg(long, value_name = "DIR")]
     pub draw: Option<PathBuf>,
-    /// Drive one file once for each pair of values of two parameters, or of `delay`, and print the map: NAME=FROM..TO
+    /// Drive one file once for each pair of values of two parameters, or of delay, cruise, fps or noise, and print the map
     #[arg(long, num_args = 2, value_names = ["NAME=FROM..TO", "NAME=FROM..TO"])]
     pub sweep: Option<Vec<Axis>>,
     /// Write the map as SVG
@@ -40,10 +44,11 @@ pub struct ScenarioOptions {
 ///
 /// # Errors
 /// A file is no scenario, or the map can't be written.
-pub fn program(options: &ScenarioOptions) -> Result<bool, Failure> {
+pub fn program(system: &SystemOptions, options: &ScenarioOptions) -> Result<bool, Failure> {
     let mut scenarios = Vec::new();
-    for path in files(&options.files)? {
-        let mut scenario = Scenario::read(&path)?;
+    let paths = files(&options.files)?;
+    for path in &paths {
+        let mut scenario = Scenario::read(path)?;
         if options.fast {
             scenario.make_small();
         }
@@ -65,7 +70,16 @@ pub fn program(options: &ScenarioOptions) -> Result<bool, Failure> {
             println!("{report}");
         }
     };
-    let reports = run_all(&scenarios, options, print)?;
+    let reports = if options.real_time {
+        let mut reports = Vec::new();
+        for (path, scenario) in paths.iter().zip(&scenarios) {
+            reports.push(real_time::drive(system, path, scenario, options.seed)?);
+            reports.last().into_iter().for_each(print);
+        }
+        reports
+    } else {
+        run_all(&scenarios, options, print)?
+    };
     if options.json {
         println!("{}", serde_json::to_string_pretty(&reports)?);
     } else {

@@ -2,10 +2,35 @@
 
 use super::truth::Truth;
 use core::fmt;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+/// How a drive goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// From its start to the end, without a safe stop.
+    Drives,
+    /// It drives, and comes to a safe stop at least once.
+    Stops,
+    /// It comes no further than a metre.
+    NeverStarts,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Drives => "drives",
+            Self::Stops => "stops",
+            Self::NeverStarts => "never starts",
+        })
+    }
+}
+
+/// A vehicle that came no further than this has not started, in metres.
+const STARTED_M: f64 = 1.0;
 
 /// A drive in figures. Offsets are distances of the vehicle's middle from that of its lane, from the ground truth.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The scenario's name.
     pub name: String,
@@ -31,6 +56,8 @@ pub struct Report {
     pub stops: u64,
     /// When the first one began, in seconds.
     pub first_stop_s: Option<f64>,
+    /// Stops that ended before the vehicle stood: expected is 0.
+    pub broken_off: u64,
     /// Longest time from the beginning of a stop to standstill, in seconds.
     pub time_to_stop_s: f64,
     /// Why the first one began.
@@ -46,11 +73,23 @@ pub struct Report {
     /// What was expected and did not hold; empty where all did.
     pub failures: Vec<String>,
     /// What was really so in each frame, where that was asked for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub truths: Vec<Truth>,
 }
 
 impl Report {
+    /// How the drive went.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        if self.distance_m < STARTED_M {
+            Outcome::NeverStarts
+        } else if self.stops > 0 || !self.drives_at_end {
+            Outcome::Stops
+        } else {
+            Outcome::Drives
+        }
+    }
+
     /// Whether all that was expected held.
     #[must_use]
     pub fn passed(&self) -> bool {
@@ -63,8 +102,13 @@ impl fmt::Display for Report {
         let verdict = if self.passed() { "passed" } else { "FAILED" };
         write!(
             f,
-            "{:<28} {verdict}  offset max {:.2} mean {:.2} m  outside {:.1} s  {} stops",
-            self.name, self.max_offset_m, self.mean_offset_m, self.outside_s, self.stops
+            "{:<28} {verdict}  {:<12}  offset max {:.2} mean {:.2} m  outside {:.1} s  {} stops",
+            self.name,
+            self.outcome().to_string(),
+            self.max_offset_m,
+            self.mean_offset_m,
+            self.outside_s,
+            self.stops
         )?;
         if self.stops > 0 {
             write!(f, ", standing after {:.1} s", self.time_to_stop_s)?;

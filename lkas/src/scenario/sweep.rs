@@ -1,7 +1,7 @@
 //! A scenario driven again and again with other values: where it stays in its lane, where it stops, where it does neither.
 
 use super::parallel::in_parallel;
-use super::{Report, Scenario, run};
+use super::{Outcome, Report, Scenario, run};
 use crate::Failure;
 use core::fmt::{self, Write};
 use core::str::FromStr;
@@ -12,7 +12,7 @@ const VALUES: usize = 11;
 /// A parameter and the values that it takes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
-    /// A parameter's name, or `delay` (in milliseconds) or `cruise` (in km/h).
+    /// A parameter's name, or one of those that [`Scenario::set`] knows beside them.
     pub name: String,
     /// The least value.
     pub from: f64,
@@ -43,9 +43,9 @@ impl Axis {
     }
 }
 
-/// How a drive ended.
+/// How the vehicle kept its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Stability {
     /// In its lane all the time, without a stop.
     Stable,
     /// It stopped, in its lane.
@@ -61,7 +61,7 @@ pub struct Sweep {
     across: Axis,
     up: Axis,
     /// Row by row, from the least value of `up`: the outcome and the largest offset.
-    cells: Vec<(Outcome, f64)>,
+    cells: Vec<(Stability, f64)>,
 }
 
 /// Drives a scenario once for each pair of values.
@@ -69,7 +69,7 @@ pub struct Sweep {
 /// # Errors
 /// An axis is no parameter, or the scenario can't be driven.
 pub fn sweep(scenario: &Scenario, seed: u64, across: &Axis, up: &Axis) -> Result<Sweep, Failure> {
-    let mut cells = vec![(Outcome::Unsafe, f64::NAN); VALUES * VALUES];
+    let mut cells = vec![(Stability::Unsafe, f64::NAN); VALUES * VALUES];
     let mut failure = None;
     let drive = |index: usize| -> Result<Report, Failure> {
         let mut scenario = scenario.clone();
@@ -78,7 +78,7 @@ pub fn sweep(scenario: &Scenario, seed: u64, across: &Axis, up: &Axis) -> Result
         run(&scenario, seed)
     };
     in_parallel(cells.len(), drive, |index, report| match report {
-        Ok(report) => cells[index] = (outcome(&report), report.max_offset_m),
+        Ok(report) => cells[index] = (stability(&report), report.max_offset_m),
         Err(error) => failure = Some(error),
     });
     match failure {
@@ -87,13 +87,13 @@ pub fn sweep(scenario: &Scenario, seed: u64, across: &Axis, up: &Axis) -> Result
     }
 }
 
-fn outcome(report: &Report) -> Outcome {
+fn stability(report: &Report) -> Stability {
     if report.outside_unstopped_s > 0.0 || report.max_offset_m > 1.2 {
-        Outcome::Unsafe
-    } else if report.stops > 0 || report.distance_m < 1.0 {
-        Outcome::Stopping
+        Stability::Unsafe
+    } else if report.outcome() != Outcome::Drives {
+        Stability::Stopping
     } else {
-        Outcome::Stable
+        Stability::Stable
     }
 }
 
@@ -101,7 +101,7 @@ impl Sweep {
     /// Whether no drive was unsafe.
     #[must_use]
     pub fn is_safe(&self) -> bool {
-        self.cells.iter().all(|(outcome, _)| *outcome != Outcome::Unsafe)
+        self.cells.iter().all(|(outcome, _)| *outcome != Stability::Unsafe)
     }
 
     /// The map as a picture.
@@ -123,9 +123,9 @@ impl Sweep {
             let x = left + index % VALUES * cell;
             let y = top + (VALUES - 1 - index / VALUES) * cell;
             let colour = match outcome {
-                Outcome::Stable => "#cfe8cf",
-                Outcome::Stopping => "#f6e3a8",
-                Outcome::Unsafe => "#e8a0a0",
+                Stability::Stable => "#cfe8cf",
+                Stability::Stopping => "#f6e3a8",
+                Stability::Unsafe => "#e8a0a0",
             };
             let (tx, ty) = (x + cell / 2, y + cell / 2 + 4);
             write(
@@ -178,9 +178,9 @@ impl fmt::Display for Sweep {
             write!(f, "{:>10} ", short(self.up.value(row)))?;
             for (outcome, _) in &self.cells[row * VALUES..(row + 1) * VALUES] {
                 f.write_str(match outcome {
-                    Outcome::Stable => " .",
-                    Outcome::Stopping => " s",
-                    Outcome::Unsafe => " X",
+                    Stability::Stable => " .",
+                    Stability::Stopping => " s",
+                    Stability::Unsafe => " X",
                 })?;
             }
             writeln!(f)?;

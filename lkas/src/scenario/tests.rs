@@ -18,10 +18,10 @@ fn the_catalogue_can_be_read_and_says_what_it_is_about() {
     let catalogue = catalogue();
     assert!(catalogue.len() >= 40, "{}", catalogue.len());
     for scenario in &catalogue {
-        assert!(!scenario.about.is_empty(), "{}", scenario.name);
+        assert!(!scenario.about.is_empty() && scenario.expect.outcome.is_some(), "{}", scenario.name);
         let ordinary = !scenario.name.starts_with("hazard-");
         assert_eq!(
-            scenario.expect.max_offset_m == Some(0.25) && scenario.expect.stops == Some(false),
+            scenario.expect.max_offset_m == Some(0.25) && scenario.expect.outcome == Some(Outcome::Drives),
             ordinary,
             "{}",
             scenario.name
@@ -69,7 +69,7 @@ fn a_vehicle_that_leaves_its_lane_fails() {
         "duration_s = 20.0\n[[faults]]\nwhat = \"wind\"\nfrom_s = 10.0\nstrength = 8.0\n[vehicle]\ncruise_kmh = 70.0\n";
     let report = run(&Scenario::parse("storm", text).unwrap(), 1).unwrap();
     assert!(report.failures.iter().any(|failure| failure.contains("offset")), "{report}");
-    let slow = Scenario::parse("slow", "duration_s = 3.0\n[expect]\ndistance_m = 500.0\nstops = true").unwrap();
+    let slow = Scenario::parse("slow", "duration_s = 3.0\n[expect]\ndistance_m = 500.0\noutcome = \"stops\"").unwrap();
     let report = run(&slow, 1).unwrap();
     assert!(report.failures.len() == 2 && report.to_string().contains("FAILED"), "{report}");
 }

@@ -2,14 +2,14 @@
 
 use crate::simulation::World;
 use lkas_shm::Message;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The distances ahead at which the true lines are given, in metres.
 const AHEAD_M: [f64; 2] = [5.0, 12.0];
 
 /// The vehicle in its lane as it really was when a frame was taken. Lengths in metres, everything sideways positive to the
 /// right. Published by the simulation on the channel `ground_truth`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Message, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Message, Serialize, Deserialize)]
 #[message(name = "lkas.Truth")]
 #[repr(C)]
 pub struct Truth {

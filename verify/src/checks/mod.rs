@@ -15,6 +15,7 @@ pub(crate) mod random;
 pub(crate) mod record;
 pub(crate) mod refusals;
 pub(crate) mod sanitizers;
+pub(crate) mod scenarios;
 pub(crate) mod system;
 pub(crate) mod targets;
 pub(crate) mod torture;

@@ -21,21 +21,6 @@ pub(crate) fn benches(how: &How) -> Outcome {
     run(cargo(None, "", &report).arg(&found).arg(place), "")
 }
 
-/// Drives every scenario of the catalogue; with `--deep` also the sweep that the safety concept shows.
-pub(crate) fn scenarios(how: &How) -> Outcome {
-    let run_with = |arguments: &[&str]| {
-        run(cargo(None, "", &["run", "--quiet", "--release", "-p", "lkas", "--", "scenario"]).args(arguments), "")
-    };
-    run_with(&["lkas/scenarios"])?;
-    if how.deep {
-        let svg = root().join("docs/stability.svg");
-        let svg = svg.to_str().ok_or("the workspace's path is not UTF-8")?;
-        let lap = "lkas/scenarios/lap-40.toml";
-        run_with(&[lap, "--sweep", "delay=0..250ms", "kp=0..2", "--svg", svg])?;
-    }
-    Ok(())
-}
-
 pub(crate) fn demo(_: &How) -> Outcome {
     let report = std::env::temp_dir().join(format!("lkas-verify-{}.json", std::process::id()));
     let namespace = format!("verify-{}", std::process::id());

@@ -171,7 +171,7 @@ mod tests {
                 .flat_map(|byte| (0..8).map(move |bit| u32::from(byte >> bit & 1)))
                 .fold(!0_u32, |crc, bit| crc >> 1 ^ if (crc ^ bit) & 1 == 1 { 0xedb8_8320 } else { 0 })
         };
-        let bytes: Vec<u8> = (0..2048_u32).map(|at| (at * 151 + at / 7) as u8).collect();
+        let bytes: Vec<u8> = (0..if cfg!(miri) { 512_u32 } else { 2048 }).map(|at| (at * 151 + at / 7) as u8).collect();
         for length in (0..=bytes.len()).step_by(STRIDE) {
             assert_eq!(checksum(&bytes[..length]), plain(&bytes[..length]), "{length}");
         }

@@ -426,7 +426,9 @@ mod tests {
 
     #[test]
     fn a_copied_frame_is_sealed_as_one_that_was_filled_in_place() {
-        for (width, height) in [(5, 3), (64, 43), (64, 128)] {
+        // One that is shorter than what is copied at a time, and two that are longer; fewer where an interpreter looks.
+        let sizes = if cfg!(miri) { [(5, 3), (16, 6), (16, 11)] } else { [(5, 3), (64, 43), (64, 128)] };
+        for (width, height) in sizes {
             let shape = ImageShape::new(width, height, PixelFormat::Rgb8).unwrap();
             let pixels: Vec<u8> = (0..shape.pixel_bytes()).map(|at| (at * 7 + at / 251) as u8).collect();
             let frame = ImageView::new(shape, &pixels).unwrap();

@@ -31,6 +31,7 @@ pub mod latency;
 pub mod log;
 pub mod network;
 pub mod notify;
+mod number;
 pub mod options;
 pub mod orphans;
 mod pace;

@@ -1,5 +1,6 @@
 //! Where the broker is, who may reach it, and with which keys.
 
+use crate::number::within;
 use clap::Args;
 use lkas_zmq::keys::{BrokerKeys, ClientKeys};
 use lkas_zmq::{BrokerOptions, Endpoint};
@@ -36,10 +37,7 @@ pub struct NetworkOptions {
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.1..=60.0).contains(&seconds) => Ok(seconds),
-        _ => Err("expected seconds, 0.1 to 60".into()),
-    }
+    within(0.1..=60.0, text, "expected seconds, 0.1 to 60")
 }
 
 impl NetworkOptions {

@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::actions::{Action, Actions};
 use crate::latency::{Latencies, Step};
 use crate::notify::Notify;
+use crate::number::within;
 use crate::options::SystemOptions;
 use crate::scenario::{Live, Scenario, Truth};
 use crate::signals::{MOTION, MotionSignal, TRUTH};
@@ -56,10 +57,7 @@ pub struct SimulationOptions {
 }
 
 fn frame_rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (1.0..=1000.0).contains(&rate) => Ok(rate),
-        _ => Err("expected a number of frames a second, 1 to 1000".into()),
-    }
+    within(1.0..=1000.0, text, "expected a number of frames a second, 1 to 1000")
 }
 
 /// Where the pictures come from. The vehicle drives in the world either way; a replayed road does not answer to it.

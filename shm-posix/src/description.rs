@@ -2,9 +2,9 @@
 
 use crate::channel_type::ChannelType;
 use crate::error::HeaderError;
-use crate::fields::{self, DescribedField, FieldValue};
+use crate::fields::{self, DescribedField, FieldKind, FieldValue};
 use crate::header::{Header, PAGE};
-use lkas_core::{Layout, Plain};
+use lkas_core::{Layout, Plain, Scalar};
 
 /// What a segment's header says of its channel.
 ///
@@ -68,6 +68,18 @@ impl Description {
     #[must_use]
     pub fn fields(&self) -> &[DescribedField] {
         &self.fields
+    }
+
+    /// Where a value says at which time it was so: the offset of its field `timestamp`, where that is one number in seconds.
+    /// `None` also where a field `check` stands for all of the value, which would not fit any more if the time were moved.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<usize> {
+        let is_time = |field: &&DescribedField| {
+            let is_single = field.count.is_none() && field.repeat.is_none();
+            field.name == "timestamp" && field.unit == "s" && field.kind == FieldKind::Number(Scalar::F64) && is_single
+        };
+        let is_sealed = self.fields.iter().any(|field| field.name == "check");
+        self.fields.iter().find(is_time).filter(|_| !is_sealed).map(|field| field.offset)
     }
 
     /// Each field's value in `payload`; `None` where a bit says that there is none, or where `payload` is too short.

@@ -102,6 +102,21 @@ impl Header {
         self
     }
 
+    /// The same, of a segment that nobody uses: of the words that change only the contract stays.
+    pub(crate) fn without_use(self) -> Self {
+        Self { live: [0, self.contract_word(), 0, 0], ..self }
+    }
+
+    /// The word of the writer's contract.
+    pub(crate) fn contract_word(&self) -> u64 {
+        self.live[1]
+    }
+
+    /// Bytes of the whole segment, as it says itself.
+    pub(crate) fn total_size(&self) -> u64 {
+        self.total_size
+    }
+
     /// How many places are reserved. No foreign number reserves more than there are.
     pub(crate) fn reserved_places(&self) -> usize {
         self.reserved_places.min(self.readers) as usize

@@ -72,6 +72,7 @@ mod name;
 #[allow(unsafe_code)] // copies what others write meanwhile
 mod observer;
 mod options;
+mod page;
 #[allow(unsafe_code)] // words that the watcher looks at
 mod poll;
 #[allow(unsafe_code)] // roles, for which locks vouch
@@ -113,6 +114,7 @@ pub use lkas_safety::{LastControl, Reason, SafetyEvent, SafetyEvents, SafetyMoni
 pub use name::{ChannelName, ChannelNameError, MAX_NAME};
 pub use observer::{Observation, Observer, ReaderPlace, channels};
 pub use options::{Memory, OpenOptions, Options};
+pub use page::Page;
 pub use poll::PollReader;
 pub use segment::{unlink, unlink_foreign};
 #[cfg(feature = "vehicle")]

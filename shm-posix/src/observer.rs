@@ -7,6 +7,7 @@ use crate::error::{OpenError, Warning};
 use crate::fork::File;
 use crate::mapping::Mapping;
 use crate::name::ChannelName;
+use crate::page::Page;
 use crate::segment::{self, FOLDER};
 use core::time::Duration;
 use lkas_core::{MailboxState, Observed, Overtaken, Promise, WriterIdentity};
@@ -45,6 +46,7 @@ pub fn channels() -> io::Result<Vec<ChannelName>> {
 #[derive(Debug)]
 pub struct Observer {
     description: Description,
+    page: Page,
     size: u64,
     mapping: Mapping,
     file: File,
@@ -102,19 +104,25 @@ impl Observer {
     fn open_of(name: &ChannelName, foreign_owner: bool) -> Result<Self, OpenError> {
         let (file, size, page) = segment::open_to_look(name, foreign_owner)?;
         let description =
-            Description::parse(&page, size).map_err(|why| OpenError::Unusable { name: name.clone(), why })?;
+            Description::parse(page.as_bytes(), size).map_err(|why| OpenError::Unusable { name: name.clone(), why })?;
         let mapping = Mapping::to_look(file.as_fd(), *description.layout()).map_err(|why| OpenError::System {
             name: name.clone(),
             what: "map segment",
             why,
         })?;
-        Ok(Self { description, size, mapping, file })
+        Ok(Self { description, page, size, mapping, file })
     }
 
     /// What the channel carries.
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// What the channel is like, to be kept or sent; with what its writer promised when this was opened.
+    #[must_use]
+    pub fn page(&self) -> Page {
+        self.page.clone()
     }
 
     /// Bytes of shared memory.

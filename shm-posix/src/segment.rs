@@ -11,6 +11,7 @@ use crate::limits;
 use crate::mapping::{Mapping, read_header};
 use crate::name::ChannelName;
 use crate::options::{Memory, OpenOptions, Options};
+use crate::page::Page;
 use core::ops::{Range, RangeInclusive};
 use core::time::Duration;
 use lkas_core::{Layout, MAX_READERS, Plain};
@@ -309,13 +310,13 @@ fn unlink_of(name: &ChannelName, foreign_owner: bool) -> Result<(), UnlinkError>
 }
 
 /// The segment's file opened for reading only, its size and its first page, to look on without a role.
-pub(crate) fn open_to_look(name: &ChannelName, foreign_owner: bool) -> Result<(File, u64, Vec<u8>), OpenError> {
+pub(crate) fn open_to_look(name: &ChannelName, foreign_owner: bool) -> Result<(File, u64, Page), OpenError> {
     let system = |what| move |why| OpenError::System { name: name.clone(), what, why };
     let file = open_file(name, OFlags::RDONLY, foreign_owner).map_err(|why| why.open(name))?;
     let file = file.ok_or_else(|| OpenError::NoSuchChannel { name: name.clone() })?;
     let (header, _) = read_checked(&file).map_err(|why| why.open(name))?;
     let size = rustix::fs::fstat(&file).map_err(system("look at segment"))?.st_size as u64;
-    Ok((file, size, header.as_bytes().to_vec()))
+    Ok((file, size, Page::of(header)))
 }
 
 fn path(name: &ChannelName) -> String {

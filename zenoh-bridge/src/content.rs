@@ -3,9 +3,9 @@
 use crate::offset::Offset;
 use crate::wire::{Encoding, Refusal};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use lkas_core::{Message, Plain, Scalar};
+use lkas_core::{Message, Plain};
 use lkas_messages::{Control, ControlFields, Detection, DetectionFields, Image, ImageShape, PixelFormat, VehicleState};
-use lkas_shm::{Description, FieldKind};
+use lkas_shm::Description;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -50,14 +50,7 @@ impl Content {
         } else if is(fingerprint::<VehicleState>(), size_of::<VehicleState>()) {
             Self::Vehicle
         } else {
-            let fields = description.fields();
-            let stamp = fields.iter().find(|field| {
-                let single = field.count.is_none() && field.repeat.is_none();
-                field.name == "timestamp" && field.kind == FieldKind::Number(Scalar::F64) && field.unit == "s" && single
-            });
-            // What others have signed is left alone.
-            let signed = fields.iter().any(|field| field.name == "check");
-            Self::Other { timestamp: stamp.filter(|_| !signed).map(|field| field.offset) }
+            Self::Other { timestamp: description.timestamp() }
         }
     }
 

@@ -4,11 +4,9 @@ use crate::Failure;
 use crate::content::Content;
 use crate::figures::Figures;
 use crate::network::{Keys, Sessions, last_part};
-use crate::wire::{ATTACHMENT, Described, Encoding, Header, PAGE, Place, Request, describe};
-use lkas_shm::{AnyChannel, ChannelName, OpenError, OpenOptions, Reader, Wait as Waited, clock};
+use crate::wire::{ATTACHMENT, Described, Encoding, Header, Place, Request};
+use lkas_shm::{AnyChannel, ChannelName, Observer, OpenError, OpenOptions, Page, Reader, Wait as Waited, clock};
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -154,9 +152,8 @@ impl Exporter<'_> {
                 why => Failure::from(why),
             });
             let served = opened.and_then(|(description, reader)| {
-                let mut page = first_page(&self.name)?;
-                describe(&mut page);
-                let described = Described::decode(&page)?;
+                let page = Observer::open(&self.name)?.page();
+                let described = Described::decode(page.as_bytes())?;
                 if described.description.channel_type() != description.channel_type() {
                     return Err("the channel was replaced while it was opened".into());
                 }
@@ -170,14 +167,14 @@ impl Exporter<'_> {
     }
 
     /// Exports one segment of the channel, until it is replaced.
-    fn serve(&self, mut reader: Reader<[u8]>, page: [u8; PAGE], described: &Described) -> Result<(), Failure> {
+    fn serve(&self, mut reader: Reader<[u8]>, page: Page, described: &Described) -> Result<(), Failure> {
         let (shared, incarnation) = (Arc::new(Shared::default()), clock::now());
         let content = Content::of(&described.description);
         let jpeg = self.jpeg.filter(|_| matches!(content, Content::Image(_)));
         let id = self.sessions.id();
 
         let key = self.keys.ask(&id, "description");
-        let answer = move |query: Query| drop(query.reply(query.key_expr(), page.as_slice()).wait());
+        let answer = move |query: Query| drop(query.reply(query.key_expr(), page.as_bytes()).wait());
         let _description = self.sessions.small.declare_queryable(key).callback(answer).wait()?;
         let key = self.keys.ask(&id, "clock");
         let answer = |query: Query| drop(query.reply(query.key_expr(), clock::now().to_le_bytes().as_slice()).wait());
@@ -333,15 +330,6 @@ impl Asked {
         drop(state);
         self.shared.changed.notify_all();
     }
-}
-
-/// The first page of the channel's segment.
-fn first_page(name: &ChannelName) -> Result<[u8; PAGE], Failure> {
-    let path = format!("/dev/shm/{name}");
-    let mut page = [0; PAGE];
-    let read = File::open(&path).and_then(|mut file| file.read_exact(&mut page));
-    read.map_err(|why| format!("can't read {path}: {why}"))?;
-    Ok(page)
 }
 
 #[cfg(test)]

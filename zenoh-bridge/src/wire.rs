@@ -4,11 +4,8 @@
 
 use core::fmt;
 use lkas_core::{Contract, ContractError};
-use lkas_shm::Description;
+use lkas_shm::{Description, Page};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
-
-/// Bytes of a description: the first page of a segment.
-pub const PAGE: usize = 4096;
 
 /// Bytes of the attachment of a value.
 pub const ATTACHMENT: usize = 56;
@@ -21,11 +18,6 @@ pub const MAX_PAYLOAD: usize = 64 << 20;
 
 /// The first bytes of every attachment: the format and its version.
 pub const MAGIC: [u8; 4] = *b"LKM1";
-
-/// Where the page has the size of its segment, and the contract among the words that change.
-const TOTAL_SIZE: usize = 16;
-const LIVE: core::ops::Range<usize> = 88..120;
-const CONTRACT: core::ops::Range<usize> = 96..104;
 
 /// Why something that arrived is not used. Each is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,24 +110,16 @@ impl Described {
     ///
     /// # Errors
     /// [`Refusal`] where the bytes are none, where the contract makes no sense, or where values are too large.
-    pub fn decode(page: &[u8]) -> Result<Self, Refusal> {
-        let expected = Refusal::Length { what: "a description", found: page.len(), expected: PAGE };
-        let page: &[u8; PAGE] = page.try_into().map_err(|_| expected)?;
-        let size = number(page, TOTAL_SIZE);
-        let description = Description::parse(page, size).map_err(|why| Refusal::Description(why.to_string()))?;
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+        let expected = Refusal::Length { what: "a description", found: bytes.len(), expected: Page::LEN };
+        let page = Page::from_bytes(bytes).ok_or(expected)?;
+        let description = page.description().map_err(|why| Refusal::Description(why.to_string()))?;
         let found = description.layout().payload_size();
         if found > MAX_PAYLOAD {
             return Err(Refusal::TooLarge { found });
         }
-        let contract = Contract::from_word(number(page, CONTRACT.start)).map_err(Refusal::Contract)?;
-        Ok(Self { description, contract, hash: xxh3_64(page) })
-    }
-}
-
-/// The first page of a segment as a description: of the words that change, only the contract counts.
-pub fn describe(page: &mut [u8; PAGE]) {
-    for at in LIVE.filter(|at| !CONTRACT.contains(at)) {
-        page[at] = 0;
+        let contract = page.contract().map_err(Refusal::Contract)?;
+        Ok(Self { description, contract, hash: xxh3_64(bytes) })
     }
 }
 
@@ -309,7 +293,7 @@ mod tests {
         assert_eq!(refused.to_string(), "an attachment of 4 bytes, expected 56");
         assert!(Header::decode(&[0; ATTACHMENT], b"").unwrap_err().to_string().contains("use the same release"));
         assert_eq!(Described::decode(&[0; 5]).unwrap_err().to_string(), "a description of 5 bytes, expected 4096");
-        assert!(matches!(Described::decode(&[0; PAGE]), Err(Refusal::Description(_))));
+        assert!(matches!(Described::decode(&[0; Page::LEN]), Err(Refusal::Description(_))));
     }
 
     proptest! {

@@ -5,9 +5,8 @@ mod support;
 use lkas_core::Plain;
 use lkas_messages::Control;
 use lkas_mirror::Mirror;
-use lkas_mirror::wire::{Encoding, Header, PAGE, describe};
-use lkas_shm::{ControlChannel, Observer, Options, clock};
-use std::io::Read;
+use lkas_mirror::wire::{Encoding, Header};
+use lkas_shm::{ControlChannel, Observer, Options, Page, clock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{Running, Test, control, until};
@@ -19,9 +18,9 @@ use zenoh::query::Query;
 type Said = (Vec<u8>, Vec<u8>);
 
 /// What is said: lies between two values that are true.
-fn said(page: &[u8; PAGE]) -> Vec<Said> {
+fn said(page: &Page) -> Vec<Said> {
     let of = |incarnation, sequence, frame_id| -> (Header, Vec<u8>) {
-        let (encoding, description) = (Encoding::Raw, xxh3_64(page));
+        let (encoding, description) = (Encoding::Raw, xxh3_64(page.as_bytes()));
         let header = Header { encoding, description, incarnation, sequence, published: clock::now() };
         (header, control(frame_id).as_bytes().to_vec())
     };
@@ -54,9 +53,7 @@ fn lies_are_refused_and_counted() {
     // A description that is true: the first page of such a channel.
     let name = test.channel("a", "control");
     let writer = ControlChannel::create(&name, Options::new()).unwrap();
-    let mut page = [0; PAGE];
-    std::fs::File::open(format!("/dev/shm/{name}")).unwrap().read_exact(&mut page).unwrap();
-    describe(&mut page);
+    let page = Observer::open(&name).unwrap().page();
     drop(writer);
 
     let _b = Running::start(Mirror { imports: vec!["control".into()], ..test.listens("b") });
@@ -67,8 +64,8 @@ fn lies_are_refused_and_counted() {
     );
     let session = zenoh::open(zenoh::Config::from_json5(&config).unwrap()).wait().unwrap();
     let key = format!("lkas/mirror/1/lkas/control/{}", session.zid());
-    let description = page;
-    let describes = move |query: Query| query.reply(query.key_expr(), description.as_slice()).wait().unwrap();
+    let description = page.clone();
+    let describes = move |query: Query| query.reply(query.key_expr(), description.as_bytes()).wait().unwrap();
     let _description = session.declare_queryable(format!("{key}/description")).callback(describes).wait().unwrap();
     let tells = |query: Query| query.reply(query.key_expr(), clock::now().to_le_bytes().as_slice()).wait().unwrap();
     let _clock = session.declare_queryable(format!("{key}/clock")).callback(tells).wait().unwrap();

@@ -1,11 +1,10 @@
 //! The thread that encodes frames: one JPEG for all viewers, only while somebody watches, and beside whoever routes.
 
-use super::{Colour, EncodingOptions, JpegEncoder};
+use super::{EncodingOptions, JpegEncoder};
 use crate::Failure;
 use crate::inlet::Inlet;
 use crate::options::BROKERS_PLACE;
 use core::sync::atomic::{AtomicBool, Ordering};
-use lkas_messages::PixelFormat;
 use lkas_shm::{ChannelName, ImageChannel};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -159,7 +158,7 @@ fn run(camera: ChannelName, mut encoder: JpegEncoder, period: Duration, shared: 
                     // An image's sides fit: the largest is 16384.
                     let (width, height) = (shape.width() as u16, shape.height() as u16);
                     let mut jpeg = Vec::new();
-                    encoder.encode(view.pixels(), width, height, colour(shape.format()), &mut jpeg)?;
+                    encoder.encode(view.pixels(), width, height, shape.format().into(), &mut jpeg)?;
                     due = (due + period).max(now);
                     figures.encoded += 1;
                     figures.took = now.elapsed();
@@ -187,14 +186,6 @@ fn run(camera: ChannelName, mut encoder: JpegEncoder, period: Duration, shared: 
         }
     }
     Ok(())
-}
-
-fn colour(format: PixelFormat) -> Colour {
-    match format {
-        PixelFormat::Bgr8 => Colour::Bgr,
-        PixelFormat::Gray8 => Colour::Gray,
-        _ => Colour::Rgb,
-    }
 }
 
 /// Waits until one of the descriptors can be read, at most until `due`, or until a signal comes.
@@ -235,7 +226,7 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lkas_messages::{Image, ImageShape};
+    use lkas_messages::{Image, ImageShape, PixelFormat};
     use lkas_shm::{Options, Writer, unlink};
 
     /// A channel that goes when this does, which is after its writer.

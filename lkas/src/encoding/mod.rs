@@ -8,8 +8,10 @@ pub(crate) use self::frames::{Encoded, Figures, FrameThread};
 
 use self::turbojpeg::TurboJpeg;
 use crate::Failure;
+use crate::number::within;
 use clap::Args;
 use jpeg_encoder::{ColorType, Encoder};
+use lkas_messages::PixelFormat;
 use std::time::Duration;
 
 /// How frames are encoded for viewers.
@@ -24,10 +26,7 @@ pub struct EncodingOptions {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (0.1..=1000.0).contains(&rate) => Ok(rate),
-        _ => Err("expected a number of frames a second, 0.1 to 1000".into()),
-    }
+    within(0.1..=1000.0, text, "expected a number of frames a second, 0.1 to 1000")
 }
 
 impl EncodingOptions {
@@ -54,6 +53,16 @@ pub enum Colour {
     Bgr,
     /// Brightness, a byte.
     Gray,
+}
+
+impl From<PixelFormat> for Colour {
+    fn from(format: PixelFormat) -> Self {
+        match format {
+            PixelFormat::Bgr8 => Self::Bgr,
+            PixelFormat::Gray8 => Self::Gray,
+            _ => Self::Rgb,
+        }
+    }
 }
 
 /// Makes JPEGs: by libturbojpeg where the system has it, otherwise by an encoder that is built in.

@@ -1,7 +1,7 @@
 //! `lkas compare`: where two recordings differ.
 
 use super::reading::{Ending, Recording, Source, Value};
-use super::{is_status, writing::Encoding};
+use super::{is_among, writing::Encoding};
 use crate::Failure;
 use crate::tools::unless_nobody_reads;
 use clap::Args;
@@ -82,11 +82,7 @@ struct Channel {
 
 impl Comparison<'_> {
     fn is_wanted(&self, topic: &str) -> bool {
-        if self.options.topics.is_empty() {
-            !is_status(topic)
-        } else {
-            self.options.topics.iter().any(|wanted| wanted == topic)
-        }
+        is_among(&self.options.topics, topic)
     }
 
     fn add(&mut self, side: usize, value: Value) {
@@ -187,7 +183,7 @@ mod tests {
     fn one_bit_is_a_difference_and_how_long_it_took_is_none() {
         let name: ChannelName = format!("compare-{}", std::process::id()).parse().unwrap();
         let writer = DetectionChannel::create(&name, Options::new()).unwrap();
-        let described = Described::of(&name, &Observer::open(&name).unwrap()).unwrap().unwrap();
+        let described = Described::of(&Observer::open(&name).unwrap()).unwrap();
         drop(writer);
         lkas_shm::unlink(&name).unwrap();
         let source = Arc::new(Source {

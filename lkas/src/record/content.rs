@@ -1,10 +1,10 @@
 //! What is in a value, as far as a recording has to know: the pixels of a frame, and when it was captured.
 
 use crate::Failure;
-use jpeg_encoder::{ColorType, Encoder};
+use crate::encoding::JpegEncoder;
 use lkas_core::fingerprint;
 use lkas_messages::{Control, ControlFields, Detection, DetectionFields, Image, ImageShape, ImageView, PixelFormat};
-use lkas_shm::{Description, FieldKind, Plain, Scalar};
+use lkas_shm::{Description, Plain};
 
 /// Bytes before the JPEG of a frame: its number and when it was captured.
 const BEFORE_JPEG: usize = 16;
@@ -46,15 +46,7 @@ impl Content {
         if is(fingerprint::<Control>(), size_of::<Control>()) {
             return Self::Control;
         }
-        let fields = description.fields();
-        let is_time = |kind: &FieldKind| *kind == FieldKind::Number(Scalar::F64);
-        let time = fields.iter().find(|field| {
-            let single = field.count.is_none() && field.repeat.is_none();
-            field.name == "timestamp" && field.unit == "s" && is_time(&field.kind) && single
-        });
-        // A check value that is not known here would no longer fit.
-        let sealed = fields.iter().any(|field| field.name == "check");
-        Self::Other { timestamp: time.filter(|_| !sealed).map(|field| field.offset) }
+        Self::Other { timestamp: description.timestamp() }
     }
 
     /// Moves the time at which the value was so by `seconds`. A value that is not whole stays as it is; so does a frame,
@@ -90,28 +82,31 @@ fn words(value: &[u8]) -> Vec<u64> {
     value.chunks_exact(8).filter_map(|word| word.first_chunk()).map(|word| u64::from_le_bytes(*word)).collect()
 }
 
+/// The frame in the memory of a value of that shape; `None` where it is not whole.
+fn whole(shape: ImageShape, words: &[u64]) -> Option<(&Image, ImageView<'_>)> {
+    let image = Image::from_words(words)?;
+    let view = image.view().filter(|view| view.shape() == shape && image.is_whole())?;
+    Some((image, view))
+}
+
 /// The frame in a value of that shape; `None` where it is not whole.
 pub(super) fn frame(shape: ImageShape, value: &[u8]) -> Option<Frame> {
     let words = words(value);
-    let image = Image::from_words(&words)?;
-    let view = image.view().filter(|view| view.shape() == shape && image.is_whole())?;
+    let (image, view) = whole(shape, &words)?;
     Some(Frame { id: image.frame_id(), timestamp: image.timestamp(), pixels: view.pixels().to_vec() })
 }
 
-/// The frame as it is recorded when JPEG is asked for: its number, when it was captured, and the JPEG.
+/// The frame as it is recorded when JPEG is asked for: its number, when it was captured, and the JPEG. It is the same on
+/// every machine.
 pub(super) fn to_jpeg(shape: ImageShape, value: &[u8], quality: u8) -> Result<Vec<u8>, Failure> {
-    let frame = frame(shape, value).ok_or("a frame that is not whole")?;
+    let words = words(value);
+    let (image, view) = whole(shape, &words).ok_or("a frame that is not whole")?;
     let mut out = Vec::with_capacity(shape.pixel_bytes() / 8);
-    out.extend_from_slice(&frame.id.to_le_bytes());
-    out.extend_from_slice(&frame.timestamp.to_le_bytes());
-    let colors = match shape.format() {
-        PixelFormat::Bgr8 => ColorType::Bgr,
-        PixelFormat::Gray8 => ColorType::Luma,
-        _ => ColorType::Rgb,
-    };
-    let view = ImageView::new(shape, &frame.pixels).ok_or("a frame of another size")?;
+    out.extend_from_slice(&image.frame_id().to_le_bytes());
+    out.extend_from_slice(&image.timestamp().to_le_bytes());
     // A frame's sides fit: the largest is 16384.
-    Encoder::new(&mut out, quality).encode(view.pixels(), shape.width() as u16, shape.height() as u16, colors)?;
+    let (width, height) = (shape.width() as u16, shape.height() as u16);
+    JpegEncoder::built_in(quality).encode(view.pixels(), width, height, shape.format().into(), &mut out)?;
     Ok(out)
 }
 

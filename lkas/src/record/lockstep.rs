@@ -2,7 +2,8 @@
 //! with the times that were recorded, its answers depend on nothing but the recording.
 
 use super::described::Described;
-use super::play::Player;
+use super::player::Player;
+use super::reading::Recording;
 use super::writing::{Encoding, Entry, Output};
 use crate::Failure;
 use crate::feed::Feed;
@@ -23,13 +24,13 @@ const SLICE: Duration = Duration::from_millis(50);
 pub(super) fn play(
     system: &SystemOptions,
     mut player: Player<'_>,
+    mut recording: Recording,
     output: &Option<PathBuf>,
     stop: &Stop,
 ) -> Result<(), Failure> {
     let camera = ChannelName::new(&system.namespace, &system.camera)?;
     // What an earlier play has left.
     let _ = lkas_shm::unlink(&camera);
-    let mut recording = player.recording()?;
     let mut answers = Answers {
         name: system.detection_channel()?,
         topic: system.detections.clone(),
@@ -99,10 +100,7 @@ impl Answers {
             let value = *detection;
             let described = match &mut self.described {
                 Some(described) => described,
-                none => {
-                    let described = Described::of(&self.name, &Observer::open(&self.name)?)?;
-                    none.insert(described.ok_or_else(|| format!("{} was replaced meanwhile", self.name))?)
-                }
+                none => none.insert(Described::of(&Observer::open(&self.name)?)?),
             };
             // Times of the recording, so that two plays say the same.
             let time = u64::try_from(i128::from(time) - clock_offset).unwrap_or(0);

@@ -8,6 +8,7 @@ mod described;
 mod info;
 mod lockstep;
 mod play;
+mod player;
 mod queue;
 mod reading;
 mod recorder;
@@ -39,7 +40,8 @@ fn topic_of<'a>(system: &SystemOptions, name: &'a ChannelName) -> Option<&'a str
     name.strip_prefix(&system.namespace)?.strip_prefix('.')
 }
 
-/// Whether the channel carries what a process says of itself.
-fn is_status(topic: &str) -> bool {
-    topic.starts_with("status_")
+/// Whether the channel is one of `topics`; where there are none, whether it carries something else than what a process says
+/// of itself.
+fn is_among(topics: &[String], topic: &str) -> bool {
+    if topics.is_empty() { !topic.starts_with("status_") } else { topics.iter().any(|wanted| wanted == topic) }
 }

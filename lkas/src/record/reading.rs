@@ -282,7 +282,7 @@ mod tests {
     use std::fs;
 
     fn described(name: &ChannelName) -> Described {
-        Described::of(name, &Observer::open(name).unwrap()).unwrap().unwrap()
+        Described::of(&Observer::open(name).unwrap()).unwrap()
     }
 
     /// A recording of controls and frames, raw and as JPEG.

@@ -108,6 +108,11 @@ fn lock(dropped: &Dropped) -> std::sync::MutexGuard<'_, BTreeMap<String, u64>> {
     dropped.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Counts a value of that channel that is not in the file.
+fn leave_out(dropped: &Dropped, topic: &str) {
+    *lock(dropped).entry(topic.to_owned()).or_insert(0) += 1;
+}
+
 /// A value on its way to the disk.
 struct Taken {
     topic: Arc<str>,
@@ -178,7 +183,7 @@ impl Recorder<'_> {
             }
             // One that went meanwhile, or is being replaced, is looked for at the next time.
             let Ok(observer) = Observer::open(&name) else { continue };
-            let Ok(Some(described)) = Described::of(&name, &observer) else { continue };
+            let Ok(described) = Described::of(&observer) else { continue };
             let mut tap =
                 Tap { topic: topic.into(), observer, reader: None, described: Arc::new(described), last: None };
             if tap.size() >= LARGE {
@@ -213,7 +218,7 @@ impl Recorder<'_> {
             self.missed += before.map_or(0, |(before, _)| sequence.saturating_sub(before + 1));
             let taken = tap.taken(sequence, published, self.start, data);
             if taken.data.len() < size || self.filling.put(size, taken) == Queued::Full {
-                *lock(&self.dropped).entry(tap.topic.to_string()).or_insert(0) += 1;
+                leave_out(&self.dropped, &tap.topic);
             }
         }
     }
@@ -307,7 +312,7 @@ impl Disk {
         if let (Content::Image(shape), Frames::Jpeg) = (Content::of(&taken.described.description), self.options.frames)
         {
             let Ok(encoded) = content::to_jpeg(shape, &taken.data, self.options.quality) else {
-                *lock(&self.dropped).entry(taken.topic.to_string()).or_insert(0) += 1;
+                leave_out(&self.dropped, &taken.topic);
                 return Ok(None);
             };
             jpeg = encoded;

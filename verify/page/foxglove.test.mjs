@@ -1,12 +1,12 @@
 // The viewer's port as Foxglove and Lichtblick see it: by the protocol's own client, from a system that drives.
 
 import assert from "node:assert/strict";
-import { after, before, test as anyTest } from "node:test";
+import { after, before } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import protocol from "@foxglove/ws-protocol";
 import jpeg from "jpeg-js";
 import WebSocket from "ws";
-import { System, until } from "./system.mjs";
+import { System, failed, test, until } from "./system.mjs";
 
 /** Frames a client may get late after it has not read for a while: what was under way, and what has waited in the network. */
 const LATE_FRAMES = 2;
@@ -16,17 +16,6 @@ const PAUSE_MS = 3000;
 
 let system;
 let client;
-
-/** One after the other, on one system: after one that failed, the next ones would say nothing. */
-let failed = null;
-function test(name, act) {
-  anyTest(name, async (context) => {
-    if (failed) return context.skip(`after "${failed}" failed`);
-    failed = name;
-    await act();
-    failed = null;
-  });
-}
 
 /** The protocol's client, with what it has heard. */
 class Client {

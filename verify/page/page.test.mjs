@@ -1,25 +1,14 @@
 // What a person sees while processes die, are suspended and come back.
 
 import assert from "node:assert/strict";
-import { after, before, test as anyTest } from "node:test";
+import { after, before } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Page, launch } from "./browser.mjs";
-import { PATIENCE_MS, System, slowWay, until } from "./system.mjs";
+import { PATIENCE_MS, System, failed, slowWay, test, until } from "./system.mjs";
 
 let system;
 let browser;
 let page;
-
-/** One after the other, on one system: after one that failed, the next ones would say nothing. */
-let failed = null;
-function test(name, act) {
-  anyTest(name, async (context) => {
-    if (failed) return context.skip(`after "${failed}" failed`);
-    failed = name;
-    await act();
-    failed = null;
-  });
-}
 
 before(async () => {
   browser = await launch();

@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { createConnection, createServer } from "node:net";
+import { test as anyTest } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Longer than anything takes on a busy machine: who waits this long waits in vain. */
@@ -17,6 +18,19 @@ export async function until(what, look) {
     await sleep(20);
   }
   throw new Error(`in vain: ${typeof what === "function" ? what() : what}`);
+}
+
+/** The test that failed, or is running. */
+export let failed = null;
+
+/** One after the other, on one system: after one that failed, the next ones would say nothing. */
+export function test(name, act) {
+  anyTest(name, async (context) => {
+    if (failed) return context.skip(`after "${failed}" failed`);
+    failed = name;
+    await act();
+    failed = null;
+  });
 }
 
 export class System {

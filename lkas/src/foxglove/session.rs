@@ -7,7 +7,8 @@
 use super::live::{Answer, Live, Samples, Topic};
 use super::protocol::{self, Call, Parameter, Request, Subscription};
 use crate::actions::ACTIONS;
-use crate::viewer::{Command, Seat, parameter_command};
+use crate::viewer::hub::Seat;
+use crate::viewer::requests::{Command, parameter_command};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use core::{pin::pin, time::Duration};
 use serde_json::json;

@@ -11,11 +11,16 @@ const CRUISE_ACCELERATION: f64 = 3.0;
 impl Scenario {
     /// The fault of that kind at that time and frame, with its strength.
     pub(crate) fn failing(&self, what: Failing, now_s: f64, frame: u64) -> Option<f64> {
-        let in_force = |fault: &&Fault| {
-            let since = now_s - fault.from_s;
-            fault.what == what && since >= 0.0 && since < fault.for_s && frame.is_multiple_of(fault.every)
-        };
+        let in_force =
+            |fault: &&Fault| fault.what == what && fault.lasts_at(now_s) && frame.is_multiple_of(fault.every);
         self.faults.iter().find(in_force).map(|fault| fault.strength)
+    }
+}
+
+impl Fault {
+    /// Whether the time is one of those at which there is the fault.
+    pub(super) fn lasts_at(&self, now_s: f64) -> bool {
+        (0.0..self.for_s).contains(&(now_s - self.from_s))
     }
 }
 

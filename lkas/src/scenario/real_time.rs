@@ -175,9 +175,7 @@ impl Process {
 
     /// Suspends it while the fault lasts; one that lasts until the end kills it.
     fn suffer(&mut self, scenario: &Scenario, what: Failing, now_s: f64) -> Result<(), Failure> {
-        let in_force =
-            |fault: &&Fault| fault.what == what && (fault.from_s..fault.from_s + fault.for_s).contains(&now_s);
-        let fault = scenario.faults.iter().find(in_force);
+        let fault = scenario.faults.iter().find(|fault| fault.what == what && fault.lasts_at(now_s));
         if fault.is_some_and(|fault| fault.for_s.is_infinite()) {
             self.is_to_be_dead = true;
             self.child.kill()?;

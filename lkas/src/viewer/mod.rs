@@ -22,14 +22,11 @@
 //! | `hub.rs` | where do the two sides meet? |
 //! | `page/` | what does a person see? |
 
-mod hub;
+pub(crate) mod hub;
 mod link;
-mod requests;
+pub(crate) mod requests;
 mod server;
 mod session;
-
-pub(crate) use hub::Seat;
-pub(crate) use requests::{Command, parameter_command};
 
 use core::{
     error::Error,

@@ -89,12 +89,14 @@ mod tests {
         unlink(&name).unwrap();
 
         let page = Page::from_bytes(kept.as_bytes()).unwrap();
+        let of_use = [&page.as_bytes()[88..96], &page.as_bytes()[104..120]].concat();
+        assert_eq!(of_use, [0; 24], "nothing of who writes is in it");
         let description = page.description().unwrap();
         assert_eq!((page.contract(), description.layout().readers()), (Ok(Some(contract)), 3));
         let options = Options::new().contract(contract).readers(3);
         let writer = AnyChannel::create(&name, description.channel_type().clone(), options).unwrap();
         let again = Observer::open(&name).unwrap();
-        assert_eq!(again.page(), page, "nothing of who writes, and when, is in it");
+        assert_eq!(again.page(), page);
         assert_eq!(*again.description(), description);
         drop(writer);
         unlink(&name).unwrap();

@@ -33,6 +33,8 @@ pub(crate) struct Link {
     /// Since when there is no connection, if there was one before.
     lost: Option<Instant>,
     listeners: Listeners,
+    /// Whether the broker listened to all topics once.
+    was_heard: bool,
     topics: Vec<&'static str>,
     kind: Kind,
     context: zmq::Context,
@@ -79,6 +81,7 @@ impl Link {
                 events,
                 lost: None,
                 listeners: Listeners::new(topics),
+                was_heard: false,
                 topics: topics.to_vec(),
                 kind,
                 context: context.clone(),
@@ -162,6 +165,7 @@ impl Link {
                 let Some(parts) = self.receive()? else { break };
                 self.listeners.note(&parts);
             }
+            self.was_heard |= self.is_heard();
             self.watch()
         };
         service().map_err(|source| ReceiveError { source })
@@ -170,6 +174,12 @@ impl Link {
     /// Whether the broker listened to all topics when this was last serviced.
     pub(crate) fn is_heard(&self) -> bool {
         self.listeners.has_all()
+    }
+
+    /// Whether the broker listened before and does no more. What is asked for before it ever did waits for it, what is asked
+    /// for in an outage does not.
+    pub(crate) fn has_outage(&self) -> bool {
+        self.was_heard && !self.is_heard()
     }
 
     pub(crate) fn wait_heard(&mut self, timeout: Duration) -> Result<bool, ReceiveError> {

@@ -33,6 +33,35 @@ fn a_restarted_broker_is_found_again() {
 }
 
 #[test]
+fn an_outage_of_one_connection_is_none_of_another() {
+    let endpoint = free_endpoint();
+    let listen = |port: u16| {
+        let socket = zmq::Context::new().socket(zmq::SUB).unwrap();
+        socket.set_subscribe(b"").unwrap();
+        socket.bind(&format!("tcp://127.0.0.1:{port}")).unwrap();
+        socket
+    };
+    let actions = listen(endpoint.action_request_port());
+    let parameters = listen(endpoint.parameter_request_port());
+    let mut viewer = ViewerClient::connect(&endpoint).unwrap();
+    until("the viewer is heard", || {
+        // A connection that came in is looked at when its socket is.
+        for socket in [&actions, &parameters] {
+            socket.poll(zmq::POLLIN, 0).unwrap();
+        }
+        viewer.wait_connected(MOMENT).unwrap().then_some(())
+    });
+    drop(parameters);
+    until("the loss is noticed", || {
+        viewer.next(MOMENT).unwrap();
+        (!viewer.is_connected()).then_some(())
+    });
+    assert_eq!(viewer.send_parameter(Category::Decision, "kp", 0.25), Err(SendError::Outage));
+    viewer.send_action(&"pause".parse().unwrap()).unwrap();
+    assert_eq!(actions.recv_bytes(0).unwrap(), b"action");
+}
+
+#[test]
 fn a_stranger_at_the_ports_does_not_make_a_client_deaf_for_ever() {
     let endpoint = free_endpoint();
     let strangers: Vec<_> =

@@ -91,16 +91,19 @@ struct Drive {
 }
 
 /// The vehicle, seen from its own machine.
-struct Vehicle {
+struct Vehicle<'a> {
+    /// Which machines have a part in its driving, and the program that tells what they have.
+    machines: Vec<(&'a Machine, &'a Programs)>,
     status: Stream,
     motion: Stream,
     controls: Stream,
 }
 
-impl Vehicle {
-    fn of(machine: &Machine, programs: &Programs) -> Result<Self, String> {
+impl<'a> Vehicle<'a> {
+    fn of(machine: &'a Machine, programs: &'a Programs) -> Result<Self, String> {
         let open = |channel| stream(machine, programs, channel);
         Ok(Self {
+            machines: vec![(machine, programs)],
             status: open("status_simulation")?,
             motion: open("vehicle_motion")?,
             controls: open("vehicle_control")?,
@@ -118,6 +121,18 @@ impl Vehicle {
         self.state() == "running" && self.status.number("vitals.speed_kmh") > 15.0
     }
 
+    /// Waits until it drives.
+    fn wait_until_it_drives(&self) -> Result<Duration, String> {
+        wait_for("the vehicle drives", || self.drives()).inspect_err(|_| {
+            println!("the vehicle: {}", self.status.last().map(|(_, value)| value).unwrap_or_default());
+            for (machine, programs) in &self.machines {
+                let told = |line: String| machine.run(&line).unwrap_or_else(|why| why);
+                println!("its channels:\n{}", told(format!("{} channels", programs.lkas.display())));
+                println!("its mirror:\n{}", told(format!("{} status --json", programs.mirror.display())));
+            }
+        })
+    }
+
     /// Whether it stops, or has stopped.
     fn stops(&self) -> bool {
         ["safe_stop", "standing", "emergency_stop"].contains(&self.state().as_str())
@@ -130,7 +145,7 @@ impl Vehicle {
 
     /// Drives for a while, and says how it went.
     fn drive(&self, seconds: u64) -> Result<Drive, String> {
-        wait_for("the vehicle drives", || self.drives())?;
+        self.wait_until_it_drives()?;
         self.motion.forget();
         self.controls.forget();
         std::thread::sleep(Duration::from_secs(seconds));
@@ -244,7 +259,8 @@ fn on_three_machines(programs: &Programs, how: &How, alone: &Drive) -> Outcome {
     let mut on_viewer = machines.on_viewer()?;
     let _simulation = Process::start(machines.vehicle.command(&programs.simulation).arg("--quiet"))?;
     let _servers = Process::start(machines.computer.command(&programs.lkas).arg("--quiet"))?;
-    let vehicle = Vehicle::of(&machines.vehicle, programs)?;
+    let mut vehicle = Vehicle::of(&machines.vehicle, programs)?;
+    vehicle.machines.push((&machines.computer, programs));
     let viewed = stream(&machines.viewer, programs, "lane_detection")?;
     let joined = stream(&machines.viewer, programs, "joined_control")?;
 
@@ -322,7 +338,7 @@ fn on_three_machines(programs: &Programs, how: &How, alone: &Drive) -> Outcome {
     broken(&vehicle, || kill_writer(&machines, "vehicle_control"))?;
     println!("-- the detection is killed; who watches it starts another");
     kill_writer(&machines, "lane_detection")?;
-    wait_for("the vehicle drives", || vehicle.drives())?;
+    vehicle.wait_until_it_drives()?;
     println!("-- the mirror of the viewer is killed, and nobody else notices");
     let before = vehicle.safe_stops();
     on_viewer.kill();
@@ -338,7 +354,7 @@ fn on_three_machines(programs: &Programs, how: &How, alone: &Drive) -> Outcome {
             return Err(format!("the sequence of the {what} went back from {from} to {to}"));
         }
     }
-    wait_for("the vehicle drives", || vehicle.drives())?;
+    vehicle.wait_until_it_drives()?;
     on_viewer.kill();
     Ok(())
 }
@@ -354,8 +370,8 @@ fn kill_writer(machines: &Machines<'_>, channel: &str) -> Outcome {
 }
 
 /// Something breaks and is whole again: the vehicle stops by itself, and drives on.
-fn broken(vehicle: &Vehicle, fault: impl FnOnce() -> Outcome) -> Outcome {
-    wait_for("the vehicle drives", || vehicle.drives())?;
+fn broken(vehicle: &Vehicle<'_>, fault: impl FnOnce() -> Outcome) -> Outcome {
+    vehicle.wait_until_it_drives()?;
     let (before, start) = (vehicle.safe_stops(), Instant::now());
     vehicle.status.forget();
     vehicle.controls.forget();
@@ -372,7 +388,7 @@ fn broken(vehicle: &Vehicle, fault: impl FnOnce() -> Outcome) -> Outcome {
     let resumed = vehicle.controls.first_after(whole, young).unwrap_or_default();
     println!("safe stop seen {:.2} s after the fault began ({reason})", after.as_secs_f64());
     println!("fresh controls {:.2} s after it ended", resumed.as_secs_f64());
-    let driving = wait_for("the vehicle drives on", || vehicle.drives())?;
+    let driving = vehicle.wait_until_it_drives()?;
     println!("driving {:.1} s after that", driving.as_secs_f64());
     Ok(())
 }

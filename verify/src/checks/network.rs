@@ -191,12 +191,16 @@ impl Probe {
 
     fn wait_for(&self, expected: &str) -> Outcome {
         let deadline = Instant::now() + PATIENCE;
+        let mut others = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) if line.starts_with(expected) => return Ok(()),
-                Ok(_) => {}
-                Err(_) => return Err(format!("no \"{expected}\" within {PATIENCE:?}")),
+                Ok(line) => others.push(line),
+                Err(_) => {
+                    others.retain(|line| line != "tick");
+                    return Err(format!("no \"{expected}\" within {PATIENCE:?}; besides ticks came {others:?}"));
+                }
             }
         }
     }

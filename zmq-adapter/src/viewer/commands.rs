@@ -2,6 +2,7 @@
 
 use super::ViewerClient;
 use crate::error::{ReceiveError, SendError};
+use crate::link::Link;
 use crate::ticks::TICK;
 use crate::wire::{
     self, ACTION, EMERGENCY_STOP, EMERGENCY_STOP_REASON, PARAMETER, PING, RELEASE_EMERGENCY_STOP, Topic, ViewerMessage,
@@ -72,17 +73,11 @@ impl ViewerClient {
         let failed = |source| ReceiveError { source };
         self.actions.service()?;
         self.parameters.service()?;
-        if self.is_connected() {
-            self.was_connected = true;
-        } else if self.was_connected {
-            // Nothing that was asked for before or in an outage is done after it.
-            self.expired += (self.kept_actions.len() + self.kept_parameters.len()) as u64;
-            self.kept_actions.clear();
-            self.kept_parameters.clear();
-        }
+        // Nothing that was asked for before an outage is done after it.
+        let (no_actions, no_parameters) = (self.actions.has_outage(), self.parameters.has_outage());
         let before = self.kept_actions.len() + self.kept_parameters.len();
-        self.kept_actions.retain(|(asked, _)| asked.elapsed() < KEPT_FOR);
-        self.kept_parameters.retain(|_, (asked, _)| asked.elapsed() < KEPT_FOR);
+        self.kept_actions.retain(|(asked, _)| !no_actions && asked.elapsed() < KEPT_FOR);
+        self.kept_parameters.retain(|_, (asked, _)| !no_parameters && asked.elapsed() < KEPT_FOR);
         self.expired += (before - self.kept_actions.len() - self.kept_parameters.len()) as u64;
         if self.parameters.is_heard() {
             while let Some((_, (_, object))) = self.kept_parameters.pop_first() {
@@ -169,7 +164,7 @@ impl ViewerClient {
         let mut object = Map::new();
         object.insert("action".to_owned(), Value::from(action.as_str()));
         object.insert("params".to_owned(), Value::Object(params));
-        let object = self.stamped(object, &id)?;
+        let object = self.stamped(object, &id, |viewer| &viewer.actions)?;
         if self.kept_actions.len() >= KEPT_ACTIONS {
             return Err(SendError::Full { kept: KEPT_ACTIONS });
         }
@@ -193,10 +188,15 @@ impl ViewerClient {
         Ok(id)
     }
 
-    /// The bytes of a request, with its id and its time; an error in an outage.
-    fn stamped(&mut self, mut object: Map<String, Value>, id: &str) -> Result<Vec<u8>, SendError> {
+    /// The bytes of a request, with its id and its time; an error in an outage of the link that it goes over.
+    fn stamped(
+        &mut self,
+        mut object: Map<String, Value>,
+        id: &str,
+        link: impl Fn(&Self) -> &Link,
+    ) -> Result<Vec<u8>, SendError> {
         self.service().map_err(|error| SendError::Socket(error.source))?;
-        if self.was_connected && !self.is_connected() {
+        if link(self).has_outage() {
             return Err(SendError::Outage);
         }
         object.insert("timestamp".to_owned(), Value::from(wire::now()));
@@ -222,7 +222,8 @@ impl ViewerClient {
             return Err(SendError::Refused(crate::Refusal::NotFinite));
         }
         let id = self.requests.next();
-        let object = self.stamped(wire::parameter_object(&category, &name, value), &id)?;
+        let object = wire::parameter_object(&category, &name, value);
+        let object = self.stamped(object, &id, |viewer| &viewer.parameters)?;
         self.kept_parameters.insert((category, name), (Instant::now(), object));
         self.service().map_err(|error| SendError::Socket(error.source))?;
         Ok(id)

@@ -48,8 +48,6 @@ pub struct ViewerClient {
     expired: u64,
     ticks: Ticks,
     tick_came: Option<Instant>,
-    /// Whether the broker listened once: what is asked for before that waits for it, what is asked for in an outage not.
-    was_connected: bool,
     stop: Option<Stop>,
     requests: Requests,
     /// The ping that was not answered yet.
@@ -93,7 +91,6 @@ impl ViewerClient {
             expired: 0,
             ticks: Ticks::default(),
             tick_came: None,
-            was_connected: false,
             stop: None,
             requests: Requests::new(),
             pinged: None,

@@ -7,7 +7,7 @@ use lkas::status::{State, Status};
 use lkas_messages::{Control, Mode};
 use lkas_shm::Plain;
 use lkas_shm::{ChannelName, Observer};
-use lkas_zmq::{Endpoint, ViewerClient};
+use lkas_zmq::{Endpoint, SendError, ViewerClient};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -122,8 +122,12 @@ fn a_flood_of_commands_is_no_flood_of_words() {
     let respawn = "respawn".parse().unwrap();
     let kp = lkas_messages::names::Category::Decision;
     for number in 0..20_000 {
-        viewer.send_action(&respawn).unwrap();
-        viewer.send_parameter(kp, "kp", f64::from(number % 100) / 100.0).unwrap();
+        // What floods a busy machine may be taken for an outage: then it is as after one.
+        while viewer.send_action(&respawn) == Err(SendError::Outage)
+            || viewer.send_parameter(kp, "kp", f64::from(number % 100) / 100.0) == Err(SendError::Outage)
+        {
+            viewer.wait_connected(PATIENCE).unwrap();
+        }
         // As fast as they are taken, so that most arrive.
         if number % 64 == 0 {
             std::thread::sleep(Duration::from_millis(5));
@@ -131,7 +135,7 @@ fn a_flood_of_commands_is_no_flood_of_words() {
     }
     // The newest value wins, and it is said.
     until("the last value", || {
-        viewer.send_parameter(kp, "kp", 1.75).unwrap();
+        let _ = viewer.send_parameter(kp, "kp", 1.75);
         demo.words
             .try_iter()
             .any(|line| {

@@ -105,7 +105,7 @@ impl Way for Bare {
 }
 
 struct Mirrored {
-    writer: lkas_shm::Writer<[u8]>,
+    writer: Option<lkas_shm::Writer<[u8]>>,
     stop: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<()>>,
     names: [ChannelName; 2],
@@ -153,14 +153,14 @@ impl Mirrored {
             }
         }));
         std::thread::sleep(Duration::from_millis(500));
-        Ok(Self { writer, stop, threads, names: [here, there] })
+        Ok(Self { writer: Some(writer), stop, threads, names: [here, there] })
     }
 }
 
 impl Way for Mirrored {
     fn send(&mut self, value: &mut [u8]) -> Done<()> {
         stamp(value);
-        let mut loan = self.writer.loan();
+        let mut loan = self.writer.as_mut().ok_or("the writer is gone")?.loan();
         loan.copy_from_slice(value);
         loan.publish();
         Ok(())
@@ -173,9 +173,11 @@ impl Drop for Mirrored {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
-        // The writer is still here; the names go with the process that has no other use for them.
+        self.writer = None;
         for name in &self.names {
-            let _ = std::fs::remove_file(format!("/dev/shm/{name}"));
+            if let Err(why) = lkas_shm::unlink(name) {
+                eprintln!("{name}: {why}");
+            }
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The program `lkas-mirror`; see `lkas-mirror --help`.
 
+mod section;
+
 use clap::{Args, Parser, Subcommand};
 use lkas_mirror::{Direction, Export, Failure, Mirror, MirrorStatus, Mirrored, Network};
 use lkas_shm::{Channel, ChannelName};
+use section::Section;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,15 +38,18 @@ enum Command {
 #[derive(Args, Debug)]
 struct Names {
     /// Prefix of all shared-memory names on this machine
-    #[arg(long, default_value = "", value_name = "NAME")]
-    namespace: String,
-    /// Channel of the mirror's own status
-    #[arg(long, default_value = "mirror_status", value_name = "NAME")]
-    status: String,
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Channel of the mirror's own status [default: mirror_status]
+    #[arg(long, value_name = "NAME")]
+    status: Option<String>,
 }
 
 #[derive(Args, Debug)]
 struct MirrorOptions {
+    /// Take what is not said here from the section [mirror] of this file, usually lkas.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// A channel for others; images go as JPEG with NAME:jpeg or NAME:jpeg=QUALITY (1 to 100)
     #[arg(long, value_name = "NAME[:jpeg[=QUALITY]]")]
     export: Vec<Export>,
@@ -59,9 +65,9 @@ struct MirrorOptions {
     /// Zenoh's own configuration (JSON5), for certificates, access control and the rest
     #[arg(long, value_name = "FILE")]
     zenoh: Option<PathBuf>,
-    /// The system's name on the network: mirrors of another system don't meet
-    #[arg(long, default_value = "lkas", value_name = "NAME")]
-    system: String,
+    /// The system's name on the network: mirrors of another system don't meet [default: lkas]
+    #[arg(long, value_name = "NAME")]
+    system: Option<String>,
     #[command(flatten)]
     names: Names,
 }
@@ -103,14 +109,39 @@ fn run(options: MirrorOptions) -> Result<(), Failure> {
         signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
     }
-    let MirrorOptions { export, import, listen, connect, zenoh, system, names } = options;
-    let network = Network { listen, connect, zenoh };
-    let Names { namespace, status } = names;
-    Mirror { exports: export, imports: import, network, namespace, system, status }.run(&stop)
+    options.mirror()?.run(&stop)
+}
+
+impl MirrorOptions {
+    /// The mirror that is asked for: by the command line, then by the file.
+    fn mirror(self) -> Result<Mirror, Failure> {
+        let file = self.config.as_deref().map(Section::read).transpose()?.unwrap_or_default();
+        let default = Mirror::default();
+        let or = |said: Vec<String>, file: Vec<String>| if said.is_empty() { file } else { said };
+        let exports = match self.export.is_empty() {
+            false => self.export,
+            true => file.export.iter().map(|export| export.parse()).collect::<Result<_, String>>()?,
+        };
+        // Where one is said on the command line, the other end of the file is not meant.
+        let (listen, connect) = match self.listen.is_empty() && self.connect.is_empty() {
+            true => (file.listen, file.connect),
+            false => (self.listen, self.connect),
+        };
+        Ok(Mirror {
+            exports,
+            imports: or(self.import, file.import),
+            network: Network { listen, connect, zenoh: self.zenoh.or(file.zenoh) },
+            namespace: self.names.namespace.or(file.namespace).unwrap_or(default.namespace),
+            system: self.system.or(file.system).unwrap_or(default.system),
+            status: self.names.status.or(file.status).unwrap_or(default.status),
+        })
+    }
 }
 
 fn status(names: &Names, json: bool) -> Result<(), Failure> {
-    let name = ChannelName::new(&names.namespace, &names.status)?;
+    let Mirror { namespace, status, .. } = Mirror::default();
+    let or = |said: &Option<String>, default| said.clone().unwrap_or(default);
+    let name = ChannelName::new(&or(&names.namespace, namespace), &or(&names.status, status))?;
     let mut reader = Channel::<MirrorStatus>::open(&name, Duration::ZERO)?;
     let has_writer = reader.has_writer();
     let status = reader.latest().ok_or("the mirror has not said anything yet")?;
@@ -196,4 +227,42 @@ fn table(channels: &[&Mirrored], has_writer: bool) -> String {
         text += "the mirror is not running: these are its last words\n";
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mirror(name: &str, text: &str, arguments: &str) -> Result<Mirror, String> {
+        let path = std::env::temp_dir().join(format!("lkas-mirror-{}-{name}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        let config = path.display().to_string();
+        let line = ["lkas-mirror", "--config", &config].into_iter().chain(arguments.split_whitespace());
+        let mirror = Line::try_parse_from(line).unwrap().mirror.mirror();
+        std::fs::remove_file(&path).unwrap();
+        mirror.map_err(|why| why.to_string().replace(&config, "lkas.toml"))
+    }
+
+    #[test]
+    fn the_command_line_goes_over_the_section_of_a_file() {
+        let text = "[system]\nnamespace = \"car\"\nbroker-port = 6000\n\n[mirror]\nlisten = [\"tcp/127.0.0.1:7447\"]\n\
+                    export = [\"camera_feed:jpeg=40\", \"vehicle_motion\"]\nimport = [\"vehicle_control\"]\n";
+        let found = mirror("whole", text, "").unwrap();
+        assert_eq!(found.exports, ["camera_feed:jpeg=40".parse().unwrap(), "vehicle_motion".parse().unwrap()]);
+        assert_eq!((&found.imports[..], &*found.namespace), (&["vehicle_control".to_owned()][..], "car"));
+        assert_eq!((&*found.system, &*found.status), ("lkas", "mirror_status"));
+        assert_eq!(found.network.listen, ["tcp/127.0.0.1:7447"]);
+        let found = mirror("under", text, "--connect tcp/127.0.0.1:1 --import lanes --namespace van").unwrap();
+        assert_eq!((found.network.connect.len(), found.network.listen.len()), (1, 0));
+        assert_eq!((&found.imports[..], &*found.namespace), (&["lanes".to_owned()][..], "van"));
+    }
+
+    #[test]
+    fn a_file_that_makes_no_sense_is_named_with_its_line() {
+        let error = mirror("unknown", "[mirror]\nlistn = []\n", "").unwrap_err();
+        assert!(error.starts_with("lkas.toml: ") && error.contains("line 2") && error.contains("`listn`"), "{error}");
+        assert_eq!(mirror("none", "[system]\n", "").unwrap_err(), "lkas.toml: there is no section [mirror]");
+        let error = mirror("export", "[mirror]\nexport = [\"a:png\"]\n", "").unwrap_err();
+        assert!(error.contains("expected jpeg"), "{error}");
+    }
 }

@@ -131,13 +131,15 @@ impl Reading<'_> {
             match (section, value.get_ref(), key.get_ref().as_ref()) {
                 (Some(section), DeValue::Table(table), _) => self.section(section, table),
                 (None, DeValue::Table(table), "parameters") => self.categories(table),
-                (Some(_), ..) | (None, _, "parameters") => {
+                // Of the program `lkas-mirror`, which looks at it itself.
+                (None, DeValue::Table(_), "mirror") => {}
+                (Some(_), ..) | (None, _, "parameters" | "mirror") => {
                     self.wrong(key.span(), format!("{} is a section: [{0}]", key.get_ref()))
                 }
                 _ => {
                     let known: Vec<_> = SECTIONS.iter().map(|section| format!("[{}]", section.name)).collect();
                     let what = format!("unknown section \"{}\"; there are {} and", key.get_ref(), known.join(", "));
-                    self.wrong(key.span(), format!("{what} [parameters.detection], [parameters.decision]"));
+                    self.wrong(key.span(), format!("{what} [parameters.detection], [parameters.decision], [mirror]"));
                 }
             }
         }
@@ -269,7 +271,8 @@ mod tests {
 
     #[test]
     fn a_file_stands_under_the_command_line() {
-        let text = "[simulation]\nfps = 12.5\nbroadcast = true\nwidth = 640\n[viewer]\nport = 9000\n";
+        let text =
+            "[simulation]\nfps = 12.5\nbroadcast = true\nwidth = 640\n[viewer]\nport = 9000\n[mirror]\nlisten = []\n";
         let file = File::parse(Path::new("lkas.toml"), text);
         assert_eq!(file.problems, []);
         let simulation = |name: &'static str| {

@@ -2,10 +2,12 @@
 
 use crate::tools::{cargo, copy, executable, output, root, run, target, write};
 use crate::{How, Outcome};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// A safety mechanism that can be taken out: an expression in the source, with what stands before and behind it, another
 /// one instead, and the scenarios that fail then. One that has several places has an entry for each; the first has the
@@ -167,23 +169,48 @@ pub(crate) fn scenarios(how: &How) -> Outcome {
 fn take_out_each_mechanism() -> Outcome {
     let program = build(&target("scenarios/workspace"))?;
     let named: BTreeSet<&str> = MECHANISMS.iter().flat_map(|mechanism| mechanism.scenarios).copied().collect();
-    for scenario in named {
-        if let Some(why) = failure(&program, scenario, None)? {
+    let whole: Vec<_> = named.into_iter().map(|scenario| (scenario, None)).collect();
+    for ((scenario, _), why) in whole.iter().zip(failures(&program, &whole)?) {
+        if let Some(why) = why {
             return Err(format!("with every mechanism in its place {scenario} fails: {why}"));
         }
     }
+    let each = MECHANISMS.iter().enumerate();
+    let missing: Vec<_> =
+        each.flat_map(|(index, mechanism)| mechanism.scenarios.iter().map(move |name| (*name, Some(index)))).collect();
     let mut unseen = Vec::new();
     println!("  {:<46} seen by", "what is taken out");
-    for (index, mechanism) in MECHANISMS.iter().enumerate() {
-        for scenario in mechanism.scenarios {
-            let why = failure(&program, scenario, Some(index))?;
-            println!("  {:<46} {scenario}: {}", mechanism.without, why.as_deref().unwrap_or("NOT SEEN"));
-            if why.is_none() {
-                unseen.push(format!("{} by {scenario}", mechanism.without));
-            }
+    for ((scenario, index), why) in missing.iter().zip(failures(&program, &missing)?) {
+        let without =
+            index.and_then(|index| MECHANISMS.get(index)).map(|mechanism| mechanism.without).unwrap_or_default();
+        println!("  {without:<46} {scenario}: {}", why.as_deref().unwrap_or("NOT SEEN"));
+        if why.is_none() {
+            unseen.push(format!("{without} by {scenario}"));
         }
     }
     if unseen.is_empty() { Ok(()) } else { Err(format!("not seen: {}", unseen.join(", "))) }
+}
+
+/// A scenario, and the mechanism that is missing.
+type Drive = (&'static str, Option<usize>);
+
+/// How each of them fails, in their order; as many at a time as there are processors.
+fn failures(program: &Path, drives: &[Drive]) -> Result<Vec<Option<String>>, String> {
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        loop {
+            let index = next.fetch_add(1, Relaxed);
+            let Some((scenario, missing)) = drives.get(index) else { return };
+            let failure = failure(program, scenario, *missing);
+            found.lock().unwrap_or_else(PoisonError::into_inner).insert(index, failure);
+        }
+    };
+    std::thread::scope(|threads| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            threads.spawn(work);
+        }
+    });
+    found.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
 /// How the scenario fails without that mechanism; `None` where it passes.

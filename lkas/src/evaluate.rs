@@ -6,6 +6,7 @@
 
 use crate::Failure;
 use crate::detection::{DetectorParameters, LEAST_CONFIDENCE, LaneDetector, Lanes, Mounting, SURE};
+use crate::tools;
 use clap::Args;
 use core::fmt;
 use image::{Rgb, RgbImage};
@@ -137,9 +138,9 @@ pub fn program(options: &EvaluateOptions) -> Result<bool, Failure> {
     };
     let found = evaluate(&options.folder, &labels(&text)?, mounting, options.stills, options.draw.as_deref())?;
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
+        tools::say(serde_json::to_string_pretty(&found)?);
     } else {
-        println!("{found}");
+        tools::say(&found);
     }
     Ok(found.sure_wrong * 100 < found.sure.max(1))
 }

@@ -11,7 +11,8 @@ pub enum Step {
     CameraToControl,
     /// Drawing or decoding a frame.
     Render,
-    /// From a complete frame to its publish.
+    /// From a complete frame to its publish: to work out its check value. On a machine with few processors those that it
+    /// wakes may run before its writer goes on, which is not counted.
     Write,
     /// From a publish until the process that works with the value has it.
     Wake,

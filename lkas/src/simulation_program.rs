@@ -367,9 +367,10 @@ impl Camera {
         let complete = clock::now();
         loan.start(self.shape, frame_id, complete as f64 * 1e-9).ok_or(too_small)?;
         loan.seal();
-        loan.publish();
+        let published = clock::now();
+        loan.publish_at(published);
         latencies.note_between(Step::Render, start, complete);
-        latencies.note_between(Step::Write, complete, clock::now());
+        latencies.note_between(Step::Write, complete, published);
         Ok(())
     }
 

@@ -131,6 +131,7 @@ def main() -> int:
     name = f"costs-{os.getpid()}"
     image = np.random.default_rng(1).integers(0, 256, SHAPE, dtype=np.uint8)
     writer, reader = ImageWriter(name, SHAPE), ImageReader(name)
+    unchecked = ImageWriter(name + ".unchecked", SHAPE, checked=False)
     controls, control_reader = ControlWriter(name + ".c"), ControlReader(name + ".c")
     plain, plain_controls = PlainImages(name + ".plain", SHAPE), PlainControls(name + ".plain.c")
     control = Control(Mode.LANE_KEEPING, steering=0.1, throttle=0.2, brake=0.0)
@@ -172,10 +173,14 @@ def main() -> int:
         row("the same, into as many arrays as slots", lambda: writer.write(image, 1),
             lambda: np.copyto(next(slots), image), frames, turns, None),
     ]
-    for handle in (writer, reader, controls, control_reader, plain, plain_controls):
+    good.append(
+        row("one without a check value, against a bare copy", lambda: unchecked.write(image, 1),
+            lambda: np.copyto(target, image), frames, turns, None))
+    for handle in (writer, reader, unchecked, controls, control_reader, plain, plain_controls):
         handle.close()
     unlink(name)
     unlink(name + ".c")
+    unlink(name + ".unchecked")
     return 0 if all(good) else 1
 
 

@@ -42,7 +42,7 @@ pub(crate) struct Pixels {
 
 impl Pixels {
     fn new(pin: Pin) -> Option<Self> {
-        let shape = pin.image().shape()?;
+        let shape = pin.view()?.shape();
         let (width, channels) = (shape.width() as isize, shape.format().channels() as isize);
         let (shape, strides) = ([shape.height() as isize, width, channels], [width * channels, channels, 1]);
         Some(Self { pin, born: Birth::now(), shape, strides })
@@ -70,7 +70,7 @@ impl Pixels {
         }
         let pixels = slf.get();
         pixels.check_fork()?;
-        let Some(image) = pixels.pin.image().view() else {
+        let Some(image) = pixels.pin.view() else {
             return Err(PyBufferError::new_err("the frame describes no image: its memory was damaged"));
         };
         let has = |wanted| flags & wanted == wanted;
@@ -119,9 +119,8 @@ pub(crate) struct Frame {
 impl Frame {
     /// `None` where the slot describes no image.
     pub(crate) fn new(py: Python<'_>, pin: Pin) -> PyResult<Option<Self>> {
-        let image = pin.image();
-        let Some(shape) = image.shape() else { return Ok(None) };
-        let (frame_id, timestamp) = (image.frame_id(), image.timestamp());
+        let Some(shape) = pin.view().map(|view| view.shape()) else { return Ok(None) };
+        let (frame_id, timestamp) = (pin.frame_id(), pin.timestamp());
         let (sequence, published, format) = (pin.sequence(), pin.published(), shape.format());
         let shape = (shape.height(), shape.width(), format.channels());
         let Some(pixels) = Pixels::new(pin) else { return Ok(None) };
@@ -196,13 +195,14 @@ impl Frame {
         self.slot().is_none()
     }
 
-    /// Whether header and pixels are those that were published together, by their check value. Reads every byte.
+    /// Whether header and pixels are those that were published together, by their check value. Reads every byte. In a
+    /// channel of frames without check values, whether it describes an image at all.
     ///
     /// Raises Released once the frame is closed.
     fn is_whole(&self, py: Python<'_>) -> PyResult<bool> {
         let pixels = self.pixels(py)?;
         let pixels = pixels.get();
-        Ok(py.detach(|| pixels.pin.image().is_whole()))
+        Ok(py.detach(|| pixels.pin.is_whole()))
     }
 
     /// Gives the frame back. Arrays that were made of it stay as they are and keep it in use until they are gone.

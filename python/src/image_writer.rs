@@ -5,8 +5,8 @@ use crate::frame::{format_name, numpy};
 use crate::shared::{self, Shared};
 use crate::writers::{self, Named, WriterOptions};
 use core::slice;
-use lkas_messages::{Image, ImageShape, PixelFormat};
-use lkas_shm::{ImageChannel, clock};
+use lkas_messages::{Image, ImageShape, PixelFormat, UncheckedImage};
+use lkas_shm::{CreateError, ImageChannel, PixelsError, UncheckedImageChannel, clock};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -19,15 +19,46 @@ use std::sync::{Mutex, PoisonError};
 /// "gray8" for one. `namespace`: prefix of the name, one for each system. `readers`: how many reader places the channel
 /// has, 1 to 29; an ImageReader takes two, and each costs the memory of a frame. `period` and `max_age`: what is
 /// promised to readers, in seconds. `mode` and `group`: who takes part. `foreign_owner`: whether a channel of another
-/// user is taken over. `grace`: seconds to ask again for the role of a process that was just killed.
+/// user is taken over. `grace`: seconds to ask again for the role of a process that was just killed. `checked`: whether
+/// frames have a check value, by which a reader sees damage; without one they are written faster, for programs in Python
+/// that trust their memory: those of lkas refuse such a channel.
 ///
 /// Raises WriterExists where the channel has a writer that is alive.
 #[pyclass(frozen, weakref, module = "lkas_channels")]
 pub(crate) struct ImageWriter {
-    writer: Shared<Named<Image>>,
+    writer: Shared<Sink>,
     shape: ImageShape,
     /// The memory of the last loan, to be used again.
     spare: Mutex<Option<Py<PyAny>>>,
+}
+
+/// A writer of frames with a check value, or without.
+enum Sink {
+    Checked(Named<Image>),
+    Unchecked(Named<UncheckedImage>),
+}
+
+impl Sink {
+    fn write(&mut self, frame_id: u64, timestamp: f64, pixels: &[u8]) -> Result<(), PixelsError> {
+        match self {
+            Self::Checked(named) => named.writer.write(frame_id, timestamp, pixels),
+            Self::Unchecked(named) => named.writer.write(frame_id, timestamp, pixels),
+        }
+    }
+
+    fn look(&mut self) -> Result<bool, CreateError> {
+        match self {
+            Self::Checked(named) => named.look(),
+            Self::Unchecked(named) => named.look(),
+        }
+    }
+
+    fn sequence(&self) -> u64 {
+        match self {
+            Self::Checked(named) => named.writer.sequence(),
+            Self::Unchecked(named) => named.writer.sequence(),
+        }
+    }
 }
 
 fn image_shape((height, width, channels): (u32, u32, u32), format: Option<&str>) -> PyResult<ImageShape> {
@@ -60,9 +91,9 @@ impl ImageWriter {
 
     fn publish(&self, py: Python<'_>, frame_id: u64, timestamp: Option<f64>, pixels: &[u8]) -> PyResult<()> {
         let timestamp = checked_time(timestamp)?;
-        let moved = self.writer.detached(py, |named| {
-            named.writer.write(frame_id, timestamp, pixels).map_err(errors::value)?;
-            named.look().map_err(errors::create)
+        let moved = self.writer.detached(py, |sink| {
+            sink.write(frame_id, timestamp, pixels).map_err(errors::value)?;
+            sink.look().map_err(errors::create)
         })?;
         if moved { writers::warn_moved(py, self.writer.name()) } else { Ok(()) }
     }
@@ -80,7 +111,7 @@ fn checked_time(timestamp: Option<f64>) -> PyResult<f64> {
 impl ImageWriter {
     #[new]
     #[pyo3(signature = (name, shape, *, format = None, namespace = "", readers = 8, period = None, max_age = None,
-        mode = 0o600, group = None, foreign_owner = false, grace = 1.0))]
+        mode = 0o600, group = None, foreign_owner = false, grace = 1.0, checked = true))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -95,12 +126,17 @@ impl ImageWriter {
         group: Option<u32>,
         foreign_owner: bool,
         grace: f64,
+        checked: bool,
     ) -> PyResult<Self> {
         let shape = image_shape(shape, format)?;
         let name = shared::channel_name(namespace, name)?;
         let options = WriterOptions { readers, period, max_age, mode, group, foreign_owner, grace }.checked()?;
-        let writer = writers::create(py, &name, || ImageChannel::create(&name, shape, options))?;
-        Ok(Self { writer, shape, spare: Mutex::new(None) })
+        let sink = if checked {
+            Sink::Checked(writers::create(py, &name, || ImageChannel::create(&name, shape, options))?)
+        } else {
+            Sink::Unchecked(writers::create(py, &name, || UncheckedImageChannel::create(&name, shape, options))?)
+        };
+        Ok(Self { writer: Shared::new("writer", name.to_string(), sink), shape, spare: Mutex::new(None) })
     }
 
     /// Publishes a copy of `image`: an array or another buffer of uint8 in the channel's shape; `(height, width)` will do
@@ -169,7 +205,7 @@ impl ImageWriter {
     /// The number of the newest publish; 0 before the first. Goes on where a predecessor was.
     #[getter]
     fn sequence(&self, py: Python<'_>) -> PyResult<u64> {
-        self.writer.with(py, |named| Ok(named.writer.sequence()))
+        self.writer.with(py, |sink| Ok(sink.sequence()))
     }
 
     /// The channel's name, with its namespace.

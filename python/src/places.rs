@@ -1,7 +1,7 @@
 //! The reader places of an image reader: at least two, so that one frame may be looked at while the next is taken.
 
-use lkas_messages::{Image, ImageShape};
-use lkas_shm::{ChannelName, ImageChannel, OpenError, OpenOptions, Reader, Wait, clock};
+use lkas_messages::{Image, ImageShape, ImageView, UncheckedImage};
+use lkas_shm::{ChannelName, ImageChannel, OpenError, OpenOptions, Reader, UncheckedImageChannel, Wait, clock};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,13 +12,78 @@ const LOOK_EVERY: u64 = 100_000_000;
 /// How often to look for a channel that has gone, in nanoseconds.
 const RETRY_EVERY: u64 = 10_000_000;
 
+/// A reader of frames with a check value, or without: which, the channel says.
+enum Source {
+    Checked(Reader<Image>),
+    Unchecked(Reader<UncheckedImage>),
+}
+
+/// Calls what both kinds have.
+macro_rules! of_either {
+    ($which:ident, $either:expr, $it:ident => $call:expr) => {
+        match $either {
+            $which::Checked($it) => $call,
+            $which::Unchecked($it) => $call,
+        }
+    };
+}
+
+impl Source {
+    fn open(name: &ChannelName, options: OpenOptions) -> Result<Self, OpenError> {
+        match ImageChannel::open(name, options) {
+            Ok(reader) => Ok(Self::Checked(reader)),
+            Err(why @ OpenError::Unusable { .. }) => match UncheckedImageChannel::open(name, options) {
+                Ok(reader) => Ok(Self::Unchecked(reader)),
+                // It carries no images, or was replaced just now.
+                Err(OpenError::Unusable { .. }) => Err(why),
+                Err(other) => Err(other),
+            },
+            Err(why) => Err(why),
+        }
+    }
+
+    fn has_fresh(&self) -> bool {
+        of_either!(Source, self, reader => reader.has_fresh())
+    }
+
+    fn has_writer(&self) -> bool {
+        of_either!(Source, self, reader => reader.has_writer())
+    }
+
+    fn is_retired(&self) -> bool {
+        of_either!(Source, self, reader => reader.is_retired())
+    }
+
+    fn shape(&self) -> Option<ImageShape> {
+        of_either!(Source, self, reader => reader.shape())
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Wait {
+        of_either!(Source, self, reader => reader.wait(timeout))
+    }
+
+    fn latest(&mut self) -> Option<Shown> {
+        let (sequence, published, image) = match self {
+            Self::Checked(reader) => {
+                let sample = reader.latest()?;
+                (sample.sequence(), sample.time(), Slot::Checked(NonNull::from(&*sample)))
+            }
+            Self::Unchecked(reader) => {
+                let sample = reader.latest()?;
+                (sample.sequence(), sample.time(), Slot::Unchecked(NonNull::from(&*sample)))
+            }
+        };
+        Some(Shown { image, sequence, published })
+    }
+}
+
 /// A reader of its own, which looks at one slot.
 struct Place {
-    reader: Mutex<Reader<Image>>,
+    reader: Mutex<Source>,
 }
 
 impl Place {
-    fn reader(&self) -> MutexGuard<'_, Reader<Image>> {
+    fn reader(&self) -> MutexGuard<'_, Source> {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -27,10 +92,17 @@ impl Place {
     }
 }
 
+/// An image where it lies.
+#[derive(Clone, Copy)]
+enum Slot {
+    Checked(NonNull<Image>),
+    Unchecked(NonNull<UncheckedImage>),
+}
+
 /// Where a frame lies, and which it is.
 #[derive(Clone, Copy)]
 struct Shown {
-    image: NonNull<Image>,
+    image: Slot,
     sequence: u64,
     published: u64,
 }
@@ -47,11 +119,39 @@ pub(crate) struct Pin {
     shown: Shown,
 }
 
-impl Pin {
-    pub(crate) fn image(&self) -> &Image {
+/// Calls what both kinds of images have.
+macro_rules! of_image {
+    ($pin:expr, $image:ident => $call:expr) => {
         // SAFETY: the slot is the place's until its reader's next take (I2 of the design), for which `Places` needs the
-        // place for itself, and this has a reference to it. The memory is mapped as long as the place is there.
-        unsafe { self.shown.image.as_ref() }
+        // place for itself, and the pin has a reference to it. The memory is mapped as long as the place is there.
+        unsafe {
+            of_either!(Slot, $pin.shown.image, it => {
+                let $image = it.as_ref();
+                $call
+            })
+        }
+    };
+}
+
+impl Pin {
+    /// The number that its source gave it.
+    pub(crate) fn frame_id(&self) -> u64 {
+        of_image!(self, image => image.frame_id())
+    }
+
+    /// The instant that it shows.
+    pub(crate) fn timestamp(&self) -> f64 {
+        of_image!(self, image => image.timestamp())
+    }
+
+    /// Its pixels; `None` where the slot describes no image.
+    pub(crate) fn view(&self) -> Option<ImageView<'_>> {
+        of_image!(self, image => image.view())
+    }
+
+    /// Whether its check value fits, where it has one.
+    pub(crate) fn is_whole(&self) -> bool {
+        of_image!(self, image => image.is_whole())
     }
 
     /// The number of its publish.
@@ -90,8 +190,7 @@ pub(crate) struct Places {
 }
 
 fn open(name: &ChannelName, options: OpenOptions, count: usize) -> Result<Vec<Arc<Place>>, OpenError> {
-    let place =
-        |options| ImageChannel::open(name, options).map(|reader| Arc::new(Place { reader: Mutex::new(reader) }));
+    let place = |options| Source::open(name, options).map(|reader| Arc::new(Place { reader: Mutex::new(reader) }));
     let mut places = vec![place(options)?];
     // The others are places of the channel that is there now.
     while places.len() < count {
@@ -171,13 +270,13 @@ impl Places {
         // Nobody else has a reference to the place, so nobody looks at its slot.
         let Some(place) = Arc::get_mut(&mut self.places[free]) else { return Taken::AllPinned };
         let reader = place.reader.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let Some(sample) = reader.latest() else { return Taken::Nothing };
-        let found = Shown { image: NonNull::from(&*sample), sequence: sample.sequence(), published: sample.time() };
+        let Some(found) = reader.latest() else { return Taken::Nothing };
         if found.sequence <= self.sequence {
             // The writer is in the middle of its publish: the last place has it, this one has not.
             return Taken::Nothing;
         }
-        let sane = sample.shape().is_some();
+        let pin = Pin { _place: self.places[free].clone(), shown: found };
+        let sane = pin.view().is_some();
         self.missed += if self.sequence == 0 { 0 } else { found.sequence - self.sequence - 1 };
         self.sequence = found.sequence;
         self.last = free;
@@ -186,7 +285,7 @@ impl Places {
             self.damaged += 1;
             return Taken::Nothing;
         }
-        Taken::Frame(Pin { _place: self.places[free].clone(), shown: found })
+        Taken::Frame(pin)
     }
 
     /// Waits until a take would find something, at most `timeout`, or a while shorter.
@@ -209,8 +308,7 @@ impl Places {
         // The place that the next frame will be taken at may be behind the last one in the middle of a publish.
         let Some(place) = Arc::get_mut(&mut self.places[free]) else { return Ok(true) };
         let reader = place.reader.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let newer =
-            |reader: &mut Reader<Image>| reader.latest().is_some_and(|sample| sample.sequence() > self.sequence);
+        let newer = |reader: &mut Source| reader.latest().is_some_and(|found| found.sequence > self.sequence);
         Ok(newer(reader) || (reader.wait(timeout) == Wait::Fresh && newer(reader)))
     }
 

@@ -91,7 +91,8 @@ impl RecordWriter {
         let name = shared::channel_name(namespace, name)?;
         let options = WriterOptions { readers, period, max_age, mode, group, foreign_owner, grace }.checked()?;
         let of = channel_type(type_name, fields, size, align)?;
-        Ok(Self { writer: writers::create(py, &name, || AnyChannel::create(&name, of, options))? })
+        let writer = writers::create(py, &name, || AnyChannel::create(&name, of, options))?;
+        Ok(Self { writer: Shared::new("writer", name.to_string(), writer) })
     }
 
     fn write(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -95,7 +95,7 @@ pub(crate) fn create<T: Payload + ?Sized + 'static>(
     py: Python<'_>,
     name: &lkas_shm::ChannelName,
     create: impl FnOnce() -> Result<Writer<T>, CreateError> + Send,
-) -> PyResult<Shared<Named<T>>>
+) -> PyResult<Named<T>>
 where
     Named<T>: Send,
 {
@@ -104,7 +104,7 @@ where
         let text = std::ffi::CString::new(format!("channel {name}: {warning}")).unwrap_or_default();
         PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 1)?;
     }
-    Ok(Shared::new("writer", name.to_string(), Named::new(writer)))
+    Ok(Named::new(writer))
 }
 
 macro_rules! value_writer {
@@ -136,7 +136,7 @@ macro_rules! value_writer {
                 let name = shared::channel_name(namespace, name)?;
                 let options = WriterOptions { readers, period, max_age, mode, group, foreign_owner, grace }.checked()?;
                 let writer = create(py, &name, || $channel::create(&name, options))?;
-                Ok(Self { writer })
+                Ok(Self { writer: Shared::new("writer", name.to_string(), writer) })
             }
 
             /// Publishes a value. Never waits for a reader.

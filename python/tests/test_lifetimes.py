@@ -17,9 +17,9 @@ from conftest import GENEROUS, SHAPE, solid, wait_until
 from lkas_channels import ImageReader, ImageWriter, NoPlace, Released, unlink
 
 
-@pytest.fixture
-def pair(name):
-    with ImageWriter(name, SHAPE, readers=2) as writer, ImageReader(name) as reader:
+@pytest.fixture(params=[True, False], ids=["checked", "unchecked"])
+def pair(name, request):
+    with ImageWriter(name, SHAPE, readers=2, checked=request.param) as writer, ImageReader(name) as reader:
         yield writer, reader
 
 

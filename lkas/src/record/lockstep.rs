@@ -9,6 +9,7 @@ use crate::Failure;
 use crate::feed::Feed;
 use crate::options::SystemOptions;
 use crate::stop::Stop;
+use crate::tools;
 use lkas_messages::Detection;
 use lkas_shm::{ChannelName, DetectionChannel, Observer, Plain, clock};
 use std::collections::BTreeMap;
@@ -65,7 +66,7 @@ pub(super) fn play(
         output.finish(&BTreeMap::new())?;
     }
     player.end(&recording);
-    println!("{count} answers");
+    tools::say(format_args!("{count} answers"));
     Ok(())
 }
 

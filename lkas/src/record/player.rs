@@ -6,6 +6,7 @@ use super::reading::{Ending, Recording, Source, Value};
 use super::writing::Encoding;
 use crate::Failure;
 use crate::options::{SERVERS, SystemOptions};
+use crate::tools;
 use lkas_messages::{Image, ImageShape, ImageView};
 use lkas_shm::{AnyChannel, ChannelName, CreateError, ImageChannel, Options, Writer};
 use std::collections::HashMap;
@@ -146,7 +147,7 @@ impl<'a> Player<'a> {
         if self.not_whole > 0 {
             tracing::warn!("{} values were not whole and were left out", self.not_whole);
         }
-        println!("{} values of {} channels", self.played, self.channels.len());
+        tools::say(format_args!("{} values of {} channels", self.played, self.channels.len()));
     }
 }
 

@@ -9,6 +9,7 @@ use super::writing::{Encoding, Entry, Output};
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::stop::Stop;
+use crate::tools;
 use clap::{Args, ValueEnum};
 use lkas_shm::{AnyChannel, ChannelName, Observer, OpenOptions, Reader, clock};
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,7 +91,7 @@ pub fn record(system: &SystemOptions, options: &RecordOptions, stop: &Stop) -> R
     let written = disk.join().map_err(|_| "the thread for the disk failed")?;
     let written = looked.and(written)?;
     let left_out: u64 = lock(&dropped).values().sum();
-    println!(
+    tools::say(format_args!(
         "{}: {} values of {} channels, {} in {} file{}; {missed} missed, {left_out} left out",
         options.output.display(),
         written.values,
@@ -98,7 +99,7 @@ pub fn record(system: &SystemOptions, options: &RecordOptions, stop: &Stop) -> R
         crate::tools::size(written.bytes),
         written.files,
         if written.files == 1 { "" } else { "s" },
-    );
+    ));
     Ok(())
 }
 

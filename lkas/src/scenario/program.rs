@@ -5,6 +5,7 @@ use super::sweep::{Axis, sweep};
 use super::{Drive, Report, Scenario, real_time};
 use crate::Failure;
 use crate::options::SystemOptions;
+use crate::tools;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -67,7 +68,7 @@ pub fn program(system: &SystemOptions, options: &ScenarioOptions) -> Result<bool
     }
     let print = |report: &Report| {
         if !options.json {
-            println!("{report}");
+            tools::say(report);
         }
     };
     let reports = if options.real_time {
@@ -81,10 +82,10 @@ pub fn program(system: &SystemOptions, options: &ScenarioOptions) -> Result<bool
         run_all(&scenarios, options, print)?
     };
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&reports)?);
+        tools::say(serde_json::to_string_pretty(&reports)?);
     } else {
         let failed = reports.iter().filter(|report| !report.passed()).count();
-        println!("{} scenarios, {failed} failed", reports.len());
+        tools::say(format_args!("{} scenarios, {failed} failed", reports.len()));
     }
     Ok(reports.iter().all(Report::passed))
 }

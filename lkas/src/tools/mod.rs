@@ -33,7 +33,7 @@ use crate::Failure;
 use crate::options::SystemOptions;
 use crate::stop::Stop;
 use lkas_shm::ChannelName;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,11 @@ pub(crate) fn unless_nobody_reads(result: Result<(), Failure>) -> Result<(), Fai
         }
         other => other,
     }
+}
+
+/// A line of output. Whoever read it may have gone, which changes nothing of what is done.
+pub(crate) fn say(line: impl core::fmt::Display) {
+    let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
 /// Lines of cells, as columns that are as wide as they have to be.

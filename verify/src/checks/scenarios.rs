@@ -37,6 +37,7 @@ const HEALTH: &str = "lkas/src/decision/health.rs";
 const KEEPER: &str = "lkas/src/decision/mod.rs";
 const MOTION: &str = "lkas/src/decision/motion.rs";
 const DETECTOR: &str = "lkas/src/detection/mod.rs";
+const ROAD: &str = "lkas/src/detection/road.rs";
 
 const MECHANISMS: &[Mechanism] = &[
     without("silence is borne", HEALTH, ["", "self.stop(Reason::Silent)", ";"], "()", &["hazard-freeze-in-bend"]),
@@ -147,6 +148,41 @@ const MECHANISMS: &[Mechanism] = &[
         ["if ", "learn && self.path.offset.abs() < 0.6", " {"],
         "false",
         &["hazard-wind-lasts"],
+    ),
+    without(
+        "a stop ends on the first lines",
+        HEALTH,
+        ["if ", "self.evidence_s >= needed", " {"],
+        "doubt.is_none()",
+        &["hazard-freeze-in-bend"],
+    ),
+    without(
+        "lines of two lanes are one's",
+        DETECTOR,
+        ["let doubtful = ", "candidates.iter().any(|line| is_between(&line))", ";"],
+        "false",
+        &["hazard-straddle"],
+    ),
+    without(
+        "lines of two lanes are one's",
+        ROAD,
+        ["&& ", "(f64::from(WIDTH_M[0])..f64::from(WIDTH_M[1])).contains(&(places_r - places_l))", "\n"],
+        "true",
+        &[],
+    ),
+    without(
+        "lines of two lanes are one's",
+        ROAD,
+        ["        ", "(f64::from(WIDTH_M[0])..f64::from(WIDTH_M[1])).contains(&width)", "\n"],
+        "true",
+        &[],
+    ),
+    without(
+        "lines of two lanes are one's",
+        HEALTH,
+        ["if ", "!(WIDTH_M[0]..WIDTH_M[1]).contains(&place.width_m)", " ||"],
+        "false",
+        &[],
     ),
 ];
 

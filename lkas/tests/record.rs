@@ -92,16 +92,17 @@ fn channel<'a>(info: &'a Value, name: &str) -> &'a Value {
 /// Waits until the file has values of this channel in it.
 fn wait_for_values(file: &str, name: &str, count: u64) {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let found = run("none", &["info", file, "--json"]);
-        let found: Value = serde_json::from_slice(&found.stdout).unwrap_or_default();
-        let rows = found["channels"].as_array().cloned().unwrap_or_default();
-        if rows.iter().any(|row| row["channel"] == name && row["values"].as_u64() >= Some(count)) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{found:#}");
+    while info_values(file, name) < count {
+        assert!(Instant::now() < deadline, "{}", words(&run("none", &["info", file, "--json"])));
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// How many values of a channel are in a file, which may not be there yet.
+fn info_values(file: &str, name: &str) -> u64 {
+    let found: Value = serde_json::from_slice(&run("none", &["info", file, "--json"]).stdout).unwrap_or_default();
+    let rows = found["channels"].as_array().cloned().unwrap_or_default();
+    rows.iter().find(|row| row["channel"] == name).and_then(|row| row["values"].as_u64()).unwrap_or(0)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Message)]
@@ -213,7 +214,7 @@ fn of_a_recorder_that_was_killed_the_file_is_there() {
     for name in ["lane_detection", "status_simulation", "status_decision", "vehicle_motion"] {
         assert!(channel(&found, name)["values"].as_u64() > Some(1), "{found:#}");
     }
-    assert_eq!(channel(&found, "camera_feed")["encoding"], "lkas-jpeg");
+    assert_eq!(channel(&found, "camera_feed")["encoding"], "jpeg");
     // Cut anywhere, it is read up to there.
     let bytes = std::fs::read(&file).unwrap();
     std::fs::write(folder.0.join("cut.mcap"), &bytes[..bytes.len() / 2]).unwrap();
@@ -318,4 +319,103 @@ fn a_recording_goes_on_in_further_files() {
     }
     drop(wheels);
     unlink(&ChannelName::new(&namespace, "wheels").unwrap()).unwrap();
+}
+
+/// A message as others read it: topic, schema and JSON.
+type Shown = (String, String, Value);
+
+fn shown(file: &str) -> Vec<Shown> {
+    let bytes = std::fs::read(file).unwrap();
+    let messages = mcap::MessageStream::new(&bytes).unwrap().map(|message| message.unwrap());
+    let of_others = messages.filter(|message| message.channel.message_encoding == "json");
+    of_others
+        .map(|message| {
+            let schema = message.channel.schema.as_ref().unwrap();
+            assert_eq!(schema.encoding, "jsonschema");
+            let schema_is: Value = serde_json::from_slice(&schema.data).unwrap();
+            let value: Value = serde_json::from_slice(&message.data).unwrap();
+            for required in schema_is["required"].as_array().into_iter().flatten() {
+                assert!(value.get(required.as_str().unwrap()).is_some(), "{required} is missing in {value}");
+            }
+            (message.channel.topic.clone(), schema.name.clone(), value)
+        })
+        .collect()
+}
+
+#[test]
+fn other_programs_see_frames_lanes_events_and_values() {
+    let folder = Folder::new("shown");
+    let file = folder.file("drive.mcap");
+    let demo = Demo::start("shown", &["--no-viewer"]);
+    demo.drive(10);
+    let mut recorder = start(&demo.namespace, &["record", "-o", &file]);
+    wait_for_values(&file, "camera_feed", 20);
+    wait_for_values(&file, "vehicle_control", 20);
+    wait_for_values(&file, "status_simulation", 2);
+    assert!(recorder.end("INT").success());
+    demo.stop();
+    let shown = shown(&file);
+    let of = |topic: &str| shown.iter().filter(|shown| shown.0 == topic).collect::<Vec<_>>();
+    for (topic, schema) in [
+        ("camera_feed", "foxglove.CompressedImage"),
+        ("/lanes", "foxglove.ImageAnnotations"),
+        ("/events", "foxglove.Log"),
+        ("/vehicle_control", "lkas.Control"),
+        ("/status_simulation", "lkas.Status"),
+    ] {
+        let found = of(topic);
+        assert!(!found.is_empty() && found.iter().all(|shown| shown.1 == schema), "{topic}: {found:?}");
+    }
+    let frame = &of("camera_feed")[0].2;
+    assert!(frame["format"] == "jpeg" && frame["data"].as_str().unwrap().starts_with("/9j/"), "a JPEG in base64");
+    let time = |value: &Value| value["timestamp"].clone();
+    let frames: Vec<Value> = of("camera_feed").iter().map(|shown| time(&shown.2)).collect();
+    let drawn = of("/lanes").into_iter().filter(|shown| frames.contains(&time(&shown.2["points"][0]))).count();
+    assert!(drawn > 0, "lanes have the time of the frame that they were found in");
+    assert!(
+        of("/events").iter().any(|shown| shown.2["message"].as_str().unwrap().contains("running")),
+        "{:?}",
+        of("/events")
+    );
+}
+
+#[test]
+fn what_is_played_may_be_faster_and_begin_again() {
+    let (namespace, folder) = (namespace("loop"), Folder::new("loop"));
+    let file = folder.file("drive.mcap");
+    let mut wheels: Writer<Wheel> = create(&namespace, "wheels");
+    let mut recorder = start(&namespace, &["record", "-o", &file]);
+    let deadline = Instant::now() + PATIENCE;
+    let mut written = 0;
+    // Half a second of them, so that a recording is there to be played.
+    while info_values(&file, "wheels") < 20 {
+        written += 1;
+        wheels.publish(Wheel { timestamp: 0.0, rate: f64::from(written) });
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(Instant::now() < deadline);
+    }
+    assert!(recorder.end("INT").success());
+    drop(wheels);
+    unlink(&ChannelName::new(&namespace, "wheels").unwrap()).unwrap();
+    let recorded = info_values(&file, "wheels");
+    let span = info(&file)["span_s"].as_f64().unwrap();
+
+    let begin = Instant::now();
+    let played = run(&namespace, &["play", &file, "--rate", "0.5", "--topics", "wheels"]);
+    assert!(played.status.success(), "{}", words(&played));
+    assert!(begin.elapsed().as_secs_f64() > 2.0 * span, "at half the rate it takes twice as long at least");
+    assert!(words(&played).contains(&format!("{recorded} values of 1 channels")), "{}", words(&played));
+
+    let mut player = start(&namespace, &["play", &file, "--rate", "100", "--loop"]);
+    let name = ChannelName::new(&namespace, "wheels").unwrap();
+    loop {
+        let newest = Observer::open(&name).ok().and_then(|channel| channel.newest().ok().flatten());
+        // The sequence goes on from the first play.
+        if newest.is_some_and(|newest| newest.sequence > 3 * recorded) {
+            break;
+        }
+        assert!(Instant::now() < deadline + PATIENCE, "it does not begin again");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    player.end("INT");
 }

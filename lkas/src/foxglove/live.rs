@@ -291,7 +291,7 @@ impl Live {
             memory.frames.push_front((header.frame_id, time_ns));
         });
         if self.is_wanted(Topic::Image) {
-            self.publish(Topic::Image, time_ns, schemas::compressed_image(time_ns, "camera", jpeg));
+            self.publish(Topic::Image, time_ns, schemas::compressed_image(time_ns, "camera", jpeg).to_string());
         }
     }
 

@@ -138,9 +138,9 @@ fn time(nanoseconds: u64) -> Value {
 
 /// A frame as JPEG, taken at `time_ns` by the camera of that name: a `foxglove.CompressedImage`.
 #[must_use]
-pub fn compressed_image(time_ns: u64, camera: &str, jpeg: &[u8]) -> String {
+pub fn compressed_image(time_ns: u64, camera: &str, jpeg: &[u8]) -> Value {
     let data = BASE64_STANDARD.encode(jpeg);
-    json!({"timestamp": time(time_ns), "frame_id": camera, "format": "jpeg", "data": data}).to_string()
+    json!({"timestamp": time(time_ns), "frame_id": camera, "format": "jpeg", "data": data})
 }
 
 /// The lanes of the frame that was taken at `time_ns`, as lines over it: a `foxglove.ImageAnnotations`. The less sure a lane
@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn messages_are_what_their_schemas_say() {
-        let image = parsed(&compressed_image(TIME, "camera", b"\xff\xd8\xff"));
+        let image = compressed_image(TIME, "camera", b"\xff\xd8\xff");
         check(&compressed_image_schema(), &image).unwrap();
         assert_eq!((&image["data"], &image["format"]), (&json!("/9j/"), &json!("jpeg")));
         assert_eq!(image["timestamp"], json!({"sec": 1_700_000_000, "nsec": 5}));

@@ -1,5 +1,6 @@
 //! `lkas compare`: where two recordings differ.
 
+use super::content::JpegFrame;
 use super::reading::{Ending, Recording, Source, Value};
 use super::{is_among, writing::Encoding};
 use crate::Failure;
@@ -143,7 +144,8 @@ fn difference(a: &Value, b: &Value, ignore: &[String]) -> Option<String> {
         return Some(format!("written as {}, and {}", as_a.name(), as_b.name()));
     }
     if as_a == Encoding::Jpeg {
-        return (a.data != b.data).then(|| "other bytes of the frame's JPEG".to_owned());
+        let [a, b] = [a, b].map(|value| JpegFrame::from_json(&value.data).ok());
+        return (a != b || a.is_none()).then(|| "other frames as JPEG".to_owned());
     }
     let may_differ = |name: &str| MAY_DIFFER.contains(&name) || ignore.iter().any(|ignored| ignored == name);
     let (mut rest_a, mut rest_b) = (a.data.clone(), b.data.clone());

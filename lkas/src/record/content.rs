@@ -2,12 +2,12 @@
 
 use crate::Failure;
 use crate::encoding::JpegEncoder;
+use crate::foxglove::schemas;
+use base64::{Engine, prelude::BASE64_STANDARD};
 use lkas_core::fingerprint;
 use lkas_messages::{Control, ControlFields, Detection, DetectionFields, Image, ImageShape, ImageView, PixelFormat};
 use lkas_shm::{Description, Plain};
-
-/// Bytes before the JPEG of a frame: its number and when it was captured.
-const BEFORE_JPEG: usize = 16;
+use serde_json::json;
 
 /// What values of a type are to a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,48 @@ pub(super) enum Content {
     Other {
         timestamp: Option<usize>,
     },
+}
+
+/// A frame as JPEG.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct JpegFrame {
+    pub id: u64,
+    /// When it was captured, in seconds of the recorded clock.
+    pub timestamp: f64,
+    pub jpeg: Vec<u8>,
+}
+
+impl JpegFrame {
+    /// How it is recorded: a `foxglove.CompressedImage`, captured at `time`, in nanoseconds since 1970, that also says the
+    /// frame's number and the very time that it had.
+    pub(super) fn to_json(&self, time: u64) -> String {
+        let mut image = schemas::compressed_image(time, "camera", &self.jpeg);
+        image["number"] = self.id.into();
+        // As text, which keeps every bit.
+        image["captured_s"] = self.timestamp.to_string().into();
+        image.to_string()
+    }
+
+    /// The schema of [`to_json`](Self::to_json).
+    pub(super) fn schema() -> serde_json::Value {
+        let mut schema = schemas::compressed_image_schema();
+        schema["properties"]["number"] = json!({"type": "integer", "description": "The number of the frame"});
+        let captured = "When it was captured, in seconds of the channels' clock";
+        schema["properties"]["captured_s"] = json!({"type": "string", "description": captured});
+        schema
+    }
+
+    /// Reads what [`to_json`](Self::to_json) gave. Foreign bytes: they never make it panic.
+    pub(super) fn from_json(recorded: &[u8]) -> Result<Self, Failure> {
+        #[derive(serde::Deserialize)]
+        struct Recorded {
+            data: String,
+            number: u64,
+            captured_s: String,
+        }
+        let Recorded { data, number, captured_s } = serde_json::from_slice(recorded)?;
+        Ok(Self { id: number, timestamp: captured_s.parse()?, jpeg: BASE64_STANDARD.decode(data)? })
+    }
 }
 
 /// A frame out of a recording.
@@ -96,24 +138,20 @@ pub(super) fn frame(shape: ImageShape, value: &[u8]) -> Option<Frame> {
     Some(Frame { id: image.frame_id(), timestamp: image.timestamp(), pixels: view.pixels().to_vec() })
 }
 
-/// The frame as it is recorded when JPEG is asked for: its number, when it was captured, and the JPEG. It is the same on
-/// every machine.
-pub(super) fn to_jpeg(shape: ImageShape, value: &[u8], quality: u8) -> Result<Vec<u8>, Failure> {
+/// The frame as it is recorded when JPEG is asked for. It is the same on every machine.
+pub(super) fn to_jpeg(shape: ImageShape, value: &[u8], quality: u8) -> Result<JpegFrame, Failure> {
     let words = words(value);
     let (image, view) = whole(shape, &words).ok_or("a frame that is not whole")?;
-    let mut out = Vec::with_capacity(shape.pixel_bytes() / 8);
-    out.extend_from_slice(&image.frame_id().to_le_bytes());
-    out.extend_from_slice(&image.timestamp().to_le_bytes());
+    let mut jpeg = Vec::with_capacity(shape.pixel_bytes() / 8);
     // A frame's sides fit: the largest is 16384.
     let (width, height) = (shape.width() as u16, shape.height() as u16);
-    JpegEncoder::built_in(quality).encode(view.pixels(), width, height, shape.format().into(), &mut out)?;
-    Ok(out)
+    JpegEncoder::built_in(quality).encode(view.pixels(), width, height, shape.format().into(), &mut jpeg)?;
+    Ok(JpegFrame { id: image.frame_id(), timestamp: image.timestamp(), jpeg })
 }
 
-/// The frame that [`to_jpeg`] made, as nearly as JPEG keeps it. Foreign bytes: they never make it panic.
+/// The frame that was recorded as JPEG, as nearly as JPEG keeps it. Foreign bytes: they never make it panic.
 pub(super) fn from_jpeg(shape: ImageShape, recorded: &[u8]) -> Result<Frame, Failure> {
-    let (head, jpeg) = recorded.split_at_checked(BEFORE_JPEG).ok_or("a frame of less than 16 bytes")?;
-    let number = |at: usize| head.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+    let JpegFrame { id, timestamp, jpeg } = JpegFrame::from_json(recorded)?;
     let mut reader = image::ImageReader::with_format(std::io::Cursor::new(jpeg), image::ImageFormat::Jpeg);
     let mut limits = image::Limits::default();
     (limits.max_image_width, limits.max_image_height) = (Some(shape.width()), Some(shape.height()));
@@ -133,5 +171,5 @@ pub(super) fn from_jpeg(shape: ImageShape, recorded: &[u8]) -> Result<Frame, Fai
             pixels
         }
     };
-    Ok(Frame { id: u64::from_le_bytes(number(0)), timestamp: f64::from_le_bytes(number(8)), pixels })
+    Ok(Frame { id, timestamp, pixels })
 }

@@ -12,6 +12,7 @@ mod player;
 mod queue;
 mod reading;
 mod recorder;
+mod shown;
 mod writing;
 
 pub use compare::{CompareOptions, compare};
@@ -23,7 +24,7 @@ use crate::options::SystemOptions;
 use lkas_shm::ChannelName;
 
 /// The version of what is in a recording. Another one is refused by name.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The metadata that every recording begins with.
 const ABOUT: &str = "lkas.recording";

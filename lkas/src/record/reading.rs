@@ -2,7 +2,7 @@
 
 use super::content::{self, Content, Frame};
 use super::described::Described;
-use super::writing::{DESCRIPTION, Encoding, HEADER};
+use super::writing::{AGAIN, DESCRIPTION, Encoding, FIELDS, HEADER};
 use super::{ABOUT, DROPPED, FORMAT};
 use crate::Failure;
 use lkas_messages::ImageShape;
@@ -171,6 +171,9 @@ impl Recording {
                         let missing =
                             || Stop::File(format!("a value of channel {}, which is not described", header.channel_id));
                         let source = self.sources.get(&header.channel_id).ok_or_else(missing)?;
+                        if source.topic.starts_with(AGAIN) {
+                            return Ok(Step::Nothing);
+                        }
                         return Ok(Step::Value(Value {
                             source: source.clone(),
                             sequence: header.sequence,
@@ -258,16 +261,20 @@ fn source(schemas: &Schemas, channel: &mcap::records::Channel) -> Result<Source,
         encoding: printable(&channel.message_encoding),
         channel: None,
     };
-    let Some(encoding) = Encoding::from_name(&channel.message_encoding) else { return Ok(source) };
+    let Some(encoding) = Encoding::of(channel) else { return Ok(source) };
     let in_channel = |why: String| format!("channel {}: {why}", source.topic);
-    let (_, _, fields) = schema
-        .filter(|(_, how, _)| how == DESCRIPTION)
-        .ok_or_else(|| in_channel(format!("no description of encoding {DESCRIPTION}")))?;
+    let fields = match encoding {
+        Encoding::Raw => schema.filter(|(_, how, _)| how == DESCRIPTION).map(|(_, _, fields)| &**fields),
+        Encoding::Jpeg => channel.metadata.get(FIELDS).map(String::as_bytes),
+    };
+    let fields = fields.ok_or_else(|| in_channel("no description of its fields".into()))?;
     let header = channel.metadata.get(HEADER).ok_or_else(|| in_channel("no header".into()))?;
     let described = Described::read(header, fields).map_err(in_channel)?;
     if encoding == Encoding::Jpeg && !matches!(Content::of(&described.description), Content::Image(_)) {
         return Err(in_channel("JPEG of something that is no frame".into()));
     }
+    source.type_name = described.description.type_name().escape_debug().to_string();
+    source.encoding = encoding.name().to_owned();
     source.channel = Some((described, encoding));
     Ok(source)
 }
@@ -295,7 +302,7 @@ mod tests {
         images.write(7, 1.5, &[90; 384]).unwrap();
         let mut frame = Vec::new();
         Observer::open(&image).unwrap().copy(&mut frame).unwrap().unwrap();
-        let jpeg = content::to_jpeg(shape, &frame, 90).unwrap();
+        let jpeg = content::to_jpeg(shape, &frame, 90).unwrap().to_json(1_500_000_000).into_bytes();
         let (of_controls, of_images) = (described(&control), described(&image));
         let zeros = [0; size_of::<Control>()];
         let _ = fs::remove_file(path);
@@ -342,13 +349,13 @@ mod tests {
         assert_eq!(recording.dropped().get("control"), Some(&3));
 
         // Another format is refused by its number, before anything else of it is looked at.
-        let format = [b"format".as_slice(), &1_u32.to_le_bytes(), b"1"].concat();
+        let format = [b"format".as_slice(), &1_u32.to_le_bytes(), b"2"].concat();
         let at = whole.windows(format.len()).position(|bytes| bytes == format).unwrap() + format.len() - 1;
         let mut other = whole.clone();
         other[at] = b'7';
         fs::write(&path, &other).unwrap();
         let why = read_all(&path).unwrap_err().to_string();
-        assert!(why.contains("format 7, expected 1"), "{why}");
+        assert!(why.contains("format 7, expected 2"), "{why}");
 
         // Cut anywhere, it is read up to there, and says so.
         let mut before = 0;

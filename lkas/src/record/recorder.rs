@@ -4,6 +4,7 @@
 use super::content::{self, Content};
 use super::described::Described;
 use super::queue::{Emptying, Filling, Queued, queue};
+use super::shown::Memory;
 use super::topic_of;
 use super::writing::{Encoding, Entry, Output};
 use crate::Failure;
@@ -81,7 +82,14 @@ pub fn record(system: &SystemOptions, options: &RecordOptions, stop: &Stop) -> R
     let file = Output::create(&options.output)?;
     let dropped = Arc::new(Mutex::new(BTreeMap::new()));
     let (filling, emptying) = queue(WAITING);
-    let disk = Disk { options: options.clone(), file, files: 1, began: Instant::now(), dropped: dropped.clone() };
+    let disk = Disk {
+        options: options.clone(),
+        file,
+        files: 1,
+        began: Instant::now(),
+        dropped: dropped.clone(),
+        shown: Memory::default(),
+    };
     let disk = std::thread::Builder::new().name("disk".into()).spawn(move || disk.run(&emptying))?;
     let mut recorder =
         Recorder { system, options, start, taps: BTreeMap::new(), said: BTreeSet::new(), filling, dropped, missed: 0 };
@@ -263,6 +271,7 @@ struct Disk {
     files: u32,
     began: Instant,
     dropped: Dropped,
+    shown: Memory,
 }
 
 impl Disk {
@@ -309,17 +318,22 @@ impl Disk {
             published: taken.published,
             data: &taken.data,
         };
-        let jpeg;
+        let json;
         if let (Content::Image(shape), Frames::Jpeg) = (Content::of(&taken.described.description), self.options.frames)
         {
             let Ok(encoded) = content::to_jpeg(shape, &taken.data, self.options.quality) else {
                 leave_out(&self.dropped, &taken.topic);
                 return Ok(None);
             };
-            jpeg = encoded;
-            (entry.encoding, entry.data) = (Encoding::Jpeg, &jpeg);
+            let captured = (encoded.timestamp * 1e9) as i128 + self.file.offset();
+            json = encoded.to_json(u64::try_from(captured).unwrap_or(0));
+            (entry.encoding, entry.data) = (Encoding::Jpeg, json.as_bytes());
         }
         self.file.write(&entry)?;
+        let offset = self.file.offset();
+        for shown in self.shown.of(&taken.topic, &taken.described, &taken.data, taken.time, offset) {
+            self.file.show(&shown, taken.sequence)?;
+        }
         Ok(Some(entry.data.len()))
     }
 

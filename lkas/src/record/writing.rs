@@ -1,8 +1,11 @@
 //! Writing a recording.
 
+use super::content::JpegFrame;
 use super::described::Described;
+use super::shown::Shown;
 use super::{ABOUT, DROPPED, FORMAT};
 use crate::Failure;
+use crate::foxglove::schemas;
 use lkas_shm::clock;
 use mcap::WriteOptions;
 use mcap::records::{MessageHeader, Metadata};
@@ -18,29 +21,43 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(super) enum Encoding {
     /// As it was in its slot.
     Raw,
-    /// A frame's number and time, then its JPEG.
+    /// A frame as JPEG, as Foxglove reads it.
     Jpeg,
 }
 
 impl Encoding {
-    /// Its name in the file.
+    /// What it is called.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Raw => "lkas",
-            Self::Jpeg => "lkas-jpeg",
+            Self::Raw => RAW,
+            Self::Jpeg => "jpeg",
         }
     }
 
-    pub(super) fn from_name(name: &str) -> Option<Self> {
-        [Self::Raw, Self::Jpeg].into_iter().find(|encoding| encoding.name() == name)
+    /// That of a channel in a file, where it was a channel in shared memory.
+    pub(super) fn of(channel: &mcap::records::Channel) -> Option<Self> {
+        match &*channel.message_encoding {
+            RAW => Some(Self::Raw),
+            schemas::MESSAGE_ENCODING if channel.metadata.contains_key(HEADER) => Some(Self::Jpeg),
+            _ => None,
+        }
     }
 }
+
+/// The name in the file of values that are written as they were.
+const RAW: &str = "lkas";
+
+/// The topics of what is said a second time begin so; no channel's name does.
+pub(super) const AGAIN: char = '/';
 
 /// The name in the file of the way in which types are described.
 pub(super) const DESCRIPTION: &str = "lkas-description";
 
 /// The channel's metadata that has the header of its segment.
 pub(super) const HEADER: &str = "header";
+
+/// The channel's metadata that has the description of its fields, where the schema is another one.
+pub(super) const FIELDS: &str = "fields";
 
 /// Bytes of values that are written at once: of a file that is cut off, at most as many are lost.
 const CHUNK: u64 = 256 << 10;
@@ -103,16 +120,34 @@ impl Output {
         &self.path
     }
 
+    /// What is added to a time of the channels' clock to have one of the file, in nanoseconds.
+    pub(super) fn offset(&self) -> i128 {
+        self.offset
+    }
+
     fn unix(&self, time: u64) -> u64 {
         u64::try_from(i128::from(time) + self.offset).unwrap_or(0)
     }
 
     pub(super) fn write(&mut self, entry: &Entry<'_>) -> Result<(), Failure> {
         let described = entry.described;
+        let mut metadata = BTreeMap::from([(HEADER.to_owned(), described.header())]);
         // Known ones are not written again.
-        let schema = self.writer.add_schema(described.description.type_name(), DESCRIPTION, described.fields())?;
-        let metadata = BTreeMap::from([(HEADER.to_owned(), described.header())]);
-        let channel_id = self.writer.add_channel(schema, entry.topic, entry.encoding.name(), &metadata)?;
+        let (schema, encoding) = match entry.encoding {
+            Encoding::Raw => {
+                let name = described.description.type_name();
+                (self.writer.add_schema(name, DESCRIPTION, described.fields())?, RAW)
+            }
+            Encoding::Jpeg => {
+                let fields = String::from_utf8_lossy(described.fields()).into_owned();
+                metadata.insert(FIELDS.to_owned(), fields);
+                let schema = JpegFrame::schema().to_string();
+                let how = schemas::SCHEMA_ENCODING;
+                let schema = self.writer.add_schema(schemas::COMPRESSED_IMAGE, how, schema.as_bytes())?;
+                (schema, schemas::MESSAGE_ENCODING)
+            }
+        };
+        let channel_id = self.writer.add_channel(schema, entry.topic, encoding, &metadata)?;
         let header = MessageHeader {
             channel_id,
             // The lower half is enough to see what is missing.
@@ -122,6 +157,16 @@ impl Output {
         };
         self.bytes += entry.data.len() as u64;
         Ok(self.writer.write_to_known_channel(&header, entry.data)?)
+    }
+
+    /// Writes what is said a second time.
+    pub(super) fn show(&mut self, shown: &Shown, sequence: u64) -> Result<(), Failure> {
+        let schema = shown.schema.to_string();
+        let schema = self.writer.add_schema(&shown.schema_name, schemas::SCHEMA_ENCODING, schema.as_bytes())?;
+        let channel_id = self.writer.add_channel(schema, &shown.topic, schemas::MESSAGE_ENCODING, &BTreeMap::new())?;
+        let (log_time, publish_time) = (shown.time, shown.time);
+        let header = MessageHeader { channel_id, sequence: sequence as u32, log_time, publish_time };
+        Ok(self.writer.write_to_known_channel(&header, shown.message.as_bytes())?)
     }
 
     /// Hands everything to the system, so that it outlives this process.

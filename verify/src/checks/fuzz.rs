@@ -1,16 +1,21 @@
-//! Fuzz targets, for half a minute each; an hour each with `--deep`.
+//! Fuzz targets, for 20 seconds each; an hour each with `--deep`.
 
 use crate::tools::{cargo, output, root, target};
 use crate::{How, Outcome};
 
 /// The targets in `verify/fuzz`, and the dictionary that helps to find what a decoder looks for.
-const TARGETS: [(&str, Option<&str>); 4] =
-    [("messages", None), ("header", None), ("wire", Some("wire.dict")), ("mirror", None)];
+const TARGETS: [(&str, Option<&str>); 5] = [
+    ("messages", None),
+    ("header", None),
+    ("wire", Some("wire.dict")),
+    ("mirror", None),
+    ("foxglove", Some("foxglove.dict")),
+];
 
 const NEEDS: &str = "cargo install --locked cargo-fuzz; rustup toolchain install nightly --component rust-src";
 
 pub(crate) fn fuzz(how: &How) -> Outcome {
-    let seconds = if how.deep { 3600 } else { 30 };
+    let seconds = if how.deep { 3600 } else { 20 };
     let folder = root().join("verify/fuzz");
     for (name, dictionary) in TARGETS {
         let corpus = target("fuzz/corpus").join(name);

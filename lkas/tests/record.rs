@@ -165,6 +165,7 @@ fn what_was_recorded_is_played_as_it_was_but_for_the_time() {
         unlink(&ChannelName::new(&namespace, name).unwrap()).unwrap();
     }
 
+    let before = lkas_shm::clock::now_seconds();
     // Again and again, so that it is there however long this takes.
     let mut player = start(&namespace, &["play", &file, "--loop"]);
     let name = |name: &str| ChannelName::new(&namespace, name).unwrap();
@@ -175,17 +176,17 @@ fn what_was_recorded_is_played_as_it_was_but_for_the_time() {
     assert_eq!(wheels.wait(PATIENCE), Wait::Fresh);
     let wheel = wheels.take().unwrap();
     let lag = wheel.time() as f64 * 1e-9 - wheel.timestamp;
-    assert!((-0.001..10.0).contains(&lag), "it was stamped before it was published, as then: {lag} s");
-    assert!(lkas_shm::clock::now_seconds() - wheel.timestamp < 30.0, "and not when it was recorded");
+    assert!(lag > -0.001, "it was stamped before it was published, as then: {lag} s");
+    assert!(wheel.timestamp > before, "and not when it was recorded");
     assert_eq!(controls.wait(PATIENCE), Wait::Fresh);
     let control = controls.take().unwrap();
     assert!(control.is_whole() && control.steering() == 0.25);
-    assert!((control.time() as f64 * 1e-9 - control.timestamp()).abs() < 10.0);
+    assert!(control.timestamp() > before && control.timestamp() <= control.time() as f64 * 1e-9 + 0.001);
     assert_eq!(frames.wait(PATIENCE), Wait::Fresh);
     let frame = frames.take().unwrap();
     assert!(frame.is_whole());
     assert_eq!((frame.shape(), frame.view().unwrap().pixels()), (Some(shape), pixels.as_slice()));
-    assert!((frame.time() as f64 * 1e-9 - frame.timestamp()).abs() < 10.0);
+    assert!(frame.timestamp() > before && frame.timestamp() <= frame.time() as f64 * 1e-9 + 0.001);
 
     // Somebody else can't play into what has a writer.
     let refused = run(&namespace, &["play", &file, "--topics", "wheels"]);

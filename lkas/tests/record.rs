@@ -144,9 +144,11 @@ fn what_was_recorded_is_played_as_it_was_but_for_the_time() {
     // Again and again, as the recorder takes its time to begin.
     let deadline = Instant::now() + PATIENCE;
     let mut number = 0;
+    let mut stamps = vec![0.0];
     while number < 60 || !Path::new(&file).exists() {
         number += 1;
         let now = lkas_shm::clock::now_seconds();
+        stamps.push(now);
         wheels.publish(Wheel { timestamp: now, rate: number as f64 });
         controls.publish(control(number, now));
         frames.write(number, now, &pixels).unwrap();
@@ -154,6 +156,7 @@ fn what_was_recorded_is_played_as_it_was_but_for_the_time() {
         assert!(Instant::now() < deadline);
     }
     wait_for_values(&file, "wheels", 5);
+    let ended = lkas_shm::clock::now_seconds();
     assert!(recorder.end("INT").success());
     drop((wheels, controls, frames));
     let found = info(&file);
@@ -165,7 +168,9 @@ fn what_was_recorded_is_played_as_it_was_but_for_the_time() {
         unlink(&ChannelName::new(&namespace, name).unwrap()).unwrap();
     }
 
-    let before = lkas_shm::clock::now_seconds();
+    // All times are later by as much as play began after the recording did, which is more than this.
+    let pause = lkas_shm::clock::now_seconds() - ended;
+    let is_moved = |timestamp: f64, number: u64| timestamp - stamps[number as usize] > pause;
     // Again and again, so that it is there however long this takes.
     let mut player = start(&namespace, &["play", &file, "--loop"]);
     let name = |name: &str| ChannelName::new(&namespace, name).unwrap();
@@ -177,16 +182,19 @@ fn what_was_recorded_is_played_as_it_was_but_for_the_time() {
     let wheel = wheels.take().unwrap();
     let lag = wheel.time() as f64 * 1e-9 - wheel.timestamp;
     assert!(lag > -0.001, "it was stamped before it was published, as then: {lag} s");
-    assert!(wheel.timestamp > before, "and not when it was recorded");
+    assert!(is_moved(wheel.timestamp, wheel.rate as u64), "and not when it was recorded");
     assert_eq!(controls.wait(PATIENCE), Wait::Fresh);
     let control = controls.take().unwrap();
     assert!(control.is_whole() && control.steering() == 0.25);
-    assert!(control.timestamp() > before && control.timestamp() <= control.time() as f64 * 1e-9 + 0.001);
+    assert!(
+        is_moved(control.timestamp(), control.frame_id())
+            && control.timestamp() <= control.time() as f64 * 1e-9 + 0.001
+    );
     assert_eq!(frames.wait(PATIENCE), Wait::Fresh);
     let frame = frames.take().unwrap();
     assert!(frame.is_whole());
     assert_eq!((frame.shape(), frame.view().unwrap().pixels()), (Some(shape), pixels.as_slice()));
-    assert!(frame.timestamp() > before && frame.timestamp() <= frame.time() as f64 * 1e-9 + 0.001);
+    assert!(is_moved(frame.timestamp(), frame.frame_id()) && frame.timestamp() <= frame.time() as f64 * 1e-9 + 0.001);
 
     // Somebody else can't play into what has a writer.
     let refused = run(&namespace, &["play", &file, "--topics", "wheels"]);

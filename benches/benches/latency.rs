@@ -283,6 +283,11 @@ mod rivals {
     use iceoryx2::port::writer::EntryHandleMut;
     use iceoryx2::prelude::*;
     use lkas_benches::{Link, Side};
+    use mmap_sync::synchronizer::Synchronizer;
+    use ringfire::blackboard::{BlackboardConsumer, BlackboardProducer};
+
+    /// How long mmap-sync's writer waits for readers.
+    const GRACE: core::time::Duration = core::time::Duration::from_secs(1);
 
     /// iceoryx2's publish-subscribe: the newest value, in place.
     pub(crate) struct Subscription<const N: usize> {
@@ -389,6 +394,92 @@ mod rivals {
             }
         }
     }
+
+    /// mmap-sync: two files in turn, readers counted; as raw bytes, which its serializer would copy once more.
+    pub(crate) struct Mapped<const N: usize> {
+        out: Synchronizer,
+        in_: Synchronizer,
+        last: u64,
+        cargo: Cargo<N>,
+    }
+
+    impl<const N: usize> Mapped<N> {
+        pub(crate) fn new(name: &str, side: Side) -> Self {
+            let (out, in_) = side.names(name);
+            let open = |name: String| Synchronizer::new(format!("/dev/shm/{name}").as_ref());
+            let mut out = open(out);
+            out.write_raw::<[u8; N]>(&[0; N], GRACE).expect("written");
+            Self { out, in_: open(in_), last: 0, cargo: Cargo::new(Touch::All) }
+        }
+    }
+
+    impl<const N: usize> Link for Mapped<N> {
+        #[inline]
+        fn send(&mut self, number: u64) {
+            self.cargo.own[..8].copy_from_slice(&number.to_le_bytes());
+            self.out.write_raw::<[u8; N]>(&*self.cargo.own, GRACE).expect("written");
+        }
+
+        #[inline]
+        fn receive(&mut self) -> Option<u64> {
+            loop {
+                // SAFETY: bytes of any value are bytes; it is looked at for less than the grace.
+                #[allow(unsafe_code)]
+                let value = unsafe { self.in_.read::<[u8; N]>(false) };
+                // The other may not have made its files yet.
+                let Ok(value) = value else { continue };
+                let number = self.cargo.look(&value);
+                if number != self.last {
+                    self.last = number;
+                    return Some(number);
+                }
+            }
+        }
+    }
+
+    /// ringfire's blackboard: a sequence lock, copied in and out.
+    pub(crate) struct Ring<const N: usize> {
+        out: BlackboardProducer<[u8; N]>,
+        in_: BlackboardConsumer<[u8; N]>,
+        last: u64,
+        cargo: Cargo<N>,
+    }
+
+    impl<const N: usize> Ring<N> {
+        pub(crate) fn new(name: &str, side: Side) -> Self {
+            let (out, in_) = side.names(name);
+            let path = |name: &str| format!("/dev/shm/{name}");
+            let out = BlackboardProducer::create(path(&out), 1).expect("a blackboard");
+            let in_ = loop {
+                match BlackboardConsumer::attach(path(&in_)) {
+                    Ok(board) => break board,
+                    Err(_) => std::thread::sleep(core::time::Duration::from_millis(1)),
+                }
+            };
+            Self { out, in_, last: 0, cargo: Cargo::new(Touch::All) }
+        }
+    }
+
+    impl<const N: usize> Link for Ring<N> {
+        #[inline]
+        fn send(&mut self, number: u64) {
+            self.cargo.own[..8].copy_from_slice(&number.to_le_bytes());
+            self.out.write(0, &self.cargo.own).expect("written");
+        }
+
+        #[inline]
+        fn receive(&mut self) -> Option<u64> {
+            loop {
+                if let Some(value) = self.in_.read(0).expect("a writer that goes on") {
+                    let number = self.cargo.look(&value);
+                    if number != self.last {
+                        self.last = number;
+                        return Some(number);
+                    }
+                }
+            }
+        }
+    }
 }
 
 const ROUNDS: usize = 150;
@@ -410,6 +501,10 @@ fn flag<const N: usize>(name: &str, side: Side) -> Flag<N, 1, Word> {
     Flag::new(name, side, Word::new(name, side))
 }
 
+fn slots<const N: usize, const SLOTS: usize>(name: &str, side: Side) -> Flag<N, SLOTS, Word> {
+    Flag::new(name, side, Word::new(name, side))
+}
+
 fn taken<const N: usize>(name: &str, side: Side) -> Flag<N, 3, Taken> {
     Flag::new(name, side, Taken(Word::new(name, side)))
 }
@@ -428,6 +523,8 @@ fn small<const N: usize>(name: &str, side: Side) -> Vec<Match> {
         all.push(Match::new("iceoryx2, publish-subscribe", 500, link));
         let link = rivals::Blackboard::<N>::new(&name("blackboard"), side);
         all.push(Match::new("iceoryx2, blackboard", 500, link));
+        all.push(Match::new("mmap-sync", 200, rivals::Mapped::<N>::new(&name("mmap-sync"), side)));
+        all.push(Match::new("ringfire, blackboard", 500, rivals::Ring::<N>::new(&name("ringfire"), side)));
     }
     all.push(Match::new("Unix socket", 100, Socket::<N>::new(&name("unix"), side)));
     all.push(Match::new("ZeroMQ, ipc", 20, Zmq::<N>::new(&name("ipc"), side, "ipc")));
@@ -456,6 +553,8 @@ fn copied(name: &str, side: Side) -> Vec<Match> {
     let touch = Touch::All;
     let mut all = vec![
         Match::new("a bare flag and as many bytes (reference)", 5, flag::<FRAME>(&name("flag"), side)),
+        Match::new("the same, in two slots in turn", 5, slots::<FRAME, 2>(&name("two"), side)),
+        Match::new("the same, in three slots in turn", 5, slots::<FRAME, 3>(&name("three"), side)),
         Match::new("this channel", 5, Ours::<FRAME>::new(&name("ours"), side, touch)),
     ];
     #[cfg(feature = "rivals")]

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use core::hint::black_box;
-use lkas_benches::{Bench, Block, Limit, Rival, pin, processors, rounds, take_turns};
+use lkas_benches::{Bench, Block, Limit, Rival, clean, pin, processors, rounds, take_turns};
 use lkas_core::{Channel, Reader, Writer};
 use lkas_shm::{ChannelName, Options};
 use std::sync::Mutex;
@@ -217,6 +217,30 @@ mod rivals {
         blackboard::<128>("iceoryx2, blackboard, 1 idle", false)
     }
 
+    fn mapped<const N: usize>() -> Rival<'static> {
+        let path = format!("/dev/shm/bench-{}-mmap-sync-{N}", std::process::id());
+        let open = || mmap_sync::synchronizer::Synchronizer::new(path.as_ref());
+        let (mut writer, mut reader) = (open(), open());
+        Rival::new("mmap-sync", move |number| {
+            let grace = core::time::Duration::from_secs(1);
+            writer.write_raw::<[u8; N]>(&[number as u8; N], grace).expect("written");
+            // SAFETY: bytes of any value are bytes; nobody writes meanwhile.
+            #[allow(unsafe_code)]
+            let value = unsafe { reader.read::<[u8; N]>(false) };
+            black_box(value.expect("a value")[0]);
+        })
+    }
+
+    fn ring<const N: usize>() -> Rival<'static> {
+        let path = format!("/dev/shm/bench-{}-ringfire-{N}", std::process::id());
+        let mut writer = ringfire::blackboard::BlackboardProducer::<[u8; N]>::create(&path, 1).expect("a blackboard");
+        let reader = ringfire::blackboard::BlackboardConsumer::<[u8; N]>::attach(&path).expect("the blackboard");
+        Rival::new("ringfire, blackboard", move |number| {
+            writer.write(0, &[number as u8; N]).expect("written");
+            black_box(reader.read(0).expect("a value").map(|value| value[0]));
+        })
+    }
+
     pub(crate) fn others<const N: usize>() -> Vec<Rival<'static>> {
         let seqlock = seqlock::SeqLock::new([0_u8; N]);
         let swap = arc_swap::ArcSwap::from_pointee([0_u8; N]);
@@ -242,6 +266,8 @@ mod rivals {
                 let _ = &node;
             }),
             blackboard::<N>("iceoryx2, blackboard", true),
+            mapped::<N>(),
+            ring::<N>(),
         ]
     }
 }
@@ -263,5 +289,6 @@ fn main() {
     publish_and_take::<128>(&mut bench, "128 bytes");
     publish_and_take::<4096>(&mut bench, "4 KiB");
     nothing_new(&mut bench);
+    clean(&format!("bench-{}", std::process::id()));
     bench.save();
 }

@@ -195,8 +195,8 @@ fn a_client_that_does_not_read_gets_the_newest_and_none_between() {
     let channels = system.until("channels", |_| client.text("advertise"))["channels"].take();
     let wanted = json!([{"id": 0, "channelId": numbers(&channels, "topic")("/vehicle_control")}]);
     client.say(&json!({"op": "subscribe", "subscriptions": wanted}));
-    // Until the subscription counts, nothing of it comes.
-    let tell = |broker: &mut Broker, id: u64| assert!(broker.broadcast_telemetry(&json!({"frame_id": id})).is_sent());
+    // Until the subscription counts, nothing of it comes; where a viewer is slow, what is too much for it is dropped.
+    let tell = |broker: &mut Broker, id: u64| drop(broker.broadcast_telemetry(&json!({"frame_id": id})));
     system.until("the first", |broker| {
         tell(broker, 0);
         client.message(0)

@@ -137,7 +137,7 @@ fn killed_writers_are_succeeded(name: &ChannelName) {
             true
         }) {}
     }
-    assert!(taken > KILLS, "{taken} values");
+    assert!(taken >= KILLS, "{taken} values");
     println!("    {KILLS} writers killed, {taken} values taken, the last has number {last}");
 }
 

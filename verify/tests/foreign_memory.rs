@@ -39,7 +39,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Close),
         6 => (place, word()).prop_map(|(place, word)| Step::Scribble(place, word)),
     ];
-    vec(step, 1..if cfg!(miri) { 20 } else { 60 })
+    vec(step, 1..if cfg!(miri) { 10 } else { 60 })
 }
 
 /// Any word, and words that nearly make sense: small slot numbers, with and without flags.

@@ -51,7 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => place.clone().prop_map(Step::KillReader),
         2 => place.prop_map(Step::Attach),
     ];
-    vec(step, 1..if cfg!(miri) { 30 } else { 120 })
+    vec(step, 1..if cfg!(miri) { 15 } else { 120 })
 }
 
 /// What the model knows of one reader.

@@ -10,8 +10,18 @@ use std::path::{Path, PathBuf};
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// The benches, in the order of the report.
-const BENCHES: [&str; 8] =
-    ["publish_take", "latency", "wake", "readers", "frames", "control_loop", "instructions", "jpeg"];
+const BENCHES: [&str; 10] = [
+    "publish_take",
+    "latency",
+    "wake",
+    "readers",
+    "scale",
+    "behaviour",
+    "frames",
+    "control_loop",
+    "instructions",
+    "jpeg",
+];
 
 /// Why a target is missed, where that is known: how its words start, and the reason.
 const REASONS: &[(&str, &str)] = &[

@@ -9,7 +9,7 @@ const NIGHTLY: &str = "rustup toolchain install nightly --component miri,rust-sr
 const UNDER_MIRI: [(&[&str], u32, u32); 3] = [
     (&["-p", "lkas-core", "-p", "lkas-messages", "--lib"], 1, 16),
     (&["-p", "lkas-verify", "--test", "histories", "--test", "foreign_memory"], 1, 16),
-    (&["-p", "lkas-verify", "--test", "threads"], 8, 256),
+    (&["-p", "lkas-verify", "--test", "threads"], 4, 256),
 ];
 
 pub(crate) fn miri(how: &How) -> Outcome {

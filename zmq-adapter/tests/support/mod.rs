@@ -38,8 +38,10 @@ pub fn free_endpoint() -> Endpoint {
     endpoint
 }
 
+/// A broker there, as soon as whoever looks for free ports has left them.
+#[track_caller]
 pub fn bind(endpoint: &Endpoint) -> Broker {
-    Broker::bind(BrokerOptions::new(endpoint.clone())).unwrap()
+    until("the ports of before", || Broker::bind(BrokerOptions::new(endpoint.clone())).ok())
 }
 
 /// Calls `step` until it returns something.

@@ -108,7 +108,7 @@ struct Mirrored {
     writer: Option<lkas_shm::Writer<[u8]>>,
     stop: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<()>>,
-    names: [ChannelName; 2],
+    names: [ChannelName; 4],
 }
 
 impl Mirrored {
@@ -118,6 +118,8 @@ impl Mirrored {
         let writer = AnyChannel::create(&here, ChannelType::new("bench.Value", &[], "", size, 8)?, Options::new())?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let endpoint = vec![format!("tcp/127.0.0.1:{port}")];
+        let status = |side: &str| ChannelName::new(side, &Mirror::default().status);
+        let names = [here, there.clone(), status(&sides[0])?, status(&sides[1])?];
         let [namespace, other] = sides;
         let sends = Mirror {
             exports: vec!["value".parse()?],
@@ -153,7 +155,7 @@ impl Mirrored {
             }
         }));
         std::thread::sleep(Duration::from_millis(500));
-        Ok(Self { writer: Some(writer), stop, threads, names: [here, there] })
+        Ok(Self { writer: Some(writer), stop, threads, names })
     }
 }
 

@@ -378,7 +378,7 @@ mod tests {
     const DISTANCES: [usize; 9] = [1, 4, 8, 16, 32, 64, 128, 1024, 4096];
 
     /// Where an interpreter is too slow for all places in a frame of some size, it gets some in a small one.
-    const STRIDE: usize = if cfg!(miri) { 61 } else { 1 };
+    const STRIDE: usize = if cfg!(miri) { 331 } else { 1 };
 
     fn larger_picture(frame_id: u64, pixel: u8) -> Vec<u64> {
         let (width, height) = if cfg!(miri) { (16, 8) } else { (64, 48) };

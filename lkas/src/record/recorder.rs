@@ -325,14 +325,13 @@ impl Disk {
                 leave_out(&self.dropped, &taken.topic);
                 return Ok(None);
             };
-            let captured = (encoded.timestamp * 1e9) as i128 + self.file.offset();
-            json = encoded.to_json(u64::try_from(captured).unwrap_or(0));
+            json = encoded.to_json(self.file.offset().unix_of_seconds(encoded.timestamp));
             (entry.encoding, entry.data) = (Encoding::Jpeg, json.as_bytes());
         }
         self.file.write(&entry)?;
         let offset = self.file.offset();
         for shown in self.shown.of(&taken.topic, &taken.described, &taken.data, taken.time, offset) {
-            self.file.show(&shown, taken.sequence)?;
+            self.file.show(&taken.described, &shown, taken.sequence)?;
         }
         Ok(Some(entry.data.len()))
     }

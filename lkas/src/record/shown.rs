@@ -2,6 +2,7 @@
 //! happened, and every small value as JSON.
 
 use super::described::Described;
+use super::writing::{AGAIN, Offset};
 use crate::foxglove::schemas::{self, Level};
 use crate::status::{State, Status};
 use lkas_core::fingerprint;
@@ -17,13 +18,34 @@ const SMALL: usize = 64 << 10;
 const LANES: &str = "/lanes";
 const EVENTS: &str = "/events";
 
+/// What messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Schema {
+    /// Values of a channel, by its fields.
+    Fields,
+    Lanes,
+    Event,
+}
+
+impl Schema {
+    /// Its name, and itself, for messages beside values of that channel.
+    pub(super) fn of(self, described: &Described) -> (String, Value) {
+        match self {
+            Self::Fields => {
+                let type_name = described.description.type_name();
+                (type_name.to_owned(), schemas::channel_schema(type_name, described.description.fields()))
+            }
+            Self::Lanes => (schemas::IMAGE_ANNOTATIONS.to_owned(), schemas::image_annotations_schema()),
+            Self::Event => (schemas::LOG.to_owned(), schemas::log_schema()),
+        }
+    }
+}
+
 /// A message beside a value.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub topic: String,
-    pub schema_name: String,
-    /// Made once for each topic.
-    pub schema: Value,
+    pub schema: Schema,
     /// Nanoseconds since 1970.
     pub time: u64,
     pub message: String,
@@ -37,39 +59,33 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// What there is to be shown of a value, published at `time`; `offset` is what is added to times of the channels' clock to
-    /// have those since 1970, all in nanoseconds.
+    /// What there is to be shown of a value, published at `time` of the channels' clock, in nanoseconds.
     pub(super) fn of(
         &mut self,
         topic: &str,
         described: &Described,
         data: &[u8],
         time: u64,
-        offset: i128,
+        offset: Offset,
     ) -> Vec<Shown> {
         let of = described.description.channel_type();
-        let unix = |time: i128| u64::try_from(time + offset).unwrap_or(0);
         let mut shown = Vec::new();
         if of.payload_size() > SMALL {
             return shown;
         }
-        let fields = described.description.fields();
-        let type_name = described.description.type_name();
         shown.push(Shown {
-            topic: format!("/{topic}"),
-            schema_name: type_name.to_owned(),
-            schema: schemas::channel_schema(type_name, fields),
-            time: unix(time.into()),
-            message: schemas::channel_value(fields, data).to_string(),
+            topic: format!("{AGAIN}{topic}"),
+            schema: Schema::Fields,
+            time: offset.unix(time),
+            message: schemas::channel_value(described.description.fields(), data).to_string(),
         });
         if of.fingerprint() == fingerprint::<Detection>()
             && let Some(detection) = Detection::from_bytes(data).filter(Detection::is_whole)
         {
-            let captured = unix((detection.timestamp() * 1e9) as i128);
+            let captured = offset.unix_of_seconds(detection.timestamp());
             shown.push(Shown {
                 topic: LANES.to_owned(),
-                schema_name: schemas::IMAGE_ANNOTATIONS.to_owned(),
-                schema: schemas::image_annotations_schema(),
+                schema: Schema::Lanes,
                 time: captured,
                 message: schemas::image_annotations(captured, detection.left().as_ref(), detection.right().as_ref()),
             });
@@ -85,14 +101,9 @@ impl Memory {
             new.sort_unstable_by_key(|event| event.number);
             *told = new.last().map_or(*told, |event| event.number);
             shown.extend(new.into_iter().map(|event| {
-                let time = unix(event.time.into());
-                Shown {
-                    topic: EVENTS.to_owned(),
-                    schema_name: schemas::LOG.to_owned(),
-                    schema: schemas::log_schema(),
-                    time,
-                    message: schemas::log(time, level, name, event.words.as_str()),
-                }
+                let time = offset.unix(event.time);
+                let message = schemas::log(time, level, name, event.words.as_str());
+                Shown { topic: EVENTS.to_owned(), schema: Schema::Event, time, message }
             }));
         }
         shown
@@ -120,11 +131,12 @@ mod tests {
         let fields = DetectionFields { left, timestamp: 12.5, frame_id: 7, ..DetectionFields::default() };
         let detection = Detection::try_from(fields).unwrap();
         let of = described::<Detection>("lanes");
-        let shown = Memory::default().of("lane_detection", &of, detection.as_bytes(), 13_000_000_000, 1_000_000_000);
-        let topics: Vec<_> = shown.iter().map(|shown| (&*shown.topic, &*shown.schema_name, shown.time)).collect();
+        let shown =
+            Memory::default().of("lane_detection", &of, detection.as_bytes(), 13_000_000_000, Offset(1_000_000_000));
+        let topics: Vec<_> = shown.iter().map(|shown| (&*shown.topic, shown.schema.of(&of).0, shown.time)).collect();
         let expected = [
-            ("/lane_detection", "lkas.Detection", 14_000_000_000),
-            ("/lanes", "foxglove.ImageAnnotations", 13_500_000_000),
+            ("/lane_detection", "lkas.Detection".to_owned(), 14_000_000_000),
+            ("/lanes", "foxglove.ImageAnnotations".to_owned(), 13_500_000_000),
         ];
         assert_eq!(topics, expected);
         let lanes: Value = serde_json::from_str(&shown[1].message).unwrap();
@@ -134,7 +146,11 @@ mod tests {
 
         let mut damaged = detection.as_bytes().to_vec();
         damaged[8] ^= 1;
-        assert_eq!(Memory::default().of("lane_detection", &of, &damaged, 0, 0).len(), 1, "no lanes that are not whole");
+        assert_eq!(
+            Memory::default().of("lane_detection", &of, &damaged, 0, Offset::default()).len(),
+            1,
+            "no lanes that are not whole"
+        );
     }
 
     #[test]
@@ -142,7 +158,7 @@ mod tests {
         let of = described::<Status>("events");
         let (mut memory, mut status) = (Memory::default(), Status::default());
         let mut told = |status: &Status| -> Vec<String> {
-            let shown = memory.of("status_simulation", &of, status.as_bytes(), 0, 0);
+            let shown = memory.of("status_simulation", &of, status.as_bytes(), 0, Offset::default());
             let events = shown.iter().filter(|shown| shown.topic == "/events");
             let words = |shown: &Shown| serde_json::from_str::<Value>(&shown.message).unwrap()["message"].clone();
             events.map(|shown| words(shown).as_str().unwrap().to_owned()).collect()

@@ -10,7 +10,8 @@ use lkas_shm::clock;
 use mcap::WriteOptions;
 use mcap::records::{MessageHeader, Metadata};
 use mcap::write::NoSeek;
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -62,10 +63,29 @@ pub(super) const FIELDS: &str = "fields";
 /// Bytes of values that are written at once: of a file that is cut off, at most as many are lost.
 const CHUNK: u64 = 256 << 10;
 
-/// What is added to a time of the channels' clock to have one since 1970, both in nanoseconds.
-pub(super) fn clock_offset() -> i128 {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    unix as i128 - i128::from(clock::now())
+/// What is added to a time of the channels' clock to have one since 1970, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Offset(pub(super) i128);
+
+impl Offset {
+    fn now() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        Self(unix as i128 - i128::from(clock::now()))
+    }
+
+    /// A time in nanoseconds of the channels' clock, in nanoseconds since 1970.
+    pub(super) fn unix(self, time: u64) -> u64 {
+        self.unix_of(time.into())
+    }
+
+    /// The same of a time in seconds.
+    pub(super) fn unix_of_seconds(self, time: f64) -> u64 {
+        self.unix_of((time * 1e9) as i128)
+    }
+
+    fn unix_of(self, time: i128) -> u64 {
+        u64::try_from(time + self.0).unwrap_or(0)
+    }
 }
 
 /// A value as it goes into a file. Times are those of the channels' clock, in nanoseconds.
@@ -81,12 +101,20 @@ pub(super) struct Entry<'a> {
     pub data: &'a [u8],
 }
 
+type Writer = mcap::Writer<NoSeek<BufWriter<File>>>;
+
+fn add_schema(writer: &mut Writer, name: &str, schema: &Value) -> Result<u16, Failure> {
+    Ok(writer.add_schema(name, schemas::SCHEMA_ENCODING, schema.to_string().as_bytes())?)
+}
+
 /// A recording that is being written.
 pub(super) struct Output {
-    writer: mcap::Writer<NoSeek<BufWriter<File>>>,
+    writer: Writer,
     path: PathBuf,
-    offset: i128,
+    offset: Offset,
     dropped: BTreeMap<String, u64>,
+    /// The channels of the file by their topics, and of what each was made.
+    known: HashMap<String, (Encoding, Described, u16)>,
     /// Bytes of values.
     pub bytes: u64,
 }
@@ -105,11 +133,17 @@ impl Output {
         let options = WriteOptions::new().profile("lkas").library(library).compression(None);
         let options = options.disable_seeking(true).chunk_size(Some(CHUNK));
         let writer = options.create(NoSeek::new(BufWriter::new(file)))?;
-        let mut output =
-            Self { writer, path: path.to_owned(), offset: clock_offset(), dropped: BTreeMap::new(), bytes: 0 };
+        let mut output = Self {
+            writer,
+            path: path.to_owned(),
+            offset: Offset::now(),
+            dropped: BTreeMap::new(),
+            known: HashMap::new(),
+            bytes: 0,
+        };
         let about = BTreeMap::from([
             ("format".to_owned(), FORMAT.to_string()),
-            ("clock_offset_ns".to_owned(), output.offset.to_string()),
+            ("clock_offset_ns".to_owned(), output.offset.0.to_string()),
         ]);
         output.writer.write_metadata(&Metadata { name: ABOUT.to_owned(), metadata: about })?;
         output.flush(&BTreeMap::new())?;
@@ -120,53 +154,68 @@ impl Output {
         &self.path
     }
 
-    /// What is added to a time of the channels' clock to have one of the file, in nanoseconds.
-    pub(super) fn offset(&self) -> i128 {
+    pub(super) fn offset(&self) -> Offset {
         self.offset
     }
 
-    fn unix(&self, time: u64) -> u64 {
-        u64::try_from(i128::from(time) + self.offset).unwrap_or(0)
-    }
-
     pub(super) fn write(&mut self, entry: &Entry<'_>) -> Result<(), Failure> {
-        let described = entry.described;
-        let mut metadata = BTreeMap::from([(HEADER.to_owned(), described.header())]);
-        // Known ones are not written again.
-        let (schema, encoding) = match entry.encoding {
-            Encoding::Raw => {
-                let name = described.description.type_name();
-                (self.writer.add_schema(name, DESCRIPTION, described.fields())?, RAW)
-            }
-            Encoding::Jpeg => {
-                let fields = String::from_utf8_lossy(described.fields()).into_owned();
-                metadata.insert(FIELDS.to_owned(), fields);
-                let schema = JpegFrame::schema().to_string();
-                let how = schemas::SCHEMA_ENCODING;
-                let schema = self.writer.add_schema(schemas::COMPRESSED_IMAGE, how, schema.as_bytes())?;
-                (schema, schemas::MESSAGE_ENCODING)
-            }
-        };
-        let channel_id = self.writer.add_channel(schema, entry.topic, encoding, &metadata)?;
+        let Entry { topic, described, encoding, .. } = *entry;
+        let channel_id = self.channel(topic, described, encoding, |writer| {
+            let mut metadata = BTreeMap::from([(HEADER.to_owned(), described.header())]);
+            let (schema, encoding) = match encoding {
+                Encoding::Raw => {
+                    let name = described.description.type_name();
+                    (writer.add_schema(name, DESCRIPTION, described.fields())?, RAW)
+                }
+                Encoding::Jpeg => {
+                    let fields = String::from_utf8_lossy(described.fields()).into_owned();
+                    metadata.insert(FIELDS.to_owned(), fields);
+                    let schema = add_schema(writer, schemas::COMPRESSED_IMAGE, &JpegFrame::schema())?;
+                    (schema, schemas::MESSAGE_ENCODING)
+                }
+            };
+            Ok(writer.add_channel(schema, topic, encoding, &metadata)?)
+        })?;
         let header = MessageHeader {
             channel_id,
             // The lower half is enough to see what is missing.
             sequence: entry.sequence as u32,
-            log_time: self.unix(entry.time),
-            publish_time: self.unix(entry.published),
+            log_time: self.offset.unix(entry.time),
+            publish_time: self.offset.unix(entry.published),
         };
         self.bytes += entry.data.len() as u64;
         Ok(self.writer.write_to_known_channel(&header, entry.data)?)
     }
 
-    /// Writes what is said a second time.
-    pub(super) fn show(&mut self, shown: &Shown, sequence: u64) -> Result<(), Failure> {
-        let schema = shown.schema.to_string();
-        let schema = self.writer.add_schema(&shown.schema_name, schemas::SCHEMA_ENCODING, schema.as_bytes())?;
-        let channel_id = self.writer.add_channel(schema, &shown.topic, schemas::MESSAGE_ENCODING, &BTreeMap::new())?;
+    /// Writes what is said a second time of a value of a channel.
+    pub(super) fn show(&mut self, described: &Described, shown: &Shown, sequence: u64) -> Result<(), Failure> {
+        let channel_id = self.channel(&shown.topic, described, Encoding::Raw, |writer| {
+            let (name, schema) = shown.schema.of(described);
+            let schema = add_schema(writer, &name, &schema)?;
+            Ok(writer.add_channel(schema, &shown.topic, schemas::MESSAGE_ENCODING, &BTreeMap::new())?)
+        })?;
         let (log_time, publish_time) = (shown.time, shown.time);
         let header = MessageHeader { channel_id, sequence: sequence as u32, log_time, publish_time };
         Ok(self.writer.write_to_known_channel(&header, shown.message.as_bytes())?)
+    }
+
+    /// The number of a channel in the file, which `add` makes where the topic is new or carries something else by now.
+    fn channel(
+        &mut self,
+        topic: &str,
+        described: &Described,
+        encoding: Encoding,
+        add: impl FnOnce(&mut Writer) -> Result<u16, Failure>,
+    ) -> Result<u16, Failure> {
+        if let Some((how, of, id)) = self.known.get(topic)
+            && *how == encoding
+            && of == described
+        {
+            return Ok(*id);
+        }
+        let id = add(&mut self.writer)?;
+        self.known.insert(topic.to_owned(), (encoding, described.clone(), id));
+        Ok(id)
     }
 
     /// Hands everything to the system, so that it outlives this process.

@@ -138,9 +138,9 @@ pub fn program(options: &EvaluateOptions) -> Result<bool, Failure> {
     };
     let found = evaluate(&options.folder, &labels(&text)?, mounting, options.stills, options.draw.as_deref())?;
     if options.json {
-        tools::say(serde_json::to_string_pretty(&found)?);
+        tools::say(serde_json::to_string_pretty(&found)?)?;
     } else {
-        tools::say(&found);
+        tools::say(&found)?;
     }
     Ok(found.sure_wrong * 100 < found.sure.max(1))
 }

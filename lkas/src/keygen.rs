@@ -34,8 +34,8 @@ pub fn program(options: &KeygenOptions) -> Result<bool, Failure> {
         made.map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let (public, secret) = Certificate::generate()?.write(&options.folder, &options.name)?;
-    tools::say(format_args!("{} is secret: for {} alone", secret.display(), options.name));
+    tools::say(format_args!("{} is secret: for {} alone", secret.display(), options.name))?;
     let public = public.display();
-    tools::say(format_args!("{public} is public: who shall let {} in copies it to watch/ or command/", options.name));
+    tools::say(format_args!("{public} is public: who shall let {} in copies it to watch/ or command/", options.name))?;
     Ok(true)
 }

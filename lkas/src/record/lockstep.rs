@@ -65,9 +65,8 @@ pub(super) fn play(
     if let Some(output) = output {
         output.finish(&BTreeMap::new())?;
     }
-    player.end(&recording);
-    tools::say(format_args!("{count} answers"));
-    Ok(())
+    player.end(&recording)?;
+    tools::say(format_args!("{count} answers"))
 }
 
 /// What detection makes of the frames.

@@ -68,8 +68,7 @@ pub fn play(system: &SystemOptions, options: &PlayOptions, stop: &Stop) -> Resul
             return Err(player.nothing(&recording));
         }
         if !options.repeat || stop.is_set() {
-            player.end(&recording);
-            return Ok(());
+            return player.end(&recording);
         }
     }
 }

@@ -140,14 +140,14 @@ impl<'a> Player<'a> {
     }
 
     /// Says how it went.
-    pub(super) fn end(&self, recording: &Recording) {
+    pub(super) fn end(&self, recording: &Recording) -> Result<(), Failure> {
         if let Some(Ending::CutOff(why)) = recording.ending() {
             tracing::warn!("the recording is cut off, and was played up to there: {why}");
         }
         if self.not_whole > 0 {
             tracing::warn!("{} values were not whole and were left out", self.not_whole);
         }
-        tools::say(format_args!("{} values of {} channels", self.played, self.channels.len()));
+        tools::say(format_args!("{} values of {} channels", self.played, self.channels.len()))
     }
 }
 

@@ -107,8 +107,7 @@ pub fn record(system: &SystemOptions, options: &RecordOptions, stop: &Stop) -> R
         crate::tools::size(written.bytes),
         written.files,
         if written.files == 1 { "" } else { "s" },
-    ));
-    Ok(())
+    ))
 }
 
 type Dropped = Arc<Mutex<BTreeMap<String, u64>>>;

@@ -60,32 +60,34 @@ pub fn program(system: &SystemOptions, options: &ScenarioOptions) -> Result<bool
             return Err(format!("--sweep drives one file, found {}; name one", scenarios.len()).into());
         };
         let map = sweep(scenario, options.seed, across, up)?;
-        print!("{map}");
+        tools::say(map.to_string().trim_end())?;
         if let Some(path) = &options.svg {
             std::fs::write(path, map.svg()).map_err(|why| format!("{}: {why}", path.display()))?;
         }
         return Ok(map.is_safe());
     }
-    let print = |report: &Report| {
-        if !options.json {
-            tools::say(report);
+    let mut said = Ok(());
+    let mut print = |report: &Report| {
+        if !options.json && said.is_ok() {
+            said = tools::say(report);
         }
     };
     let reports = if options.real_time {
         let mut reports = Vec::new();
         for (path, scenario) in paths.iter().zip(&scenarios) {
             reports.push(real_time::drive(system, path, scenario, options.seed)?);
-            reports.last().into_iter().for_each(print);
+            reports.last().into_iter().for_each(&mut print);
         }
         reports
     } else {
         run_all(&scenarios, options, print)?
     };
+    said?;
     if options.json {
-        tools::say(serde_json::to_string_pretty(&reports)?);
+        tools::say(serde_json::to_string_pretty(&reports)?)?;
     } else {
         let failed = reports.iter().filter(|report| !report.passed()).count();
-        tools::say(format_args!("{} scenarios, {failed} failed", reports.len()));
+        tools::say(format_args!("{} scenarios, {failed} failed", reports.len()))?;
     }
     Ok(reports.iter().all(Report::passed))
 }

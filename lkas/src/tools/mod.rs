@@ -71,9 +71,9 @@ pub(crate) fn unless_nobody_reads(result: Result<(), Failure>) -> Result<(), Fai
     }
 }
 
-/// A line of output. Whoever read it may have gone, which changes nothing of what is done.
-pub(crate) fn say(line: impl core::fmt::Display) {
-    let _ = writeln!(io::stdout().lock(), "{line}");
+/// A line of output.
+pub(crate) fn say(line: impl core::fmt::Display) -> Result<(), Failure> {
+    unless_nobody_reads(writeln!(io::stdout().lock(), "{line}").map_err(Failure::from))
 }
 
 /// Lines of cells, as columns that are as wide as they have to be.

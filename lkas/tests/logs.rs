@@ -113,6 +113,19 @@ fn a_demo_whose_reader_goes_ends_in_peace() {
     }
 }
 
+/// What floods a busy machine may be taken for an outage: then it is as after one.
+fn in_spite_of_outages(
+    viewer: &mut ViewerClient,
+    send: impl Fn(&mut ViewerClient) -> Result<String, SendError>,
+) -> String {
+    loop {
+        match send(viewer) {
+            Err(SendError::Outage) => drop(viewer.wait_connected(PATIENCE).unwrap()),
+            sent => return sent.unwrap(),
+        }
+    }
+}
+
 #[test]
 fn a_flood_of_commands_is_no_flood_of_words() {
     let mut demo = Demo::start("flood", &["--no-viewer"]);
@@ -122,12 +135,9 @@ fn a_flood_of_commands_is_no_flood_of_words() {
     let respawn = "respawn".parse().unwrap();
     let kp = lkas_messages::names::Category::Decision;
     for number in 0..20_000 {
-        // What floods a busy machine may be taken for an outage: then it is as after one.
-        while viewer.send_action(&respawn) == Err(SendError::Outage)
-            || viewer.send_parameter(kp, "kp", f64::from(number % 100) / 100.0) == Err(SendError::Outage)
-        {
-            viewer.wait_connected(PATIENCE).unwrap();
-        }
+        in_spite_of_outages(&mut viewer, |viewer| viewer.send_action(&respawn));
+        let value = f64::from(number % 100) / 100.0;
+        in_spite_of_outages(&mut viewer, |viewer| viewer.send_parameter(kp, "kp", value));
         // As fast as they are taken, so that most arrive.
         if number % 64 == 0 {
             std::thread::sleep(Duration::from_millis(5));
@@ -135,7 +145,7 @@ fn a_flood_of_commands_is_no_flood_of_words() {
     }
     // The newest value wins, and it is said.
     until("the last value", || {
-        let _ = viewer.send_parameter(kp, "kp", 1.75);
+        in_spite_of_outages(&mut viewer, |viewer| viewer.send_parameter(kp, "kp", 1.75));
         demo.words
             .try_iter()
             .any(|line| {

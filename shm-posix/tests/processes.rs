@@ -118,8 +118,8 @@ fn killed_writers_are_succeeded(name: &ChannelName) {
     for _ in 0..KILLS {
         let until = Instant::now() + delays.next(Duration::from_millis(5));
         assert_eq!(reader.wait(LONG), Wait::Fresh, "the writer publishes");
-        let alive_from = last;
-        while Instant::now() < until || last == alive_from {
+        let before = taken;
+        while Instant::now() < until || taken < before + 2 {
             if let Some(control) = reader.take() {
                 assert!(control.is_whole(), "torn after {taken} values");
                 assert_eq!(control.frame_id(), control.sequence(), "header and value of different publishes");
@@ -137,7 +137,7 @@ fn killed_writers_are_succeeded(name: &ChannelName) {
             true
         }) {}
     }
-    assert!(taken >= KILLS, "{taken} values");
+    assert!(taken > KILLS, "{taken} values");
     println!("    {KILLS} writers killed, {taken} values taken, the last has number {last}");
 }
 

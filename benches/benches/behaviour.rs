@@ -378,12 +378,11 @@ fn partner(role: &str) {
     let mut reader = (contender.reader)(name).expect("a reader");
     let shared = Shared::open(&format!("{name}-word"), 0).expect("shared memory");
     loop {
-        let is_held = reader.hold(&mut || {
+        // It comes back only where nothing was there yet.
+        let _ = reader.hold(&mut || {
             shared.word(0).store(1, Ordering::Release);
             std::thread::sleep(10 * PATIENCE);
         });
-        // Nothing was there yet.
-        let _ = is_held;
     }
 }
 

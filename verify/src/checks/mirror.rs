@@ -92,8 +92,9 @@ struct Drive {
 
 /// The vehicle, seen from its own machine.
 struct Vehicle<'a> {
-    /// Which machines have a part in its driving, and the program that tells what they have.
-    machines: Vec<(&'a Machine, &'a Programs)>,
+    programs: &'a Programs,
+    /// The machines that have a part in its driving.
+    machines: Vec<&'a Machine>,
     status: Stream,
     motion: Stream,
     controls: Stream,
@@ -103,7 +104,8 @@ impl<'a> Vehicle<'a> {
     fn of(machine: &'a Machine, programs: &'a Programs) -> Result<Self, String> {
         let open = |channel| stream(machine, programs, channel);
         Ok(Self {
-            machines: vec![(machine, programs)],
+            programs,
+            machines: vec![machine],
             status: open("status_simulation")?,
             motion: open("vehicle_motion")?,
             controls: open("vehicle_control")?,
@@ -125,10 +127,11 @@ impl<'a> Vehicle<'a> {
     fn wait_until_it_drives(&self) -> Result<Duration, String> {
         wait_for("the vehicle drives", || self.drives()).inspect_err(|_| {
             println!("the vehicle: {}", self.status.last().map(|(_, value)| value).unwrap_or_default());
-            for (machine, programs) in &self.machines {
+            let Programs { lkas, mirror, .. } = self.programs;
+            for machine in &self.machines {
                 let told = |line: String| machine.run(&line).unwrap_or_else(|why| why);
-                println!("its channels:\n{}", told(format!("{} channels", programs.lkas.display())));
-                println!("its mirror:\n{}", told(format!("{} status --json", programs.mirror.display())));
+                println!("its channels:\n{}", told(format!("{} channels", lkas.display())));
+                println!("its mirror:\n{}", told(format!("{} status --json", mirror.display())));
             }
         })
     }
@@ -260,7 +263,7 @@ fn on_three_machines(programs: &Programs, how: &How, alone: &Drive) -> Outcome {
     let _simulation = Process::start(machines.vehicle.command(&programs.simulation).arg("--quiet"))?;
     let _servers = Process::start(machines.computer.command(&programs.lkas).arg("--quiet"))?;
     let mut vehicle = Vehicle::of(&machines.vehicle, programs)?;
-    vehicle.machines.push((&machines.computer, programs));
+    vehicle.machines.push(&machines.computer);
     let viewed = stream(&machines.viewer, programs, "lane_detection")?;
     let joined = stream(&machines.viewer, programs, "joined_control")?;
 

@@ -211,14 +211,13 @@ fn take_out_each_mechanism() -> Outcome {
             return Err(format!("with every mechanism in its place {scenario} fails: {why}"));
         }
     }
-    let each = MECHANISMS.iter().enumerate();
-    let missing: Vec<_> =
-        each.flat_map(|(index, mechanism)| mechanism.scenarios.iter().map(move |name| (*name, Some(index)))).collect();
+    let each = MECHANISMS.iter().enumerate().flat_map(|(index, Mechanism { without, scenarios, .. })| {
+        scenarios.iter().map(move |scenario| (*without, (*scenario, Some(index))))
+    });
+    let (without, drives): (Vec<&str>, Vec<Drive>) = each.unzip();
     let mut unseen = Vec::new();
     println!("  {:<46} seen by", "what is taken out");
-    for ((scenario, index), why) in missing.iter().zip(failures(&program, &missing)?) {
-        let without =
-            index.and_then(|index| MECHANISMS.get(index)).map(|mechanism| mechanism.without).unwrap_or_default();
+    for ((without, (scenario, _)), why) in without.iter().zip(&drives).zip(failures(&program, &drives)?) {
         println!("  {without:<46} {scenario}: {}", why.as_deref().unwrap_or("NOT SEEN"));
         if why.is_none() {
             unseen.push(format!("{without} by {scenario}"));

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::Ordering;
 use lkas_benches::{Bench, Block, Figures, Group, Limit, Partner, Row, Shared};
-use lkas_benches::{clean, one_processor, pin, processors, role, rounds};
+use lkas_benches::{clean, one_processor, pin, prefix, processors, role, rounds};
 use lkas_shm::{Channel, ChannelName, Options, Reader, Writer};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
@@ -405,7 +405,7 @@ fn main() {
         "Instants that were not hit. triple_buffer, which is for threads, and a Unix socket, which is a queue: its oldest \
          value comes first, and a reader that stops blocks the writer or loses.",
     );
-    let prefix = format!("bench-{}", std::process::id());
+    let prefix = prefix();
     let mut tables: [Vec<Row>; 7] = Default::default();
     for (index, contender) in contenders().iter().enumerate() {
         let prefix = format!("{prefix}-{index}");

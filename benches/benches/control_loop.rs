@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use lkas_benches::{Bench, Block, Figures, Group, Limit, Partner, Row, Ticks};
-use lkas_benches::{clean, pin, processors, real_time, role, rounds, system_calls, ticks};
+use lkas_benches::{clean, pin, prefix, processors, real_time, role, rounds, system_calls, ticks};
 use lkas_shm::{Channel, ChannelName, Memory, OpenOptions, Options, Reader, Writer};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -119,7 +119,7 @@ fn copying() -> impl FnMut() {
 
 /// The loop's own system calls, between two marks.
 fn counted() {
-    let prefix = format!("bench-{}", std::process::id());
+    let prefix = prefix();
     let mut far = writer(&name(&prefix, "in"));
     let mut out = writer(&name(&prefix, "out"));
     let mut in_ = reader(&name(&prefix, "in"));
@@ -141,7 +141,7 @@ fn faults() -> i64 {
 }
 
 fn main() {
-    let prefix = format!("bench-{}", std::process::id());
+    let prefix = prefix();
     match role().as_deref() {
         Some("counted") => return counted(),
         Some("stress") => return stress(),

@@ -2,7 +2,9 @@
 #![allow(missing_docs)]
 
 use core::hint::black_box;
-use lkas_benches::{Bench, Block, Group, Limit, Partner, Rival, Row, clean, pin, processors, role, rounds, take_turns};
+use lkas_benches::{
+    Bench, Block, Group, Limit, Partner, Rival, Row, clean, picture, pin, prefix, processors, role, rounds, take_turns,
+};
 use lkas_messages::{ImageShape, PixelFormat};
 use lkas_shm::{Channel, ChannelName, ImageChannel, Options, Reader, UncheckedImageChannel, Wait, Writer};
 use std::time::Duration;
@@ -16,7 +18,7 @@ fn name(what: &str) -> ChannelName {
 }
 
 fn copies(bench: &mut Bench) {
-    let picture: Vec<u8> = (0..FRAME).map(|index| (index * 7 + index / 251) as u8).collect();
+    let picture = picture(FRAME);
     let options = Options::new().readers(1);
     let mut plain: Writer<Block<FRAME>> = Channel::create(&name("plain"), options).expect("a channel");
     let shape = ImageShape::new(800, 600, PixelFormat::Rgb8).expect("a good shape");
@@ -170,6 +172,6 @@ fn main() {
     copies(&mut bench);
     memory(&mut bench);
     asleep(&mut bench);
-    clean(&format!("bench-{}", std::process::id()));
+    clean(&prefix());
     bench.save();
 }

@@ -4,7 +4,7 @@
 use core::hint::spin_loop;
 use core::sync::atomic::Ordering;
 use lkas_benches::{Bench, Block, Duel, Group, Limit, Link, Match, Partner, Shared, Side};
-use lkas_benches::{clean, is_wanted, one_processor, pin, processors, role, rounds};
+use lkas_benches::{clean, is_wanted, one_processor, pin, prefix, processors, role, rounds};
 use lkas_shm::{Channel, ChannelName, Options, Reader, Writer};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -599,7 +599,7 @@ fn main() {
         if !is_wanted(title) {
             continue;
         }
-        let prefix = format!("bench-{}", std::process::id());
+        let prefix = prefix();
         let partner = Partner::start(&format!("{group} {prefix}"), processors[1]).expect("a second process");
         let rows = duel(group, &prefix, Side::Ping).ping();
         drop(partner);

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use core::hint::black_box;
-use lkas_benches::{Bench, Block, Limit, Rival, clean, pin, processors, rounds, take_turns};
+use lkas_benches::{Bench, Block, Limit, Rival, clean, pin, prefix, processors, rounds, take_turns};
 use lkas_core::{Channel, Reader, Writer};
 use lkas_shm::{ChannelName, Options};
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ fn split<const N: usize, const R: usize>() -> (Writer<'static, Block<N>>, [Half<
 
 /// A channel in shared memory and its only reader.
 fn shared<const N: usize>() -> (lkas_shm::Writer<Block<N>>, lkas_shm::Reader<Block<N>>) {
-    let name: ChannelName = format!("bench-{}", std::process::id()).parse().expect("a good name");
+    let name: ChannelName = prefix().parse().expect("a good name");
     let options = Options::new().readers(1);
     let writer = lkas_shm::Channel::create(&name, options).expect("a channel");
     let reader = lkas_shm::Channel::open(&name, Duration::ZERO).expect("a place");
@@ -289,6 +289,6 @@ fn main() {
     publish_and_take::<128>(&mut bench, "128 bytes");
     publish_and_take::<4096>(&mut bench, "4 KiB");
     nothing_new(&mut bench);
-    clean(&format!("bench-{}", std::process::id()));
+    clean(&prefix());
     bench.save();
 }

@@ -4,7 +4,9 @@
 use core::hint::black_box;
 use core::sync::atomic::Ordering;
 use lkas_benches::{Bench, Block, Figures, Group, Limit, Partner, Rival, Row, Shared, Ticks};
-use lkas_benches::{clean, is_short, is_wanted, one_processor, pin, processors, role, rounds, take_turns, ticks};
+use lkas_benches::{
+    clean, is_short, is_wanted, one_processor, picture, pin, prefix, processors, role, rounds, take_turns, ticks,
+};
 use lkas_messages::{ImageShape, PixelFormat};
 use lkas_shm::{Channel, ChannelName, ImageChannel, Options, Reader, Wait, Writer};
 use std::time::{Duration, Instant};
@@ -16,10 +18,6 @@ const CHANNELS: [usize; 4] = [1, 10, 100, 1000];
 const FRAMES: [(u32, u32); 5] = [(148, 148), (320, 320), (800, 600), (1920, 1080), (3840, 2160)];
 const CAMERAS: usize = 8;
 const PERIOD: Duration = Duration::from_nanos(1_000_000_000 / 60);
-
-fn prefix() -> String {
-    format!("bench-{}", std::process::id())
-}
 
 fn name(text: &str) -> ChannelName {
     text.parse().expect("a good name")
@@ -129,7 +127,7 @@ fn used(prefix: &str) -> f64 {
 fn frames(bench: &mut Bench) {
     for (width, height) in FRAMES {
         let shape = ImageShape::new(width, height, PixelFormat::Rgb8).expect("a good shape");
-        let pixels: Vec<u8> = (0..shape.pixel_bytes()).map(|index| (index * 7 + index / 251) as u8).collect();
+        let pixels = picture(shape.pixel_bytes());
         let name = name(&format!("{}-f{width}", prefix()));
         let mut writer = ImageChannel::create(&name, shape, Options::new().readers(1)).expect("a channel");
         let mut reader = ImageChannel::open(&name, Duration::ZERO).expect("a place");
@@ -169,7 +167,7 @@ const TIME: usize = 2;
 
 fn cameras(bench: &mut Bench, processor: usize) {
     let shape = ImageShape::new(800, 600, PixelFormat::Rgb8).expect("a good shape");
-    let pixels: Vec<u8> = (0..shape.pixel_bytes()).map(|index| (index * 7 + index / 251) as u8).collect();
+    let pixels = picture(shape.pixel_bytes());
     let names: Vec<String> = (0..CAMERAS).map(|camera| format!("{}-k{camera}", prefix())).collect();
     let create = |text: &String| ImageChannel::create(&name(text), shape, Options::new().readers(1));
     let mut writers: Vec<_> = names.iter().map(|name| create(name).expect("a channel")).collect();

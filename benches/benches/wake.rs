@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use lkas_benches::{Bench, Block, Duel, Group, Limit, Link, Match, Partner, Row, Shared, Side};
-use lkas_benches::{clean, is_wanted, median, pin, processors, role, rounds, system_calls};
+use lkas_benches::{clean, is_wanted, median, pin, prefix, processors, role, rounds, system_calls};
 use lkas_shm::{Channel, ChannelName, Options, Reader, Wait, Writer, clock};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::futex;
@@ -314,7 +314,7 @@ fn pong(role: &str) {
 
 /// What a writer and a reader that does not sleep do all day.
 fn awake() {
-    let name: ChannelName = format!("bench-{}", std::process::id()).parse().expect("a good name");
+    let name: ChannelName = prefix().parse().expect("a good name");
     let mut writer: Writer<Block<128>> = Channel::create(&name, Options::default()).expect("a channel");
     let mut reader: Reader<Block<128>> = Channel::open(&name, PATIENCE).expect("its place");
     let _ = lkas_shm::unlink(&name);
@@ -353,7 +353,7 @@ fn main() {
             if !is_wanted(&title) {
                 continue;
             }
-            let prefix = format!("bench-{}", std::process::id());
+            let prefix = prefix();
             let shared = Shared::open(&format!("{prefix}-paced"), 0).expect("shared memory");
             // Inherited by the other process: not closed when it starts.
             let counters = [(); 2].map(|()| eventfd(0, EventfdFlags::empty()).expect("a counter"));

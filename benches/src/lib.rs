@@ -20,7 +20,7 @@ pub use figures::{Bench, Figures, Group, Limit, Row, Target, number};
 pub use links::{Block, Duel, Link, Match, Side};
 pub use machine::{Machine, one_processor, pin, processors, real_time};
 pub use partner::{Partner, role, system_calls};
-pub use shared::{Shared, clean};
+pub use shared::{Shared, clean, prefix};
 pub use turns::{Rival, take_turns};
 
 /// Whether the short form was asked for (`--short`): the same code, too few rounds to believe a figure.
@@ -40,6 +40,12 @@ pub fn is_wanted(title: &str) -> bool {
 #[must_use]
 pub fn rounds(long: usize, short: usize) -> usize {
     if is_short() { short } else { long }
+}
+
+/// The bytes of a picture, in which none is like its neighbours.
+#[must_use]
+pub fn picture(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|index| (index * 7 + index / 251) as u8).collect()
 }
 
 /// The middle of `values`; NaN where there are none.

@@ -91,6 +91,12 @@ impl Drop for Shared {
     }
 }
 
+/// How all names of this process's benches in shared memory start.
+#[must_use]
+pub fn prefix() -> String {
+    format!("bench-{}", std::process::id())
+}
+
 /// Takes away all names in shared memory and among temporary files that start so.
 pub fn clean(prefix: &str) {
     for folder in ["/dev/shm".into(), std::env::temp_dir()] {

@@ -123,9 +123,12 @@ fn main() -> ExitCode {
         let outcome = (check.run)(&how);
         let seconds = start.elapsed().as_secs();
         match outcome {
-            Ok(()) => table += &format!("  {:<10} passed in {seconds:>4} s\n", check.name),
+            Ok(()) => {
+                println!("{}: passed in {seconds} s", check.name);
+                table += &format!("  {:<10} passed in {seconds:>4} s\n", check.name);
+            }
             Err(why) => {
-                eprintln!("{}: {why}", check.name);
+                eprintln!("{}: FAILED in {seconds} s: {why}", check.name);
                 table += &format!("  {:<10} FAILED in {seconds:>4} s: {why}\n", check.name);
                 failed += 1;
             }

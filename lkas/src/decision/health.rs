@@ -1,7 +1,7 @@
 //! Whether what is seen may be driven on.
 
 use super::motion::{Motion, Predictor};
-use super::{HOLD_M, HOLD_S, Place, SURE, VEHICLE_WIDTH_M};
+use super::{HOLD_M, HOLD_S, LEAST_CONFIDENCE, Place, SURE, VEHICLE_WIDTH_M};
 use core::fmt;
 
 /// For so long one line may be unsure before the vehicle slows down, in seconds: that of a broken line is now and then.
@@ -10,6 +10,9 @@ const UNSURE_S: f32 = 1.0;
 /// For so long both lines must be sure before the first start, and after a stop, in seconds.
 const FIRST_EVIDENCE_S: f32 = 0.3;
 const EVIDENCE_S: f32 = 1.0;
+/// For so long one line may instead be merely seen beside a sure one, in seconds, for a slow start: who stands sees the
+/// same dashes of a broken line for ever, and between some of them they are too few to be sure of.
+const SEEN_S: f32 = 2.0;
 
 /// Widths of a lane that are driven on, in metres; and by how much the width may differ from what it usually is.
 const WIDTH_M: [f32; 2] = [2.4, 4.7];
@@ -79,7 +82,7 @@ pub enum Health {
     Degraded(Reason),
     /// The lane is not known in this moment: follow the last curvature, for [`HOLD_M`] at most.
     Lost(Reason),
-    /// Stop, and stand until both lines have been sure for a while.
+    /// Stop, and stand until both lines have been seen for a while.
     Stopped(Reason),
 }
 
@@ -107,8 +110,9 @@ pub(super) struct Monitor {
     health: Health,
     /// For how long there has been nothing to be believed, in seconds.
     blind_s: f32,
-    /// For how long both lines have been sure while stopped, in seconds.
+    /// For how long both lines have been sure while stopped, in seconds, and for how long at least seen, one of them sure.
     evidence_s: f32,
+    seen_s: f32,
     started: bool,
     width_m: Option<f32>,
     /// Perceived minus steered motion.
@@ -127,6 +131,7 @@ impl Default for Monitor {
             health: Health::Stopped(Reason::NothingSeen),
             blind_s: 0.0,
             evidence_s: 0.0,
+            seen_s: 0.0,
             started: false,
             width_m: None,
             parted_m: 0.0,
@@ -153,7 +158,7 @@ impl Monitor {
         if !matches!(self.health, Health::Stopped(_)) {
             self.health = Health::Stopped(reason);
         }
-        self.evidence_s = 0.0;
+        (self.evidence_s, self.seen_s) = (0.0, 0.0);
     }
 
     /// Judges what a frame shows against what was expected of it; `predictor` has not been corrected by it yet.
@@ -175,15 +180,25 @@ impl Monitor {
         self.departing_s = if departing { self.departing_s + dt } else { 0.0 };
         if let Health::Stopped(reason) = self.health {
             let standing = motion.is_none_or(|motion| motion.speed < 0.3);
-            let ready = doubt.is_none() && late != Some(true) && !departing && standing;
-            self.evidence_s = if ready { self.evidence_s + dt } else { 0.0 };
+            let ready = late != Some(true) && !departing && standing;
+            let seen = doubt == Some(Reason::Unsure)
+                && verdict == Verdict::Use
+                && place.is_some_and(|place| place.sure[0].min(place.sure[1]) >= LEAST_CONFIDENCE);
+            self.evidence_s = if ready && doubt.is_none() { self.evidence_s + dt } else { 0.0 };
+            self.seen_s = if ready && (seen || doubt.is_none()) { self.seen_s + dt } else { 0.0 };
             let needed = if self.started { EVIDENCE_S } else { FIRST_EVIDENCE_S };
-            if self.evidence_s >= needed {
+            self.health = if self.evidence_s >= needed {
+                Health::Good
+            } else if self.seen_s >= SEEN_S {
+                Health::Degraded(Reason::Unsure)
+            } else {
+                Health::Stopped(reason)
+            };
+            if !matches!(self.health, Health::Stopped(_)) {
                 self.started = true;
                 self.blind_s = 0.0;
-                self.health = Health::Good;
-            } else {
-                self.health = Health::Stopped(reason);
+                // A slow start goes on slowly until both lines are sure.
+                self.unsure_s = self.seen_s;
             }
             return verdict;
         }
@@ -204,7 +219,7 @@ impl Monitor {
             (Verdict::Use, ..) => Health::Good,
         };
         if matches!(self.health, Health::Stopped(_)) {
-            self.evidence_s = 0.0;
+            (self.evidence_s, self.seen_s) = (0.0, 0.0);
         }
         verdict
     }

@@ -18,7 +18,7 @@ mod motion;
 pub use health::{Health, Reason};
 pub use motion::Motion;
 
-use crate::detection::{LaneShape, SURE};
+use crate::detection::{LEAST_CONFIDENCE, LaneShape, SURE};
 use geometry::LaneGeometry;
 use health::{Monitor, Verdict};
 use lkas_messages::NameError;
@@ -198,7 +198,7 @@ impl LaneKeeper {
     /// - [`Health::Degraded`]: the same, slowly.
     /// - [`Health::Lost`]: along the last curvature with the least throttle, for [`HOLD_M`].
     /// - [`Health::Stopped`]: an emergency stop that steers by the lane as far as it is seen, and else along the last
-    ///   curvature, until both lines have been sure for a while. The same before the first lane: nothing drives on a
+    ///   curvature, until both lines have been seen for a while. The same before the first lane: nothing drives on a
     ///   guess.
     pub fn decide(&mut self, detection: &DetectionFields, circumstances: &Circumstances) -> ControlFields {
         let dt = if circumstances.dt.is_finite() { circumstances.dt.clamp(0.0, 1.0) } else { 0.0 };

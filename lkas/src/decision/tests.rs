@@ -234,6 +234,34 @@ fn after_a_stop_it_drives_again_from_standstill_only() {
     assert_eq!((modes[0], modes.last()), (Mode::EmergencyStop, Some(&Mode::LaneKeeping)));
 }
 
+/// Between two dashes of a broken line there is little of it to be seen, and a vehicle that stands sees no other.
+#[test]
+fn who_stands_between_two_dashes_drives_on_slowly() {
+    let first_drive = |sure: [f32; 2], stopped: bool| {
+        let mut keeper = if stopped { driving(15.0, 0.0) } else { LaneKeeper::new(DecisionParameters::default()) };
+        if stopped {
+            keeper.without_detection(FRAME_S, None);
+        }
+        let seen = LaneShape { seen: sure, ..shape(0.0, 0.0) };
+        let drives = (0..frames(20.0)).find(|_| {
+            let control = keeper.decide(&lanes(0.0), &at_speed(seen, 0.0));
+            control.mode == Mode::LaneKeeping
+        })?;
+        assert_eq!(keeper.health(), Health::Degraded(Reason::Unsure));
+        let control = keeper.decide(&lanes(0.0), &at_speed(seen, 1.0));
+        assert_eq!((control.mode, control.throttle), (Mode::LaneKeeping, keeper.parameters().throttle_min));
+        keeper.decide(&lanes(0.0), &at_speed(shape(0.0, 0.0), 2.0));
+        assert_eq!(keeper.health(), Health::Good);
+        Some(drives as f32 * FRAME_S)
+    };
+    for stopped in [false, true] {
+        let after = first_drive([0.35, 1.0], stopped).expect("both are seen, one is sure");
+        assert!((1.9..2.2).contains(&after), "{after} s");
+        assert_eq!(first_drive([0.1, 1.0], stopped), None, "one line is none");
+        assert_eq!(first_drive([0.45, 0.45], stopped), None, "none is sure");
+    }
+}
+
 #[test]
 fn gains_follow_the_speed_and_the_delay() {
     let steering = |speed: f32, control_age_s: f32| {

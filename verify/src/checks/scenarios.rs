@@ -157,6 +157,13 @@ const MECHANISMS: &[Mechanism] = &[
         &["hazard-freeze-in-bend"],
     ),
     without(
+        "who stands between dashes stands for ever",
+        HEALTH,
+        ["if ", "self.seen_s >= SEEN_S", " {"],
+        "false",
+        &["starts-between-dashes", "hazard-stops-between-dashes"],
+    ),
+    without(
         "lines of two lanes are one's",
         DETECTOR,
         ["let doubtful = ", "candidates.iter().any(|line| is_between(&line))", ";"],

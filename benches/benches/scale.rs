@@ -17,6 +17,10 @@ const CHANNELS: [usize; 4] = [1, 10, 100, 1000];
 /// Width and height of frames of three bytes a pixel: 64 KiB, 0.3 MB, 1.44 MB, 6.2 MB, 25 MB.
 const FRAMES: [(u32, u32); 5] = [(148, 148), (320, 320), (800, 600), (1920, 1080), (3840, 2160)];
 const CAMERAS: usize = 8;
+/// Channels of each process where there are many, and how many processes.
+const BEATS: usize = 10;
+const PROCESSES: [usize; 3] = [1, 10, 100];
+const BEAT: Duration = Duration::from_millis(1);
 const PERIOD: Duration = Duration::from_nanos(1_000_000_000 / 60);
 
 fn name(text: &str) -> ChannelName {
@@ -226,6 +230,81 @@ fn film(prefix: &str) {
     });
 }
 
+/// `processes` with as many channels each, all published a thousand times a second and taken by the next process: time of a
+/// processor for all of it, in percent.
+fn beating(processes: usize, channels: usize, seconds: f64) -> f64 {
+    let name = format!("{}-b{processes}-{channels}", prefix());
+    let shared = Shared::open(&format!("{name}-beats"), 0).expect("shared memory");
+    let partners: Vec<Partner> = (0..processes)
+        .map(|number| {
+            let role = format!("beat {name} {number} {processes} {channels}");
+            Partner::start(&role, processors()[number % processors().len()]).expect("another process")
+        })
+        .collect();
+    while shared.word(READY).load(Ordering::Acquire) < processes as u64 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let look = || (Instant::now(), partners.iter().map(|partner| time_of(partner.id())).sum::<f64>());
+    let before = look();
+    let taken = shared.word(TAKEN).load(Ordering::Acquire);
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    let after = look();
+    assert!(shared.word(TAKEN).load(Ordering::Acquire) > taken, "nobody takes");
+    drop(partners);
+    clean(&name);
+    (after.1 - before.1) / (after.0 - before.0).as_secs_f64() * 100.0
+}
+
+/// Seconds of a processor's time that a process has had.
+fn time_of(process: u32) -> f64 {
+    let words = std::fs::read_to_string(format!("/proc/{process}/schedstat")).expect("a process of ours");
+    words.split(' ').next().and_then(|word| word.parse::<f64>().ok()).expect("nanoseconds") * 1e-9
+}
+
+/// One of those processes: publishes its own channels and takes from those of the next one.
+fn beat(arguments: &str) {
+    let mut arguments = arguments.split(' ');
+    let prefix = arguments.next().expect("a name");
+    let [number, processes, channels] =
+        [(); 3].map(|()| arguments.next().and_then(|word| word.parse().ok()).expect("a number"));
+    let name = |process: usize, channel: usize| name(&format!("{prefix}-{process}-{channel}"));
+    let options = || Options::new().readers(1);
+    let mut writers: Vec<Writer<Block<128>>> =
+        (0..channels).map(|channel| Channel::create(&name(number, channel), options()).expect("a channel")).collect();
+    let next = (number + 1) % processes;
+    let mut readers: Vec<Reader<Block<128>>> =
+        (0..channels).map(|channel| Channel::open(&name(next, channel), PATIENCE).expect("the next one's")).collect();
+    let shared = Shared::open(&format!("{prefix}-beats"), 0).expect("shared memory");
+    shared.word(READY).fetch_add(1, Ordering::AcqRel);
+    let mut due = Instant::now();
+    loop {
+        due += BEAT;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        for writer in &mut writers {
+            let mut loan = writer.loan();
+            loan.0[0] = loan.0[0].wrapping_add(1);
+            loan.publish();
+        }
+        let taken = readers.iter_mut().filter_map(Reader::take).count();
+        shared.word(TAKEN).fetch_add(taken as u64, Ordering::AcqRel);
+    }
+}
+
+fn processes(bench: &mut Bench) {
+    let seconds = if is_short() { 0.5 } else { 5.0 };
+    let mut rows = Vec::new();
+    for processes in PROCESSES {
+        let channels = processes * BEATS;
+        rows.push(Row::value(&format!("{channels} channels in one process"), beating(1, channels, seconds)));
+        if processes > 1 {
+            let title = format!("{channels} channels in {processes} processes");
+            rows.push(Row::value(&title, beating(processes, BEATS, seconds)));
+        }
+    }
+    let title = "channels of 128 bytes, each published and taken 1000 times a second: time of a processor";
+    bench.add(Group::new(title, "% of one", rows));
+}
+
 /// A part of the bench, and its name.
 type Part<'a> = (&'a str, &'a dyn Fn(&mut Bench));
 
@@ -234,6 +313,7 @@ fn main() {
     match role.as_deref().and_then(|role| role.split_once(' ')) {
         Some(("poll", name)) => return poll(name),
         Some(("film", prefix)) => return film(prefix),
+        Some(("beat", arguments)) => return beat(arguments),
         Some((other, _)) => panic!("there is no role {other}"),
         None => (),
     }
@@ -246,13 +326,15 @@ fn main() {
         "scale",
         "where does it bend: with more readers, more channels, larger frames, more cameras?",
         "One process publishes; a second one on another processor has all the readers, and polls for them in turn. Channels \
-         are published to and taken from one after the other. Frames come from ordinary memory; memcpy to as many \
+         are published to and taken from one after the other; where they are in many processes, each has ten, and takes from \
+         those of the next one. Frames come from ordinary memory; memcpy to as many \
          buffers as the channel has slots takes turns with them.",
-        "Readers on as many processors as there are readers; a thousand processes.",
+        "Readers on as many processors as there are readers.",
     );
-    let parts: [Part<'_>; 4] = [
+    let parts: [Part<'_>; 5] = [
         ("readers", &|bench| readers(bench, processors[1])),
         ("channels", &channels),
+        ("processes", &processes),
         ("frames", &frames),
         ("cameras", &|bench| cameras(bench, processors[1])),
     ];

@@ -8,6 +8,7 @@ use crate::options::{BROKERS_PLACE, SystemOptions};
 use crate::processes::Processes;
 use crate::status::State;
 use crate::stop::Stop;
+use crate::tools;
 use crate::vitals::VitalSigns;
 use lkas_messages::{ControlFields, Departure, DetectionFields};
 use lkas_shm::{ControlChannel, DetectionChannel, clock};
@@ -63,7 +64,7 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
         // Whatever it was that ended the wait, everything is looked at.
         let _ = broker.wait_also(&channels, due.saturating_duration_since(Instant::now()));
         broker.poll();
-        refusals.look(&broker);
+        refusals.look(&broker, &mut vitals);
         let (frame, figures) = frames.fetch()?;
         if let Some(frame) = frame {
             let sent = broker.broadcast_frame(&header(&frame), &frame.jpeg).is_sent();
@@ -179,29 +180,34 @@ fn encoding(options: &SystemOptions, figures: &Figures) -> serde_json::Value {
     })
 }
 
-/// What the broker refused, told to a person at most once a second, each kind with its own reason.
+/// What the broker refused, told at most once a second, each kind with its own reason: to a person, and as an event to
+/// the page and to recordings.
 struct Refusals {
     known: [u64; 4],
     due: Instant,
 }
 
 impl Refusals {
-    fn look(&mut self, broker: &Broker) {
+    fn look(&mut self, broker: &Broker, vitals: &mut VitalSigns) {
         if Instant::now() < self.due {
             return;
         }
         self.due = Instant::now() + Duration::from_secs(1);
         let statistics = broker.statistics();
         let kinds = [
-            ("actions", &statistics.actions),
-            ("parameters", &statistics.parameters),
-            ("vehicle statuses", &statistics.states),
-            ("messages of subscribers", &statistics.subscriptions),
+            (["action", "actions"], &statistics.actions),
+            (["parameter", "parameters"], &statistics.parameters),
+            (["vehicle status", "vehicle statuses"], &statistics.states),
+            (["message of a subscriber", "messages of subscribers"], &statistics.subscriptions),
         ];
-        for ((name, kind), known) in kinds.into_iter().zip(&mut self.known) {
+        for (([one, several], kind), known) in kinds.into_iter().zip(&mut self.known) {
             if kind.refused > *known {
                 let reason = kind.last_refusal.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-                tracing::warn!("refused {} {name}; the last one{reason}", kind.refused - *known);
+                let refused = tools::counted(kind.refused - *known, one, several);
+                let last = if kind.refused - *known == 1 { "" } else { "; the last one" };
+                let words = format!("refused {refused}{last}{reason}");
+                vitals.note(&words);
+                tracing::warn!("{words}");
                 *known = kind.refused;
             }
         }

@@ -7,7 +7,7 @@ mod served;
 use core::net::SocketAddr;
 use lkas_messages::names::Category;
 use lkas_messages::{DetectionFields, Lane};
-use lkas_zmq::wire::FrameHeader;
+use lkas_zmq::wire::{CLAIM_COMMANDS, FrameHeader};
 use lkas_zmq::{ActionClient, Broker, ParameterClient, Topic};
 use serde_json::{Value, json};
 use served::{MOMENT, PATIENCE, System};
@@ -288,6 +288,35 @@ fn actions_are_services() {
     client.call(99, 3);
     let failure = system.until("a failure", |_| client.text("serviceCallFailure"));
     assert_eq!((&failure["callId"], &failure["serviceId"]), (&json!(3), &json!(99)));
+}
+
+/// Somebody else has the lease and does what the client may not do: what the broker says to one is no answer to the other.
+#[test]
+fn an_answer_to_somebody_else_is_none_to_the_client() {
+    let mut system = System::start();
+    system.broker.register_action("pause".parse().unwrap(), |_| ());
+    let mut client = Client::commanding(&mut system);
+    let services = system.until("services", |_| client.text("advertiseServices"))["services"].take();
+    let pause = numbers(&services, "name")("/pause");
+    let holder = zmq::Context::new().socket(zmq::PUB).unwrap();
+    holder.connect(&format!("tcp://127.0.0.1:{}", system.broker.endpoint().action_request_port())).unwrap();
+    let asks = |action: &str, id: u32| {
+        let params = json!({"holder": "somebody else"});
+        let object = json!({"action": action, "params": params, "client": "secret", "id": id});
+        holder.send_multipart(["action".as_bytes(), object.to_string().as_bytes()], 0).unwrap();
+    };
+    system.until("the lease is held", |broker| {
+        asks(CLAIM_COMMANDS, 0);
+        broker.lease()
+    });
+    for call in 1..=20 {
+        asks("pause", call);
+        client.call(pause, call);
+        let answer = system.until("an answer", |_| client.answer(call));
+        assert_eq!(answer["accepted"], false, "{answer}");
+        assert!(answer["reason"].as_str().unwrap().contains("somebody else"), "{answer}");
+    }
+    assert_eq!(system.broker.statistics().actions.refused, 20, "the others were obeyed");
 }
 
 #[test]

@@ -8,7 +8,9 @@ use lkas_shm::{
     Channel, ChannelName, Contract, ControlChannel, ImageChannel, Message, Observer, Options, Plain, Wait, Writer,
     unlink,
 };
+use lkas_zmq::{Endpoint, ViewerClient, ViewerMessage};
 use serde_json::Value;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -309,6 +311,34 @@ fn files_that_are_no_recordings_are_refused_by_name() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "no recording");
 }
 
+/// To a program a limit on the size of files is what a full disk is.
+#[test]
+fn a_full_disk_ends_the_recording_which_is_read_up_to_there() {
+    let (namespace, folder) = (namespace("full"), Folder::new("full"));
+    let file = folder.file("drive.mcap");
+    let mut wheels: Writer<Wheel> = create(&namespace, "wheels");
+    let limited = r#"trap "" XFSZ; ulimit -f 200; exec "$0" "$@""#;
+    let mut recorder = Command::new("sh");
+    recorder.args(["-c", limited, env!("CARGO_BIN_EXE_lkas"), "record", "-o", &file, "--namespace", &namespace]);
+    let mut recorder = recorder.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        wheels.publish(Wheel { timestamp: 0.0, rate: 1.0 });
+        std::thread::sleep(Duration::from_millis(1));
+        if let Some(status) = recorder.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it goes on for ever");
+    };
+    let mut said = String::new();
+    recorder.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!status.success() && said.contains(&file) && said.contains("File too large"), "{status}: {said}");
+    let found = info(&file);
+    assert!(found["whole"] == false && channel(&found, "wheels")["values"].as_u64() > Some(0), "{found:#}");
+    drop(wheels);
+    unlink(&ChannelName::new(&namespace, "wheels").unwrap()).unwrap();
+}
+
 #[test]
 fn a_recording_goes_on_in_further_files() {
     let (namespace, folder) = (namespace("split"), Folder::new("split"));
@@ -356,12 +386,20 @@ fn shown(file: &str) -> Vec<Shown> {
 fn other_programs_see_frames_lanes_events_and_values() {
     let folder = Folder::new("shown");
     let file = folder.file("drive.mcap");
-    let demo = Demo::start("shown", &["--no-viewer"]);
+    let mut demo = Demo::start("shown", &["--no-viewer"]);
     demo.drive(10);
     let mut recorder = start(&demo.namespace, &["record", "-o", &file]);
     wait_for_values(&file, "camera_feed", 20);
     wait_for_values(&file, "vehicle_control", 20);
     wait_for_values(&file, "status_simulation", 2);
+    // What is refused is in the recording as well.
+    let mut viewer = ViewerClient::connect(&Endpoint::local(demo.broker_port)).unwrap();
+    viewer.send_action(&"fly".parse().unwrap()).unwrap();
+    let answered = (0..).find(|_| {
+        matches!(viewer.next(Duration::from_millis(10)).unwrap(), Some(ViewerMessage::ActionStatus(status)) if status.action == "fly")
+    });
+    assert!(answered.is_some());
+    demo.wait_for("refused 1 action: ");
     assert!(recorder.end("INT").success());
     demo.stop();
     let shown = shown(&file);
@@ -382,11 +420,14 @@ fn other_programs_see_frames_lanes_events_and_values() {
     let frames: Vec<Value> = of("camera_feed").iter().map(|shown| time(&shown.2)).collect();
     let drawn = of("/lanes").into_iter().filter(|shown| frames.contains(&time(&shown.2["points"][0]))).count();
     assert!(drawn > 0, "lanes have the time of the frame that they were found in");
-    assert!(
-        of("/events").iter().any(|shown| shown.2["message"].as_str().unwrap().contains("running")),
-        "{:?}",
-        of("/events")
-    );
+    for (process, words) in
+        [("simulation", "running"), ("broker", "refused 1 action: nobody registered the action \"fly\"")]
+    {
+        let is_told = |event: &Value| {
+            event["name"].as_str().unwrap().contains(process) && event["message"].as_str().unwrap().contains(words)
+        };
+        assert!(of("/events").iter().any(|shown| is_told(&shown.2)), "{process}: {:?}", of("/events"));
+    }
 }
 
 #[test]
@@ -414,7 +455,7 @@ fn what_is_played_may_be_faster_and_begin_again() {
     let played = run(&namespace, &["play", &file, "--rate", "0.5", "--topics", "wheels"]);
     assert!(played.status.success(), "{}", words(&played));
     assert!(begin.elapsed().as_secs_f64() > 2.0 * span, "at half the rate it takes twice as long at least");
-    assert!(words(&played).contains(&format!("{recorded} values of 1 channels")), "{}", words(&played));
+    assert!(words(&played).contains(&format!("{recorded} values of 1 channel\n")), "{}", words(&played));
 
     let mut player = start(&namespace, &["play", &file, "--rate", "100", "--loop"]);
     let name = ChannelName::new(&namespace, "wheels").unwrap();

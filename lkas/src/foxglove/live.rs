@@ -187,20 +187,18 @@ impl Sample {
 /// The last samples of one topic: one, but of events some more.
 pub(crate) type Samples = VecDeque<Sample>;
 
-/// What the broker said to a command of anybody.
+/// What the broker said to a command: of this viewer's clients to an action, of anybody to a parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     Action {
-        action: String,
+        /// The command's number.
+        number: u64,
         accepted: bool,
         delivered: bool,
         reason: Option<String>,
     },
     /// `refusal` says why the value that was asked for is not the one in force.
-    Parameter {
-        name: String,
-        refusal: Option<String>,
-    },
+    Parameter { name: String, refusal: Option<String> },
 }
 
 /// What is there for clients; one for each viewer.
@@ -334,14 +332,12 @@ impl Live {
     }
 
     fn action(&self, status: &ActionStatus) {
-        let (action, reason) = (&status.action, status.reason.clone());
-        let (level, words) = match (&reason, status.accepted && status.delivered) {
+        let action = &status.action;
+        let (level, words) = match (status.reason.as_deref(), status.accepted && status.delivered) {
             (None, true) => (Level::Info, format!("{action}: delivered")),
-            (reason, _) => (Level::Warning, format!("{action}: {}", reason.as_deref().unwrap_or("not delivered"))),
+            (reason, _) => (Level::Warning, format!("{action}: {}", reason.unwrap_or("not delivered"))),
         };
         self.event(now_ns(), level, "broker", &words);
-        let (accepted, delivered) = (status.accepted, status.delivered);
-        self.tell(Answer::Action { action: action.clone(), accepted, delivered, reason });
     }
 
     fn parameter(&self, status: &ParameterStatus) {

@@ -120,8 +120,8 @@ struct Client<'a> {
     has_subscribed: bool,
     /// The parameters whose changes it wants to know.
     followed_parameters: BTreeSet<String>,
-    /// Calls of actions that were passed on and not answered.
-    calls: Vec<(Call, Instant)>,
+    /// Calls of actions that were passed on and not answered, with the number of the command.
+    calls: Vec<(Call, u64, Instant)>,
     /// Parameters that were asked for, under the id of the request, until all are answered.
     wishes: Vec<Wish>,
 }
@@ -264,7 +264,7 @@ impl<'a> Client<'a> {
         let value = value.ok_or("its value must be a number")?;
         let (category, parameter) = name.split_once('.').ok_or("parameters are named like decision.kp")?;
         let command = parameter_command(category, parameter, value).map_err(|refusal| refusal.reason())?;
-        self.command(command)
+        self.command(command).map(drop)
     }
 
     fn call(&mut self, call: Call) -> Result<(), String> {
@@ -272,12 +272,12 @@ impl<'a> Client<'a> {
         if self.calls.len() >= MAX_KEPT {
             return Err("too many calls at once; try again".to_owned());
         }
-        self.command(Command::Action(action))?;
-        self.calls.push((call, Instant::now()));
+        let number = self.command(Command::Action(action))?;
+        self.calls.push((call, number, Instant::now()));
         Ok(())
     }
 
-    fn command(&self, command: Command) -> Result<(), String> {
+    fn command(&self, command: Command) -> Result<u64, String> {
         if !self.may_command {
             return Err(NEEDS_TOKEN.to_owned());
         }
@@ -287,13 +287,13 @@ impl<'a> Client<'a> {
     /// What the client is to know of an answer of the broker's.
     fn answered(&mut self, answer: &Answer) -> Vec<Message> {
         match answer {
-            Answer::Action { action, accepted, delivered, reason } => {
+            Answer::Action { number, accepted, delivered, reason } => {
                 let mut object = json!({"accepted": accepted, "delivered": delivered});
                 if let Some(reason) = reason {
                     object["reason"] = reason.as_str().into();
                 }
-                let calls = self.calls.extract_if(.., |(call, _)| action_of(*call).is_some_and(|name| name == action));
-                calls.map(|(call, _)| Message::Binary(protocol::call_answer(call, &object).into())).collect()
+                let calls = self.calls.extract_if(.., |(_, of, _)| of == number);
+                calls.map(|(call, ..)| Message::Binary(protocol::call_answer(call, &object).into())).collect()
             }
             Answer::Parameter { name, refusal: why } => {
                 let mut messages = self.updates(Some(name));
@@ -320,7 +320,7 @@ impl<'a> Client<'a> {
     /// What waited too long for an answer.
     fn overdue(&mut self) -> Vec<Message> {
         let mut messages = Vec::new();
-        for (call, _) in self.calls.extract_if(.., |(_, since)| since.elapsed() > ANSWER_TIME) {
+        for (call, ..) in self.calls.extract_if(.., |(_, _, since)| since.elapsed() > ANSWER_TIME) {
             let words = "the broker did not answer; whether the vehicle obeys is in /status";
             messages.push(Message::text(protocol::call_failure(call, words)));
         }

@@ -147,7 +147,11 @@ impl<'a> Player<'a> {
         if self.not_whole > 0 {
             tracing::warn!("{} values were not whole and were left out", self.not_whole);
         }
-        tools::say(format_args!("{} values of {} channels", self.played, self.channels.len()))
+        tools::say(format_args!(
+            "{} of {}",
+            tools::counted(self.played, "value", "values"),
+            tools::counted(self.channels.len() as u64, "channel", "channels")
+        ))
     }
 }
 

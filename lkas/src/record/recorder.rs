@@ -100,13 +100,12 @@ pub fn record(system: &SystemOptions, options: &RecordOptions, stop: &Stop) -> R
     let written = looked.and(written)?;
     let left_out: u64 = lock(&dropped).values().sum();
     tools::say(format_args!(
-        "{}: {} values of {} channels, {} in {} file{}; {missed} missed, {left_out} left out",
+        "{}: {} of {}, {} in {}; {missed} missed, {left_out} left out",
         options.output.display(),
-        written.values,
-        written.channels.len(),
-        crate::tools::size(written.bytes),
-        written.files,
-        if written.files == 1 { "" } else { "s" },
+        tools::counted(written.values, "value", "values"),
+        tools::counted(written.channels.len() as u64, "channel", "channels"),
+        tools::size(written.bytes),
+        tools::counted(written.files.into(), "file", "files"),
     ))
 }
 
@@ -296,14 +295,14 @@ impl Disk {
                 self.split_if_due()?;
             }
         }
-        let dropped = lock(&self.dropped).clone();
-        self.file.finish(&dropped)?;
+        let (dropped, path) = (lock(&self.dropped).clone(), self.file.path().to_owned());
+        self.file.finish(&dropped).map_err(|why| in_file(&path, &why))?;
         written.files = self.files;
         Ok(written)
     }
 
     fn in_file(&self, why: &Failure) -> Failure {
-        format!("{}: {why}", self.file.path().display()).into()
+        in_file(self.file.path(), why)
     }
 
     /// Writes a value, and returns its size in the file; `None` where it was no whole frame.
@@ -350,6 +349,12 @@ impl Disk {
     }
 }
 
+/// What went wrong with that file: what the system said, where it did.
+fn in_file(path: &Path, why: &Failure) -> Failure {
+    let cause = why.source().map_or_else(|| why.to_string(), ToString::to_string);
+    format!("{}: {cause}", path.display()).into()
+}
+
 /// The name of a further file: `drive.mcap`, `drive-2.mcap`, `drive-3.mcap`.
 fn numbered(path: &Path, number: u32) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -359,7 +364,61 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reading::Recording;
     use super::*;
+    use clap::Parser;
+    use lkas_messages::{Control, ControlFields};
+    use lkas_shm::{ControlChannel, Options};
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        system: SystemOptions,
+        #[command(flatten)]
+        options: RecordOptions,
+    }
+
+    /// The disk does nothing for a while: values that find no room are left out and counted, and the file says so.
+    #[test]
+    fn what_the_disk_is_too_slow_for_is_left_out_and_the_file_says_how_much() {
+        let namespace = format!("recorder-{}", std::process::id());
+        let output = std::env::temp_dir().join(format!("{namespace}.mcap"));
+        let arguments = ["record", "--namespace", &namespace, "-o", output.to_str().unwrap()];
+        let Program { system, options } = Program::try_parse_from(arguments).unwrap();
+        let name = ChannelName::new(&namespace, "vehicle_control").unwrap();
+        let mut controls = ControlChannel::create(&name, Options::new()).unwrap();
+        let (filling, emptying) = queue(2 * size_of::<Control>());
+        let dropped = Dropped::default();
+        let (taps, said) = Default::default();
+        let mut recorder = Recorder {
+            system: &system,
+            options: &options,
+            start: clock::now(),
+            taps,
+            said,
+            filling,
+            dropped: dropped.clone(),
+            missed: 0,
+        };
+        recorder.search().unwrap();
+        for _ in 0..5 {
+            controls.publish(Control::try_from(ControlFields::default()).unwrap());
+            recorder.look();
+        }
+        assert_eq!(lock(&dropped).get("vehicle_control"), Some(&3));
+        assert_eq!(recorder.missed, 0, "each was seen");
+        drop(recorder);
+        let file = Output::create(&output).unwrap();
+        let (began, shown) = (Instant::now(), Memory::default());
+        let written = Disk { options: options.clone(), file, files: 1, began, dropped, shown }.run(&emptying).unwrap();
+        assert_eq!(written.values, 2);
+        let mut recording = Recording::open(&output).unwrap();
+        while recording.next().is_some() {}
+        assert_eq!(recording.dropped().get("vehicle_control"), Some(&3));
+        std::fs::remove_file(&output).unwrap();
+        drop(controls);
+        lkas_shm::unlink(&name).unwrap();
+    }
 
     #[test]
     fn further_files_are_numbered() {

@@ -127,9 +127,19 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// So many of something: 1 file, 2 files.
+pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_no_several() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "file", "files")), ["0 files", "1 file", "2 files"]);
+    }
 
     #[test]
     fn times_and_sizes_are_short() {

@@ -1,11 +1,12 @@
 //! Where the link's thread and the browsers' sessions meet.
 
-use super::requests::{Command, Refusal};
+use super::requests::{Asked, Command, Refusal};
 use crate::foxglove::live::{Answer, Live, Topic, parameter_name};
 use axum::{body::Bytes, extract::ws::Utf8Bytes};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use lkas_messages::names::{Category, PARAMETERS};
+use lkas_zmq::wire::ActionStatus;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -44,7 +45,9 @@ pub(crate) struct Hub {
     frame: watch::Sender<Option<Frame>>,
     texts: broadcast::Sender<Utf8Bytes>,
     stop: watch::Sender<bool>,
-    commands: SyncSender<Command>,
+    commands: SyncSender<Asked>,
+    /// How many commands were given.
+    asked: AtomicU64,
     heard: Mutex<Heard>,
     browsers: AtomicUsize,
     /// The same for clients of Foxglove's protocol.
@@ -66,13 +69,14 @@ struct Heard {
 
 impl Hub {
     /// A hub whose commands go into `commands`.
-    pub(super) fn new(broker: String, commands: SyncSender<Command>) -> Self {
+    pub(super) fn new(broker: String, commands: SyncSender<Asked>) -> Self {
         Self {
             broker,
             frame: watch::Sender::new(None),
             texts: broadcast::Sender::new(TEXTS),
             stop: watch::Sender::new(false),
             commands,
+            asked: AtomicU64::new(0),
             heard: Mutex::default(),
             browsers: AtomicUsize::new(0),
             live: Live::default(),
@@ -119,18 +123,23 @@ impl Hub {
     }
 
     /// Tells everybody that a command was not carried out.
-    pub(super) fn refuse(&self, command: &Command, reason: &str) {
+    pub(super) fn refuse(&self, Asked { number, command }: &Asked, reason: &str) {
         // An error means that no browser is there.
         let _ = self.texts.send(Refusal::of_command(command, reason).text().into());
         self.live.tell(match command {
             Command::Parameter { category, name, .. } => {
                 Answer::Parameter { name: parameter_name(category, name), refusal: Some(reason.to_owned()) }
             }
-            Command::Action(action) => {
-                let (action, reason) = ((*action).to_owned(), Some(reason.to_owned()));
-                Answer::Action { action, accepted: false, delivered: false, reason }
+            Command::Action(_) => {
+                Answer::Action { number: *number, accepted: false, delivered: false, reason: Some(reason.to_owned()) }
             }
         });
+    }
+
+    /// Tells whoever gave this command what the broker says to it.
+    pub(super) fn answer(&self, number: u64, status: &ActionStatus) {
+        let (accepted, delivered, reason) = (status.accepted, status.delivered, status.reason.clone());
+        self.live.tell(Answer::Action { number, accepted, delivered, reason });
     }
 
     /// Whether somebody wants frames: a page that is open, or a client of Foxglove's protocol that is subscribed to them.
@@ -160,17 +169,19 @@ impl Hub {
         with(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Passes a browser's command on to the link.
+    /// Passes a browser's command on to the link, and returns the number under which it is answered.
     ///
     /// # Errors
     /// The link is behind, or gone.
-    pub(crate) fn command(&self, command: Command) -> Result<(), Refusal> {
-        self.commands.try_send(command).map_err(|error| {
-            let (command, reason) = match error {
-                TrySendError::Full(command) => (command, "too many commands at once; try again"),
-                TrySendError::Disconnected(command) => (command, "the viewer has no link to the broker; restart it"),
+    pub(crate) fn command(&self, command: Command) -> Result<u64, Refusal> {
+        // ORDERING: Relaxed, as each number is used once whatever the order.
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        self.commands.try_send(Asked { number, command }).map(|()| number).map_err(|error| {
+            let (asked, reason) = match error {
+                TrySendError::Full(asked) => (asked, "too many commands at once; try again"),
+                TrySendError::Disconnected(asked) => (asked, "the viewer has no link to the broker; restart it"),
             };
-            Refusal::of_command(&command, reason)
+            Refusal::of_command(&asked.command, reason)
         })
     }
 
@@ -292,7 +303,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    fn hub() -> (Arc<Hub>, mpsc::Receiver<Command>) {
+    fn hub() -> (Arc<Hub>, mpsc::Receiver<Asked>) {
         let (commands, taken) = mpsc::sync_channel(1);
         (Arc::new(Hub::new("tcp://localhost".to_owned(), commands)), taken)
     }

@@ -1,11 +1,13 @@
 //! The thread that talks to the broker: ZeroMQ's sockets belong to one thread.
 
-use super::{hub::Hub, requests::Command};
+use super::hub::Hub;
+use super::requests::{Asked, Command};
 use core::time::Duration;
 use lkas_messages::NameError;
+use lkas_zmq::wire::EMERGENCY_STOP;
 use lkas_zmq::{ReceiveError, SendError, Topic, ViewerClient, ViewerMessage};
 use serde_json::{Value, json};
-use std::{sync::mpsc::Receiver, thread, time::Instant};
+use std::{collections::VecDeque, sync::mpsc::Receiver, thread, time::Instant};
 
 /// How long a command may wait for the link to look at it. Messages of the broker wake the link earlier.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -13,18 +15,23 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// How long to rest after a fault, so that one that lasts costs nothing.
 const REST: Duration = Duration::from_millis(500);
 
+/// Actions that are remembered until they are answered.
+const MAX_UNANSWERED: usize = 64;
+
 /// How often the round trip to the broker is measured while a browser is there.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
 /// Passes messages and commands on until the hub stops. Pictures are asked for only while a browser is there, because
 /// the broker makes none that nobody wants.
-pub(super) fn run(mut client: ViewerClient, hub: &Hub, commands: &Receiver<Command>) {
+pub(super) fn run(mut client: ViewerClient, hub: &Hub, commands: &Receiver<Asked>) {
+    let mut unanswered = Unanswered::default();
     let mut watched = false;
     let mut ping_due = Instant::now();
     while !hub.is_stopping() {
-        for command in commands.try_iter() {
-            if let Err(reason) = send(&mut client, &command) {
-                hub.refuse(&command, &reason);
+        for asked in commands.try_iter() {
+            match send(&mut client, &asked.command) {
+                Ok(id) => unanswered.add(id, &asked),
+                Err(reason) => hub.refuse(&asked, &reason),
             }
         }
         if watched && ping_due <= Instant::now() {
@@ -38,10 +45,41 @@ pub(super) fn run(mut client: ViewerClient, hub: &Hub, commands: &Receiver<Comma
                 "round_trip_ms": milliseconds(client.round_trip()),
             }));
         }
-        if let Err(error) = pass_on(&mut client, hub, &mut watched) {
+        if let Err(error) = pass_on(&mut client, hub, &mut watched, &mut unanswered) {
             hub.show_fault(error.to_string());
             thread::sleep(REST);
         }
+    }
+}
+
+/// Actions that were sent and not answered, the oldest first: the id of each request, and the command's number.
+#[derive(Default)]
+struct Unanswered(VecDeque<(String, Asked)>);
+
+impl Unanswered {
+    fn add(&mut self, id: String, asked: &Asked) {
+        if !matches!(asked.command, Command::Action(_)) {
+            return;
+        }
+        if asked.command == Command::Action(EMERGENCY_STOP) {
+            // It is asked for until it is obeyed, under the newest id alone.
+            let same = |(_, other): &&mut (String, Asked)| other.command == asked.command;
+            self.0.iter_mut().filter(same).for_each(|(before, _)| before.clone_from(&id));
+        }
+        // The oldest will not be answered any more.
+        if self.0.len() >= MAX_UNANSWERED {
+            self.0.pop_front();
+        }
+        self.0.push_back((id, asked.clone()));
+    }
+
+    /// The numbers of the commands that are answered under this id.
+    fn take(&mut self, id: Option<&Value>) -> Vec<u64> {
+        let Some(id) = id.and_then(Value::as_str) else { return Vec::new() };
+        let is_answered = |entry: &&(String, Asked)| entry.0 == id;
+        let numbers = self.0.iter().filter(is_answered).map(|(_, asked)| asked.number).collect();
+        self.0.retain(|entry| !is_answered(&entry));
+        numbers
     }
 }
 
@@ -57,7 +95,12 @@ fn send(client: &mut ViewerClient, command: &Command) -> Result<String, String> 
 }
 
 /// Passes at most one message on.
-fn pass_on(client: &mut ViewerClient, hub: &Hub, watched: &mut bool) -> Result<(), ReceiveError> {
+fn pass_on(
+    client: &mut ViewerClient,
+    hub: &Hub,
+    watched: &mut bool,
+    unanswered: &mut Unanswered,
+) -> Result<(), ReceiveError> {
     if hub.is_watched() != *watched {
         if *watched {
             client.unsubscribe(Topic::Frame)?
@@ -82,7 +125,12 @@ fn pass_on(client: &mut ViewerClient, hub: &Hub, watched: &mut bool) -> Result<(
             hub.show(topic, data);
         }
         ViewerMessage::ParameterStatus(status) => hub.show(topic, &json!(status)),
-        ViewerMessage::ActionStatus(status) => hub.show(topic, &json!(status)),
+        ViewerMessage::ActionStatus(status) => {
+            hub.show(topic, &json!(status));
+            for number in unanswered.take(status.id.as_ref()) {
+                hub.answer(number, status);
+            }
+        }
         _ => {}
     }
     hub.live().note(&message);

@@ -29,6 +29,13 @@ pub(crate) enum Command {
     Action(&'static str),
 }
 
+/// A command with the number under which whoever gave it finds its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Asked {
+    pub(super) number: u64,
+    pub(super) command: Command,
+}
+
 /// Why a request was not carried out, in the form in which the browser learns of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Refusal(Value);

@@ -64,7 +64,7 @@ pub(super) async fn run(mut socket: WebSocket, seat: Seat, may_command: bool) {
                         Message::text(Refusal::of_command(&command, NEEDS_TOKEN).text())
                     }
                     Ok(Request::Command(command)) => match hub.command(command) {
-                        Ok(()) => continue,
+                        Ok(_) => continue,
                         Err(refusal) => Message::text(refusal.text()),
                     },
                     Err(refusal) => Message::text(refusal.text()),

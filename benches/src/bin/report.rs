@@ -1,5 +1,5 @@
-//! Makes the report from what the benches left: `report FROM TO` reads FROM/*.json and writes TO/README.md,
-//! TO/figures.json and TO/plots/*.svg.
+//! Makes the report from what the benches left: `report FROM TO` reads FROM/*.json, and TO/system.md where it is there, and
+//! writes TO/README.md, TO/figures.json and TO/plots/*.svg.
 
 use lkas_benches::{Bench, Figures, Group, Row, Target, number};
 use plotters::prelude::*;
@@ -78,7 +78,7 @@ fn main() -> Outcome {
         BENCHES.iter().map(|name| read(&from.join(name).with_extension("json"))).collect::<Outcome<Vec<_>>>()?;
     std::fs::create_dir_all(to.join("plots"))?;
     std::fs::write(to.join("figures.json"), serde_json::to_string_pretty(&benches)? + "\n")?;
-    std::fs::write(to.join("README.md"), text(&benches, &to.join("plots"))?)?;
+    std::fs::write(to.join("README.md"), text(&benches, to)?)?;
     println!("the report is {}", to.join("README.md").display());
     Ok(())
 }
@@ -88,7 +88,7 @@ fn read(path: &Path) -> Outcome<Bench> {
     Ok(serde_json::from_str(&text).map_err(|why| format!("{}: {why}", path.display()))?)
 }
 
-fn text(benches: &[Bench], plots: &Path) -> Outcome<String> {
+fn text(benches: &[Bench], to: &Path) -> Outcome<String> {
     let mut text = String::from(
         "# Benches\n\n\
          What the channels cost, against rivals and against what is physically there: bare words in shared memory, memcpy, \
@@ -110,7 +110,12 @@ fn text(benches: &[Bench], plots: &Path) -> Outcome<String> {
     }
     targets(&mut text, benches)?;
     for bench in benches {
-        chapter(&mut text, bench, plots)?;
+        chapter(&mut text, bench, &to.join("plots"))?;
+    }
+    // Measured apart, with what needs more than Rust.
+    if let Ok(system) = std::fs::read_to_string(to.join("system.md")) {
+        text += "\n";
+        text += &system;
     }
     Ok(text)
 }

@@ -136,3 +136,27 @@ fn pass_on(
     hub.live().note(&message);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_is_answered_once_under_its_own_id() {
+        let mut unanswered = Unanswered::default();
+        let action = |number, name| Asked { number, command: Command::Action(name) };
+        for (id, asked) in [("a", action(1, "pause")), ("b", action(2, "pause")), ("c", action(3, EMERGENCY_STOP))] {
+            unanswered.add(id.to_owned(), &asked);
+        }
+        // The first stop is asked for under the second one's id from now on.
+        unanswered.add("d".to_owned(), &action(4, EMERGENCY_STOP));
+        for (id, numbers) in [("b", vec![2]), ("b", vec![]), ("c", vec![]), ("d", vec![3, 4]), ("a", vec![1])] {
+            assert_eq!(unanswered.take(Some(&json!(id))), numbers, "{id}");
+        }
+        assert!(unanswered.take(None).is_empty());
+        for number in 0..2 * MAX_UNANSWERED as u64 {
+            unanswered.add("e".to_owned(), &action(number, "pause"));
+        }
+        assert_eq!(unanswered.take(Some(&json!("e"))).len(), MAX_UNANSWERED);
+    }
+}

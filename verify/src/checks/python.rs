@@ -22,24 +22,7 @@ pub(crate) fn python(how: &How) -> Outcome {
     let source = root().join("python");
     lints(&source, &folder)?;
 
-    println!("-- the wheel");
-    let tools = environment(&folder.join("tools"))?;
-    install(&tools, &TOOLS)?;
-    let wheels = folder.join("wheels");
-    // Nothing of an earlier build may stand in for this one.
-    let _ = fs::remove_dir_all(&wheels);
-    let mut build = Command::new(tools.join("maturin"));
-    build.current_dir(&source).args(["build", "--release", "--out"]).arg(&wheels);
-    // Its own folder, and its own flags: a library that Python loads is built apart.
-    build.env("CARGO_TARGET_DIR", folder.join("target")).env_remove("RUSTFLAGS");
-    run(&mut build, NEEDS)?;
-    let wheel = only_file(&wheels)?;
-
-    println!("-- an empty environment");
-    let empty = folder.join("empty");
-    let _ = fs::remove_dir_all(&empty);
-    let empty = environment(&empty)?;
-    install(&empty, &[&wheel])?;
+    let empty = installed(&source, &folder)?;
     let starts =
         "import lkas_channels, lkas.integration.shared_memory, lkas.integration.zmq; print(lkas_channels.now())";
     run(python_in(&empty, &folder).args(["-c", starts]), "")?;
@@ -69,6 +52,38 @@ pub(crate) fn python(how: &How) -> Outcome {
         costs.arg("--short");
     }
     run(&mut costs, "")
+}
+
+/// The Python of an environment with the package, and with these and what tests need.
+pub(crate) fn with_package(packages: &[&str]) -> Result<PathBuf, String> {
+    let folder = target("python");
+    let programs = installed(&root().join("python"), &folder)?;
+    install(&programs, &TOOLS[1..])?;
+    install(&programs, packages)?;
+    Ok(programs.join("python"))
+}
+
+/// Builds the wheel and installs it into an environment that has nothing else.
+fn installed(source: &Path, folder: &Path) -> Result<PathBuf, String> {
+    println!("-- the wheel");
+    let tools = environment(&folder.join("tools"))?;
+    install(&tools, &TOOLS)?;
+    let wheels = folder.join("wheels");
+    // Nothing of an earlier build may stand in for this one.
+    let _ = fs::remove_dir_all(&wheels);
+    let mut build = Command::new(tools.join("maturin"));
+    build.current_dir(source).args(["build", "--release", "--out"]).arg(&wheels);
+    // Its own folder, and its own flags: a library that Python loads is built apart.
+    build.env("CARGO_TARGET_DIR", folder.join("target")).env_remove("RUSTFLAGS");
+    run(&mut build, NEEDS)?;
+    let wheel = only_file(&wheels)?;
+
+    println!("-- an empty environment");
+    let empty = folder.join("empty");
+    let _ = fs::remove_dir_all(&empty);
+    let empty = environment(&empty)?;
+    install(&empty, &[&wheel])?;
+    Ok(empty)
 }
 
 fn lints(source: &Path, folder: &Path) -> Outcome {

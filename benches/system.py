@@ -4,7 +4,7 @@ Usage: system.py PATH_OF_LKAS [--original FOLDER] [--seconds S] [--into FILE]
 
 Detection, decision, broker and viewer run; a camera writes 30 frames of 800x600 a second; 0, 1 and 4 browsers watch. With
 `--original` the system in Python that this one took its messages and ports from does the same in turn: FOLDER is a checkout of
-it (smwkbgmn/ADS_Autonomous-Lane-Detection), with what it needs installed: numpy, opencv-python-headless, pyyaml, pyzmq,
+it (smwkbgmn/ADS_Autonomous-Lane-Detection), with what it needs installed: numpy, opencv-python-headless, pyyaml, pyzmq, rich,
 websockets. For this system's camera the package in ../python must be installed; browsers need websockets and opencv.
 
 A frame's number is drawn into its sky, so that browsers know which one they got. Camera to control is from before the frame is
@@ -14,8 +14,11 @@ show it. The processor's time is what the kernel counts for all processes of the
 
 import argparse
 import asyncio
+import contextlib
+import glob
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -129,8 +132,10 @@ def our_channels():
 def original_channels():
     from lkas.integration.shared_memory import channels
 
-    frames = channels.SharedMemoryImageChannel("camera_feed", SHAPE, create=True)
-    controls = channels.SharedMemoryControlChannel("control_commands", create=False, retry_count=60)
+    # Its servers create both.
+    patience = {"create": False, "retry_count": 60, "retry_delay": 0.5}
+    frames = channels.SharedMemoryImageChannel("camera_feed", SHAPE, **patience)
+    controls = channels.SharedMemoryControlChannel("control_commands", **patience)
 
     def newest_control():
         return channels.SharedControlHeader.unpack(bytes(controls.header_view)).frame_id
@@ -203,13 +208,14 @@ class System:
         self.camera = self.run("--film", name)
         self.children = [self.start(command) for command in commands]
         deadline = time.monotonic() + 60
-        while not self.watched(1, 1.0):
+        while not self.ages([self.watch(1.0)]):
             self.check()
             if time.monotonic() > deadline:
                 raise SystemExit(f"{name}: no frame comes; it said\n{self.said()}")
 
     def start(self, command, **further):
-        options = {"stdin": subprocess.DEVNULL, "stdout": self.log, "stderr": self.log, **further}
+        options = {"stdin": subprocess.DEVNULL, "stdout": self.log, "stderr": self.log, "start_new_session": True}
+        options.update(further)
         return subprocess.Popen(command, env=self.environment, cwd=self.folder.name, **options)
 
     def run(self, *arguments, **further):
@@ -226,9 +232,7 @@ class System:
     def watch(self, seconds):
         return self.run("--watch", self.url, "--seconds", str(seconds), stdout=subprocess.PIPE)
 
-    def watched(self, count, seconds):
-        """The ages of frames in that many browsers that watch for so long."""
-        browsers = [self.watch(seconds) for _ in range(count)]
+    def ages(self, browsers):
         return [age for browser in browsers for age in json.loads(browser.communicate()[0] or "[]")]
 
     def measure(self, viewers, seconds):
@@ -242,17 +246,19 @@ class System:
         self.check()
         took = (self.frames.answered - self.frames.taken)[first + 1 : last]
         answered = [milliseconds for milliseconds in took * 1e3 if milliseconds > 0]
-        ages = [age for browser in browsers for age in json.loads(browser.communicate()[0] or "[]")]
+        ages = self.ages(browsers)
         return {"processor": share, "control": answered, "browser": ages, "answered": 100 * len(answered) / len(took)}
 
     def close(self):
         for child in [*reversed(self.children), self.camera]:
             child.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(20)
-            except subprocess.TimeoutExpired:
-                child.kill()
-        os.remove(self.frames.path)
+            # Whatever it started, or did not end itself.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+        for left in glob.glob(f"/dev/shm/{NAMESPACE}[.-]*"):
+            os.remove(left)
         self.folder.cleanup()
 
 
@@ -268,7 +274,8 @@ def original(folder):
     config, page = os.path.join(folder, "config.yaml"), 28_090
     # Its viewer imports what only its simulation needs.
     stubs = tempfile.mkdtemp()
-    open(f"{stubs}/carla.py", "w").close()
+    with open(f"{stubs}/carla.py", "w") as stub:
+        stub.write("def __getattr__(name):\n    return type(name, (), {})\n")
     commands = [
         [sys.executable, "-m", "lkas.run", "--method", "cv", "--broadcast", "--config", config],
         [sys.executable, "-m", "viewer.run", "--port", str(page), "--config", config],
@@ -294,7 +301,8 @@ def main():
     if arguments.original:
         systems.append(lambda: original(os.path.abspath(arguments.original)))
     lines = [REPORT.format(fps=FPS, processors=os.cpu_count(), seconds=arguments.seconds)]
-    lines.append(f"| | {' | '.join(f'{count} browsers' for count in VIEWERS)} |")
+    heads = ["1 browser" if count == 1 else f"{count} browsers" for count in VIEWERS]
+    lines.append(f"| | {' | '.join(heads)} |")
     lines.append("|---|" + "---:|" * len(VIEWERS))
     for start in systems:
         system = start()

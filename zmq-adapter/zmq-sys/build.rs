@@ -15,6 +15,8 @@ fn main() {
     // variable before all others.
     let names = [format!("CXXFLAGS_{target}"), format!("CXXFLAGS_{}", target.replace('-', "_")), "CXXFLAGS".into()];
     let mut flags = names.iter().find_map(|name| env::var(name).ok()).unwrap_or_default();
+    // Optimised, it makes a compiler warn of what is none, and cargo shows a local package's warnings at every build.
+    flags += " -w";
     for (name, value) in &defines {
         flags += &format!(" -D{name}={value}");
     }

@@ -32,7 +32,7 @@ fn whole_system() -> Outcome {
     run(&mut cargo(None, "", &["build", "--release", "-p", "lkas"]), "")?;
     let program = target("release/lkas");
     let benches = root().join("benches");
-    let programs = python::with_package(&["websockets", "pyyaml"])?;
+    let programs = python::with_package(&["websockets", "pyyaml", "rich"])?;
     let mut system = Command::new(&programs);
     system.arg(benches.join("system.py")).arg(&program).arg("--into").arg(benches.join("system.md"));
     if let Some(original) = std::env::var_os("LKAS_ORIGINAL") {

@@ -50,14 +50,14 @@ fn readers(bench: &mut Bench, processor: usize) {
         let options = Options::new().readers(readers);
         let mut writer: Writer<Block<128>> = Channel::create(&self::name(&name), options).expect("a channel");
         let figures = Figures::of(&publishes(&mut writer, timings));
-        idle.push(Row { figures: Some(figures), ..Row::named(&format!("{readers} reader places, nobody takes")) });
+        idle.push(Row { figures: Some(figures), ..Row::named(&format!("reader places: {readers}, nobody takes")) });
         let shared = Shared::open(&format!("{name}-there"), 0).expect("shared memory");
         let partner = Partner::start(&format!("poll {name}"), processor).expect("a second process");
         while shared.word(0).load(Ordering::Acquire) == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
         let figures = Figures::of(&publishes(&mut writer, timings));
-        polling.push(Row { figures: Some(figures), ..Row::named(&format!("{readers} readers, all polling")) });
+        polling.push(Row { figures: Some(figures), ..Row::named(&format!("readers: {readers}, all polling")) });
         drop(partner);
         clean(&name);
     }

@@ -71,6 +71,36 @@ const REASONS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Where a curve bends, and why: how its title starts, and the explanation.
+const BENDS: &[(&str, &str)] = &[
+    (
+        "publish, by reader places",
+        "It does not: each place is one load and one exchange of a word in a line of its own, and nothing else grows.",
+    ),
+    (
+        "publish, by polling readers",
+        "From one reader to two, and then to eight: a reader that took has the line of its mailbox, and the writer fetches it \
+         back from the other processor, one line after the other. Beyond that it flattens here because all readers share one \
+         processor: between two publishes only some of them come to look.",
+    ),
+    (
+        "publish with its time and take, channel by channel",
+        "The median does not. The tail rises where all channels together outgrow what the processor keeps nearest: some six \
+         lines and three pages of memory each, so that a hundred fill the first cache, and a thousand the list of pages.",
+    ),
+    (
+        "channels of 128 bytes, each",
+        "With processes, not with channels: in one process ten times as many channels cost a little more, while each further \
+         process is woken and put to sleep a thousand times a second, which costs many times what its ten channels do. Who \
+         has many channels at one rate keeps them in one process.",
+    ),
+    (
+        "a frame of 1920x1080",
+        "Here the curve bends, for memcpy as for the channel: three slots and the frame itself no longer fit into the caches, \
+         and a byte costs what memory takes. The larger the frame, the more of the check value's time hides behind that.",
+    ),
+];
+
 fn main() -> Outcome {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [from, to] = &arguments[..] else { return Err("expected two folders: report FROM TO".into()) };
@@ -157,6 +187,9 @@ fn chapter(text: &mut String, bench: &Bench, plots: &Path) -> Outcome {
             let name = format!("{}-{index}.svg", bench.name);
             plot(group, &plots.join(&name)).map_err(|why| format!("{name}: {why}"))?;
             writeln!(text, "\n![{}](plots/{name})", group.title)?;
+        }
+        for (_, bend) in BENDS.iter().filter(|(title, _)| group.title.starts_with(title)) {
+            writeln!(text, "\n*Where it bends*: {bend}")?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Fuzz targets, for 20 seconds each; an hour each with `--deep`.
+//! Fuzz targets, for 20 seconds each; 10 among all checks, and an hour with `--deep`.
 
 use crate::tools::{cargo, output, root, target};
 use crate::{How, Outcome};
@@ -15,7 +15,11 @@ const TARGETS: [(&str, Option<&str>); 5] = [
 const NEEDS: &str = "cargo install --locked cargo-fuzz; rustup toolchain install nightly --component rust-src";
 
 pub(crate) fn fuzz(how: &How) -> Outcome {
-    let seconds = if how.deep { 3600 } else { 20 };
+    let seconds = match how {
+        How { deep: true, .. } => 3600,
+        How { short: true, .. } => 10,
+        How { .. } => 20,
+    };
     let folder = root().join("verify/fuzz");
     for (name, dictionary) in TARGETS {
         let corpus = target("fuzz/corpus").join(name);

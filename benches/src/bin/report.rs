@@ -90,8 +90,8 @@ const BENDS: &[(&str, &str)] = &[
     ),
     (
         "channels of 128 bytes, each",
-        "With processes, not with channels: in one process ten times as many channels cost a little more, while each further \
-         process is woken and put to sleep a thousand times a second, which costs many times what its ten channels do. Who \
+        "With processes, not with channels: in one process ten times as many channels cost up to four times as much, while each \
+         further process is woken and put to sleep a thousand times a second, which costs many times what its ten channels do. Who \
          has many channels at one rate keeps them in one process.",
     ),
     (

@@ -311,8 +311,16 @@ fn build(to: &Path) -> Result<PathBuf, String> {
         let path = to.join(file);
         write(&path, &replaced(&read(&path)?, &place.concat(), &switched, without)?)?;
     }
-    let arguments = ["build", "--quiet", "-p", "lkas", "--bin", "lkas"];
-    executable(cargo(None, "scenarios/target", &arguments).current_dir(to), "lkas")
+    // Beside the whole programs, which are built of the same foreign crates, and under a name of its own.
+    let bin = to.join("lkas/src/bin");
+    fs::rename(bin.join("lkas.rs"), bin.join("lkas-without.rs")).map_err(|why| format!("{}: {why}", bin.display()))?;
+    let manifest = to.join("lkas/Cargo.toml");
+    write(
+        &manifest,
+        &replaced(&read(&manifest)?, "default-run = \"lkas\"\n", "", "the program that runs by default")?,
+    )?;
+    let arguments = ["build", "--quiet", "-p", "lkas", "--bin", "lkas-without"];
+    executable(cargo(None, "", &arguments).current_dir(to), "lkas-without")
 }
 
 /// The source with another text in the one place of `from`.

@@ -128,8 +128,10 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
             tuning.speak();
         }
         // Last: the control is published, whoever reads this.
-        if let Some(words) = words {
-            tracing::warn!("{words}");
+        match words {
+            Some(words) if before != health && health == Health::Good => tracing::info!("{words}"),
+            Some(words) => tracing::warn!("{words}"),
+            None => (),
         }
     }
     Ok(())

@@ -19,6 +19,8 @@ pub(super) struct EdgeFinder {
     width: usize,
     rows: usize,
     grey: Vec<u8>,
+    /// Of as many rows of the picture as make one of the region.
+    sums: Vec<u32>,
     /// One row smoothed, and one differentiated, from top to bottom.
     smooth: Vec<i16>,
     differ: Vec<i16>,
@@ -93,14 +95,20 @@ impl EdgeFinder {
                 (1, 1) => out.copy_from_slice(block),
                 (1, _) => mean_of_two(out, &block[red.min(green)..]),
                 _ => {
-                    for (column, out) in out.iter_mut().enumerate() {
-                        let first = column * scale * channels;
-                        let sum: u32 = block
-                            .chunks_exact(stride)
-                            .flat_map(|row| row[first..first + scale * channels].chunks_exact(channels))
-                            .map(|pixel| u32::from(pixel[red]) + u32::from(pixel[green]))
-                            .sum();
-                        *out = (sum / (2 * scale * scale) as u32) as u8;
+                    self.sums.clear();
+                    self.sums.resize(region.width * scale, 0);
+                    for row in block.chunks_exact(stride) {
+                        if channels == 1 {
+                            self.sums.iter_mut().zip(row).for_each(|(sum, own)| *sum += 2 * u32::from(*own));
+                        } else {
+                            add_two(&mut self.sums, &row[red.min(green)..]);
+                        }
+                    }
+                    match scale {
+                        2 => means::<2>(out, &self.sums, 2),
+                        3 => means::<3>(out, &self.sums, 3),
+                        4 => means::<4>(out, &self.sums, 4),
+                        _ => means::<0>(out, &self.sums, scale),
                     }
                 }
             }
@@ -234,6 +242,32 @@ fn mean_of_two(means: &mut [u8], pixels: &[u8]) {
     *last = ((u16::from(pixel[0]) + u16::from(pixel[1])) / 2) as u8;
 }
 
+/// Adds the first two bytes of each three.
+#[multiversion(targets("x86_64+avx2"))]
+fn add_two(sums: &mut [u32], pixels: &[u8]) {
+    // The last pixel may have no third byte.
+    let Some((last, sums)) = sums.split_last_mut() else { return };
+    for (sum, pixel) in sums.iter_mut().zip(pixels.chunks_exact(3)) {
+        *sum += u32::from(pixel[0]) + u32::from(pixel[1]);
+    }
+    let pixel = &pixels[3 * sums.len()..];
+    *last += u32::from(pixel[0]) + u32::from(pixel[1]);
+}
+
+/// The means over `scale` sums, each of two channels and as many rows. `SCALE` is the same number where the compiler is to
+/// know it, and zero otherwise: a division by what it knows is none.
+#[multiversion(targets("x86_64+avx2"))]
+fn means<const SCALE: usize>(means: &mut [u8], sums: &[u32], scale: usize) {
+    let scale = if SCALE == 0 { scale } else { SCALE };
+    for (mean, sums) in means.iter_mut().zip(sums.chunks_exact(scale)) {
+        let mut sum = 0;
+        for part in sums {
+            sum += part;
+        }
+        *mean = (sum / (2 * scale * scale) as u32) as u8;
+    }
+}
+
 /// The magnitudes of a row that are at least `low`, which few are, and where they stand.
 fn strong(row: &[i16], low: i16) -> impl Iterator<Item = (usize, &i16)> {
     // As many as two vectors of any processor have.
@@ -244,4 +278,60 @@ fn strong(row: &[i16], low: i16) -> impl Iterator<Item = (usize, &i16)> {
             part.iter().enumerate().filter(move |(_, own)| **own >= low).map(move |(at, own)| (index * PART + at, own))
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lkas_messages::ImageShape;
+
+    /// Bytes without a pattern.
+    fn bytes(count: usize) -> Vec<u8> {
+        (0..count as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    }
+
+    #[test]
+    fn grey_is_the_mean_of_red_and_green_over_each_block() {
+        for format in [PixelFormat::Rgb8, PixelFormat::Bgr8, PixelFormat::Gray8] {
+            // Sides that no scale divides.
+            let shape = ImageShape::new(107, 101, format).unwrap();
+            let pixels = bytes(shape.pixel_bytes());
+            let image = ImageView::new(shape, &pixels).unwrap();
+            let channels = format.channels() as usize;
+            let [red, green] = match format {
+                PixelFormat::Rgb8 => [0, 1],
+                PixelFormat::Bgr8 => [2, 1],
+                _ => [0, 0],
+            };
+            for scale in 1..=6 {
+                let (width, rows, top) = (107 / scale, 101 / scale - 3, 3);
+                let region = Region { scale, width, rows, top, unit: 1.0 };
+                let mut finder = EdgeFinder::default();
+                finder.find(&image, &region, 100.0, 200.0);
+                for (at, grey) in finder.grey.iter().enumerate() {
+                    let (row, column) = ((top + at / width) * scale, at % width * scale);
+                    let block = (row..row + scale).flat_map(|row| (column..column + scale).map(move |x| row * 107 + x));
+                    let pixel = |at: usize| [red, green].map(|channel| usize::from(pixels[at * channels + channel]));
+                    let sum: usize = block.flat_map(pixel).sum();
+                    assert_eq!(usize::from(*grey), sum / (2 * scale * scale), "{format:?}, scale {scale}, {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pixels_that_differ_are_counted_in_rows_of_any_length() {
+        let all = bytes(3 * 9001);
+        for length in [3, 4, 35, 4098, 4099, 9001] {
+            let rows = [0, 1, 2].map(|row| &all[row * 9001..][..length]);
+            for limit in [0, 300, 2000] {
+                let differs = |x: &usize| {
+                    let [a, m, b] = rows.map(|row| [0, 1, 2].map(|i| i32::from(row[x + i])));
+                    let seen = a[0] + a[2] + b[0] + b[2] - 2 * (a[1] + b[1] + m[0] + m[2]) + 4 * m[1];
+                    seen.abs() > i32::from(limit)
+                };
+                assert_eq!(differing(rows, limit), (0..length - 2).filter(differs).count(), "{length}, {limit}");
+            }
+        }
+    }
 }

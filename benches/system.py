@@ -207,11 +207,18 @@ class System:
         self.frames = Frames(create=True)
         self.camera = self.run("--film", name)
         self.children = [self.start(command) for command in commands]
+        try:
+            self.await_frames()
+        except BaseException:
+            self.close()
+            raise
+
+    def await_frames(self):
         deadline = time.monotonic() + 60
         while not self.ages([self.watch(1.0)]):
             self.check()
             if time.monotonic() > deadline:
-                raise SystemExit(f"{name}: no frame comes; it said\n{self.said()}")
+                raise SystemExit(f"{self.name}: no frame comes; it said\n{self.said()}")
 
     def start(self, command, **further):
         options = {"stdin": subprocess.DEVNULL, "stdout": self.log, "stderr": self.log, "start_new_session": True}
@@ -273,15 +280,18 @@ def ours(program):
 def original(folder):
     config, page = os.path.join(folder, "config.yaml"), 28_090
     # Its viewer imports what only its simulation needs.
-    stubs = tempfile.mkdtemp()
-    with open(f"{stubs}/carla.py", "w") as stub:
+    stubs = tempfile.TemporaryDirectory()
+    with open(f"{stubs.name}/carla.py", "w") as stub:
         stub.write("def __getattr__(name):\n    return type(name, (), {})\n")
     commands = [
         [sys.executable, "-m", "lkas.run", "--method", "cv", "--broadcast", "--config", config],
         [sys.executable, "-m", "viewer.run", "--port", str(page), "--config", config],
     ]
-    path = os.pathsep.join([os.path.join(folder, "src"), stubs])
-    return System("original", commands, f"ws://127.0.0.1:{page + 1}", {"PYTHONPATH": path})
+    path = os.pathsep.join([os.path.join(folder, "src"), stubs.name])
+    system = System("original", commands, f"ws://127.0.0.1:{page + 1}", {"PYTHONPATH": path})
+    # There for as long as the system is.
+    system.stubs = stubs
+    return system
 
 
 def main():

@@ -13,6 +13,7 @@ mod queue;
 mod reading;
 mod recorder;
 mod shown;
+mod times;
 mod writing;
 
 pub use compare::{CompareOptions, compare};

@@ -2,7 +2,8 @@
 
 use super::content::{self, Content, Frame};
 use super::described::Described;
-use super::writing::{AGAIN, DESCRIPTION, Encoding, FIELDS, HEADER};
+use super::shown::AGAIN;
+use super::writing::{DESCRIPTION, Encoding, FIELDS, HEADER};
 use super::{ABOUT, DROPPED, FORMAT};
 use crate::Failure;
 use lkas_messages::ImageShape;

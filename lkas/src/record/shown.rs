@@ -2,7 +2,7 @@
 //! happened, and every small value as JSON.
 
 use super::described::Described;
-use super::writing::{AGAIN, Offset};
+use super::times::Offset;
 use crate::foxglove::schemas::{self, Level};
 use crate::status::{State, Status};
 use lkas_core::fingerprint;
@@ -10,6 +10,9 @@ use lkas_messages::Detection;
 use lkas_shm::Plain;
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// The topics of what is said a second time begin so; no channel's name does.
+pub(super) const AGAIN: char = '/';
 
 /// Values of more bytes are not written as JSON.
 const SMALL: usize = 64 << 10;

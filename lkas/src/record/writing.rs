@@ -3,10 +3,10 @@
 use super::content::JpegFrame;
 use super::described::Described;
 use super::shown::Shown;
+use super::times::Offset;
 use super::{ABOUT, DROPPED, FORMAT};
 use crate::Failure;
 use crate::foxglove::schemas;
-use lkas_shm::clock;
 use mcap::WriteOptions;
 use mcap::records::{MessageHeader, Metadata};
 use mcap::write::NoSeek;
@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +47,6 @@ impl Encoding {
 /// The name in the file of values that are written as they were.
 const RAW: &str = "lkas";
 
-/// The topics of what is said a second time begin so; no channel's name does.
-pub(super) const AGAIN: char = '/';
-
 /// The name in the file of the way in which types are described.
 pub(super) const DESCRIPTION: &str = "lkas-description";
 
@@ -62,31 +58,6 @@ pub(super) const FIELDS: &str = "fields";
 
 /// Bytes of values that are written at once: of a file that is cut off, at most as many are lost.
 const CHUNK: u64 = 256 << 10;
-
-/// What is added to a time of the channels' clock to have one since 1970, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Offset(pub(super) i128);
-
-impl Offset {
-    fn now() -> Self {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        Self(unix as i128 - i128::from(clock::now()))
-    }
-
-    /// A time in nanoseconds of the channels' clock, in nanoseconds since 1970.
-    pub(super) fn unix(self, time: u64) -> u64 {
-        self.unix_of(time.into())
-    }
-
-    /// The same of a time in seconds.
-    pub(super) fn unix_of_seconds(self, time: f64) -> u64 {
-        self.unix_of((time * 1e9) as i128)
-    }
-
-    fn unix_of(self, time: i128) -> u64 {
-        u64::try_from(time + self.0).unwrap_or(0)
-    }
-}
 
 /// A value as it goes into a file. Times are those of the channels' clock, in nanoseconds.
 #[derive(Debug)]

@@ -19,7 +19,9 @@ use crate::tools::{
 };
 use crate::viewer::{self, ViewerOptions};
 use crate::{Failure, broker_server, config, decision_server, detection_server, orphans};
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -27,7 +29,7 @@ use std::process::ExitCode;
 ///
 /// Without a subcommand it runs the detection and the decision server.
 #[derive(Debug, Parser)]
-#[command(name = "lkas", version, args_conflicts_with_subcommands = true)]
+#[command(name = "lkas", version)]
 struct Lkas {
     #[command(subcommand)]
     command: Option<Command>,
@@ -135,7 +137,10 @@ struct Viewer {
 /// The program `lkas`.
 #[must_use]
 pub fn lkas() -> ExitCode {
-    let Lkas { command, servers, system } = parse::<Lkas>();
+    let (Lkas { command, servers, system }, matches) = parse_with_matches::<Lkas>();
+    if let Some(subcommand) = matches.subcommand_name() {
+        without_server_options(&matches, subcommand);
+    }
     let system = system.settled();
     match command {
         None => program("lkas", &system, |system, stop| servers::run(system, &servers, stop)),
@@ -209,10 +214,27 @@ fn act(system: &SystemOptions, wish: Wish, patience: Patience) -> ExitCode {
     tool(system.log, |stop| tools::act(system, wish, patience, stop))
 }
 
-/// The command line, over the configuration file where there is one.
+/// Options of the servers mean nothing to a subcommand: whoever gives them with one is told.
+fn without_server_options(matches: &ArgMatches, subcommand: &str) {
+    let options = ServerOptions::augment_args(clap::Command::new("servers"));
+    let given = |option: &&Arg| matches.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine);
+    if let Some(option) = options.get_arguments().find(given) {
+        let name = option.get_long().unwrap_or_default();
+        let why = format!("--{name} is for `lkas` without a subcommand, found before `{subcommand}`");
+        Lkas::command().error(ErrorKind::ArgumentConflict, why).exit();
+    }
+}
+
 fn parse<P: Parser>() -> P {
+    parse_with_matches().0
+}
+
+/// The command line, over the configuration file where there is one.
+fn parse_with_matches<P: Parser>() -> (P, ArgMatches) {
     let line: Vec<OsString> = std::env::args_os().collect();
-    let is = |name: &str| line.get(1).is_some_and(|first| first == name);
+    // What is wrong with the line itself is said below.
+    let first = P::command().try_get_matches_from(&line).ok();
+    let is = |name: &str| first.as_ref().and_then(ArgMatches::subcommand_name) == Some(name);
     let (command, problems) = match config::path(&line).filter(|_| !is("config")) {
         None => (P::command(), Vec::new()),
         Some(path) => config::under(P::command(), &path),
@@ -224,7 +246,8 @@ fn parse<P: Parser>() -> P {
     if !problems.is_empty() && !is("stop") {
         std::process::exit(EXIT_UNUSABLE.into());
     }
-    P::from_arg_matches(&command.get_matches_from(line)).unwrap_or_else(|why| why.exit())
+    let matches = command.get_matches_from(line);
+    (P::from_arg_matches(&matches).unwrap_or_else(|why| why.exit()), matches)
 }
 
 /// Runs a tool until it ends or a signal asks it to. It leaves all channels alone, but for those it is asked to remove.

@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::log::Output;
 use crate::notify::Notify;
-use crate::options::SystemOptions;
+use crate::options::{PROCESSES, SystemOptions};
 use crate::report::{A_RATE_NEEDS, AllVitals};
 use crate::servers::{self, server};
 use crate::simulation_program::SimulationOptions;
@@ -53,7 +53,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// A process can't run, or the report can't be written.
 pub fn run(system: &SystemOptions, options: &DemoOptions, stop: &Stop) -> Result<(), Failure> {
-    servers::begin(system);
+    servers::begin(system, &PROCESSES)?;
     let mut watch = Watch::new(system)?;
     let mut supervisor = Supervisor::start(plans(system, options)?)?;
     let mut out = Output::start();
@@ -98,7 +98,7 @@ fn watch_over(
     while !stop.is_set() && !out.is_closed() && options.duration.is_none_or(|duration| start.elapsed() < duration) {
         supervisor.look()?;
         watch.look();
-        if !runs && watch.runs() {
+        if !runs && watch.runs(supervisor) {
             runs = true;
             out.print("  The system runs.\n");
         }
@@ -188,10 +188,11 @@ impl Watch {
         }
     }
 
-    /// Whether the system is seen to run: vehicle, detection and decision are there, say so, and do their work.
-    fn runs(&self) -> bool {
+    /// Whether this system is seen to run: its vehicle, detection and decision are there, say so, and do their work.
+    fn runs(&self, supervisor: &Supervisor) -> bool {
         let [vehicle, detection, decision, _] = &self.seen;
-        [vehicle, detection, decision].into_iter().flatten().filter(|seen| does_its_work(seen)).count() == 3
+        let is_own = |seen: &&Seen| supervisor.runs(seen.status.process) && does_its_work(seen);
+        [vehicle, detection, decision].into_iter().flatten().filter(is_own).count() == 3
     }
 
     fn filmed(&self) -> Duration {

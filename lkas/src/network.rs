@@ -51,6 +51,13 @@ impl NetworkOptions {
         }
     }
 
+    /// Whether that is the broker of this machine. Of a system elsewhere only its broker knows; what this machine's memory
+    /// says is of another system.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        ["127.0.0.1", "::1", "localhost"].contains(&self.broker.as_str())
+    }
+
     /// How the broker of this system is set up.
     #[must_use]
     pub fn broker_options(&self, base_port: u16) -> BrokerOptions {

@@ -7,7 +7,7 @@ use crate::orphans;
 use crate::status::{Seen, State, StatusWatch};
 use crate::stop::Stop;
 use crate::supervisor::{Plan, Supervisor};
-use core::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The pause before most processes are started again.
 pub const PAUSE: Duration = Duration::from_millis(100);
@@ -18,6 +18,9 @@ pub const DECISION_PAUSE: Duration = Duration::from_secs(1);
 
 /// The processes without which the vehicle does not drive. Who only watches, or passes on, can't stop it.
 pub const ESSENTIAL: [&str; 3] = ["detection", "decision", "simulation"];
+
+/// How long processes of a system that was just ended, or killed, may take to be gone.
+const GONE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How the servers run.
 #[derive(clap::Args, Clone, Debug)]
@@ -61,12 +64,33 @@ pub fn plans(system: &SystemOptions, broadcast: bool) -> [Plan; 2] {
 /// Forgets what servers of an earlier system said last: this is a new start, whose values are those of the configuration.
 /// What a vehicle said stays: an emergency stop that was latched is to be released by a person.
 /// Processes that an earlier system left suspended are ended.
-pub fn begin(system: &SystemOptions) {
+///
+/// # Errors
+/// A process of these `names` runs already.
+pub fn begin(system: &SystemOptions, names: &[&str]) -> Result<(), Failure> {
     orphans::end(system);
+    let deadline = Instant::now() + GONE_WITHIN;
+    while let Some((name, pid)) = names.iter().find_map(|name| Some((name, running(system, name)?))) {
+        if Instant::now() >= deadline {
+            return Err(format!(
+                "a system runs here already: its {name} is process {pid}; end it, or give this one a number of its own \
+                 with --instance 2"
+            )
+            .into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
     for process in ["detection", "decision", "broker"] {
         // Of one that still runs it stays, and the process that finds it says so.
         let _ = system.status_channel(process).map(|name| lkas_shm::unlink(&name));
     }
+    Ok(())
+}
+
+/// The process that says that it is this one.
+fn running(system: &SystemOptions, name: &str) -> Option<u64> {
+    let seen = StatusWatch::new(system.status_channel(name).ok()?).look()?;
+    seen.is_alive.then_some(seen.status.process)
 }
 
 /// Runs the servers until `stop` is set.
@@ -76,7 +100,7 @@ pub fn begin(system: &SystemOptions) {
 pub fn run(system: &SystemOptions, options: &ServerOptions, stop: &Stop) -> Result<(), Failure> {
     let Method::Cv = options.method;
     let broker = options.broadcast.then(|| server("broker", PAUSE, system, &[]));
-    begin(system);
+    begin(system, &["detection", "decision", "broker"][..2 + usize::from(options.broadcast)])?;
     let mut watches = ["detection", "decision"]
         .map(|name| system.status_channel(name).map(StatusWatch::new).map(|watch| (name, watch)));
     let mut supervisor = Supervisor::start(broker.into_iter().chain(plans(system, options.broadcast)).collect())?;

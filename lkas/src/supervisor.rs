@@ -88,6 +88,14 @@ impl Supervisor {
         self.restarts
     }
 
+    /// Whether process `pid` is a child that runs.
+    #[must_use]
+    pub fn runs(&self, pid: u64) -> bool {
+        let is =
+            |process: &Process| matches!(&process.state, State::Running { child, .. } if u64::from(child.id()) == pid);
+        self.processes.iter().any(is)
+    }
+
     /// Looks after the processes: notices who died, and starts again whoever's pause is over. To be called a few times a
     /// second or more.
     ///

@@ -5,6 +5,7 @@ mod support;
 
 use serde_json::Value;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 use support::{Demo, PATIENCE, signal};
 
@@ -112,6 +113,12 @@ fn the_vehicle_pauses_goes_on_and_respawns_and_a_second_system_is_told_how() {
     assert!(info["contract"]["period_s"].is_f64() && info["fields"][0]["name"].is_string(), "{info}");
     assert_eq!(info["places"].as_array().map(Vec::len), info["reader_places"].as_u64().map(|places| places as usize));
 
+    // As a whole it does not begin, and does not take the first one's processes for its own.
+    let second = lkas(&demo, &["demo", "--no-viewer", "--duration", "20"]);
+    let (printed, said) = words(&second);
+    assert_eq!((second.status.code(), printed.as_str()), (Some(2), ""), "{said}");
+    let vehicle = demo.processes("simulation")[0].to_string();
+    assert!(said.contains("runs here already") && said.contains(&vehicle) && said.contains("--instance 2"), "{said}");
     let second = lkas(&demo, &["decision"]);
     let (_, said) = words(&second);
     assert!(
@@ -157,4 +164,83 @@ fn a_file_of_options_stands_under_the_command_line_and_gives_the_first_values() 
     assert_eq!(check.status.code(), Some(1));
     assert!(words(&check).0.contains("line 2, column 1"), "{:?}", words(&check));
     std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn options_stand_before_or_after_a_subcommand() {
+    let run = |line: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_lkas")).args(line.split(' ')).output().unwrap();
+        (output.status.code(), words(&output).1)
+    };
+    let namespace = format!("test-{}-before", std::process::id());
+    let name: lkas_shm::ChannelName = format!("{namespace}-2.vehicle_control").parse().unwrap();
+    let writer = lkas_shm::ControlChannel::create(&name, lkas_shm::Options::new()).unwrap();
+    for line in ["--instance 2 --namespace N info vehicle_control", "info vehicle_control --instance 2 --namespace N"] {
+        let (code, said) = run(&line.replace('N', &namespace));
+        assert_eq!(code, Some(0), "{said}");
+    }
+    drop(writer);
+    lkas_shm::unlink(&name).unwrap();
+    // What a subcommand does not have is not passed over in silence.
+    let (code, said) = run("--broadcast channels");
+    assert_eq!(code, Some(2));
+    assert!(said.contains("--broadcast is for `lkas` without a subcommand"), "{said}");
+}
+
+/// A vehicle of this machine that says that its emergency stop is latched, whatever one asks.
+fn latched_vehicle(
+    namespace: &str,
+) -> (lkas_shm::ChannelName, std::sync::mpsc::Sender<()>, std::thread::JoinHandle<()>) {
+    use lkas::status::Status;
+    let name: lkas_shm::ChannelName = format!("{namespace}.status_simulation").parse().unwrap();
+    let mut writer = lkas_shm::Channel::<Status>::create(&name, lkas_shm::Options::new()).unwrap();
+    let (end, ended) = std::sync::mpsc::channel();
+    let status = Status { process: std::process::id().into(), latched: 1, ..Status::default() };
+    let says = move || {
+        while ended.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
+            writer.publish(status);
+        }
+    };
+    (name, end, std::thread::spawn(says))
+}
+
+#[test]
+fn of_a_system_elsewhere_its_broker_is_asked_and_this_machines_memory_is_not() {
+    let demo =
+        Demo::start("elsewhere", &["--no-viewer", "--insecure", "--watch-on=127.0.0.2", "--command-on=127.0.0.2"]);
+    assert_eq!(until_declared(&demo, "kp"), "0.5");
+    let here = format!("test-{}-here", std::process::id());
+    let (name, end, vehicle) = latched_vehicle(&here);
+    let there = |host: &str, line: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lkas"));
+        command.args(["--namespace", &here, "--broker", host, "--broker-port", &demo.broker_port.to_string()]);
+        let output = command.args(line.split(' ')).stdin(Stdio::null()).output().unwrap();
+        let (printed, said) = words(&output);
+        (output.status.code(), printed, said)
+    };
+    // Nobody is there: what a vehicle of this machine says is not the answer.
+    let (code, printed, said) = there("127.0.0.3", "stop --timeout 1");
+    assert!(code == Some(1) && said.contains("no broker answers on 127.0.0.3"), "{printed}{said}");
+    let (code, _, said) = there("127.0.0.3", "param list");
+    assert!(code == Some(1) && said.contains("no broker answers on 127.0.0.3"), "{said}");
+
+    let (code, printed, said) = there("127.0.0.2", "param list");
+    assert!(code == Some(0) && printed.contains("decision.kp") && printed.contains("0 to 2"), "{printed}{said}");
+    let (code, printed, said) = there("127.0.0.2", "param set kp 0.6 --timeout 60");
+    assert_eq!((code, printed.as_str()), (Some(0), "decision.kp is 0.6\n"), "{said}");
+    assert_eq!(until_declared(&demo, "kp"), "0.6");
+    let latched = || good(&demo, &["echo", "status_simulation", "--once", "--field", "latched"]);
+    for (line, is) in [("stop --timeout 60", "1\n"), ("stop --release --timeout 60", "0\n")] {
+        let (code, printed, said) = there("127.0.0.2", line);
+        assert_eq!(code, Some(0), "{printed}{said}");
+        assert_eq!(latched(), is, "{line}");
+    }
+    // A server that only speaks the wire: asked for by its category, and nobody says that it is so.
+    let (code, _, said) = there("127.0.0.2", "param set planning.look_ahead 3 --timeout 60");
+    assert!(code == Some(1) && said.contains("planning.look_ahead did not take effect"), "{said}");
+    drop(end);
+    vehicle.join().unwrap();
+    lkas_shm::unlink(&name).unwrap();
+    signal("TERM", demo.child.id());
+    demo.finish();
 }

@@ -190,6 +190,11 @@ fn a_system_of_another_user_is_there_and_closed() {
         assert!(said.contains("there is a system that you may not look into"), "{said}");
         assert!(said.contains(publishing.name.as_str()) && !said.contains("no channels"), "{said}");
     }
+    let mut command = Command::new(&program);
+    command.args(["param", "list", "--namespace", &namespace]).current_dir("/").uid(65534).gid(65534);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("there is a system that you may not look into"), "{said}");
     std::fs::remove_file(program).unwrap();
 }
 

@@ -1,8 +1,9 @@
 //! `lkas pause`, `resume`, `respawn` and `stop`: ask the vehicle for something, and wait until it says that it is so.
 
+use super::broker::nobody_answers;
 use crate::Failure;
 use crate::options::SystemOptions;
-use crate::status::{Seen, StatusWatch, vehicle_words};
+use crate::status::{SILENCE, Seen, StatusWatch, vehicle_words};
 use crate::stop::Stop;
 use clap::Args;
 use lkas_messages::names::Name;
@@ -131,11 +132,15 @@ pub fn act(system: &SystemOptions, wish: Wish, patience: Patience, stop: &Stop) 
     let action: Name = wish.action().parse()?;
     let mut watch = StatusWatch::new(system.status_channel("simulation")?);
     let mut viewer = ViewerClient::connect_to(&system.endpoint(), &[Topic::ActionStatus, Topic::Status])?;
-    let mut vehicle = watch.look();
+    // Of a vehicle elsewhere only its broker knows.
+    let mut look = || if system.network.is_here() { watch.look() } else { None };
+    let mut vehicle = look();
     let mut before = vehicle.as_ref().and_then(Says::of);
     // Who only waits for a count to rise has to know where it began. An emergency stop waits for nothing.
     let mut asked: Option<Instant> = None;
     let mut answer: Option<ActionStatus> = None;
+    let mut says = before;
+    let mut told: Option<(Instant, Says)> = None;
     while Instant::now() < deadline && !stop.is_set() {
         let due = match asked {
             None => wish == Wish::Stop || before.is_some(),
@@ -146,14 +151,16 @@ pub fn act(system: &SystemOptions, wish: Wish, patience: Patience, stop: &Stop) 
             let _ = viewer.send_action(&action);
             asked = Some(Instant::now());
         }
-        let mut told = None;
         match viewer.next(Duration::from_millis(20))? {
             Some(ViewerMessage::ActionStatus(status)) if status.action == wish.action() => answer = Some(status),
-            Some(ViewerMessage::Status(status)) => told = Says::in_broadcast(&status),
+            Some(ViewerMessage::Status(status)) => {
+                told = Says::in_broadcast(&status).map(|says| (Instant::now(), says));
+            }
             _ => {}
         }
-        vehicle = watch.look();
-        let says = vehicle.as_ref().and_then(Says::of).or(told);
+        vehicle = look();
+        let in_broadcast = told.filter(|(at, _)| at.elapsed() < SILENCE).map(|(_, says)| says);
+        says = vehicle.as_ref().and_then(Says::of).or(in_broadcast);
         if asked.is_some() && says.is_some_and(|says| wish.is_true(before, says)) {
             writeln!(std::io::stdout(), "{}", wish.words())?;
             return Ok(true);
@@ -163,18 +170,15 @@ pub fn act(system: &SystemOptions, wish: Wish, patience: Patience, stop: &Stop) 
             break;
         }
     }
-    let broker = system.endpoint();
     let why = match answer {
         Some(ActionStatus { accepted: false, reason, .. }) => {
             format!("the broker refused it: {}", reason.as_deref().unwrap_or("it does not say why"))
         }
-        _ if !viewer.is_connected() => {
-            format!("no broker answers on {}, port {}: start one (lkas --broadcast)", broker.host, broker.base_port)
-        }
+        _ if !viewer.is_connected() => nobody_answers(&system.endpoint()),
         Some(ActionStatus { delivered: false, .. }) => {
             "the broker answers, but no vehicle listens to it: start one (simulation --broadcast)".to_owned()
         }
-        _ => match vehicle.as_ref().and_then(Says::of) {
+        _ => match says {
             Some(_) => "the vehicle was asked and does not say that it is so".to_owned(),
             None => vehicle_words(vehicle.as_ref()).unwrap_or_else(|| "the vehicle did not answer".to_owned()),
         },

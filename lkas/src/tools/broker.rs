@@ -5,7 +5,7 @@ use super::{size, unless_nobody_reads};
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::stop::Stop;
-use lkas_zmq::{Topic, ViewerClient, ViewerMessage};
+use lkas_zmq::{Endpoint, Topic, ViewerClient, ViewerMessage};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -31,13 +31,18 @@ pub(super) fn broker(system: &SystemOptions, as_json: bool, stop: &Stop) -> Resu
         if Instant::now() >= deadline {
             return Err(match viewer.is_connected() {
                 true => format!("the broker on {endpoint} says nothing of its work; it is of an older release").into(),
-                false => format!("no broker answers on {endpoint}: start one (lkas --broadcast)").into(),
+                false => nobody_answers(&endpoint).into(),
             });
         }
     };
     statistics["broker"] = json!({"host": endpoint.host, "base_port": endpoint.base_port});
     let text = if as_json { format!("{statistics:#}\n") } else { as_text(&endpoint.to_string(), &statistics) };
     unless_nobody_reads(std::io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::from))
+}
+
+/// What to say where no broker is.
+pub(super) fn nobody_answers(endpoint: &Endpoint) -> String {
+    format!("no broker answers on {endpoint}: start one (lkas --broadcast)")
 }
 
 fn as_text(endpoint: &str, statistics: &Value) -> String {

@@ -66,7 +66,11 @@ pub(super) fn starts_as_channel(file: &File) -> bool {
 
 /// What strangers wrote, so that a terminal shows it and does not obey it.
 pub(super) fn printable(text: &str) -> String {
-    text.escape_debug().to_string()
+    let shown = |letter: char| match letter {
+        '\'' | '"' | '\\' => letter.to_string(),
+        _ => letter.escape_debug().to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 /// Whether logind removes this user's segments at the last logout (`RemoveIPC` of logind.conf(5), on unless it is told).

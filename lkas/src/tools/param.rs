@@ -1,7 +1,9 @@
 //! `lkas param`: the numbers that can be changed while the system runs, as their servers say them.
 
 use super::act::Patience;
-use super::unless_nobody_reads;
+use super::broker::nobody_answers;
+use super::names::printable;
+use super::{foreign, unless_nobody_reads};
 use crate::Failure;
 use crate::config::{self, File};
 use crate::options::{PROCESSES, SystemOptions};
@@ -9,8 +11,11 @@ use crate::status::{Declared, Seen, StatusWatch};
 use crate::stop::Stop;
 use crate::tuning::shortest;
 use clap::Subcommand;
-use lkas_messages::names::Category;
+use lkas_messages::names;
+use lkas_zmq::wire::ParameterStatus;
 use lkas_zmq::{Topic, ViewerClient, ViewerMessage};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -57,50 +62,23 @@ pub enum ParamCommand {
     },
 }
 
-/// How often the servers' status is looked at.
-const LOOK: Duration = Duration::from_millis(10);
+/// How long a broker may take to say what its servers say: it does so ten times a second.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long to wait for a message at once.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What came of it, or why nothing did.
+type Outcome<T = ()> = Result<T, String>;
 
 /// Does it; `false`, with a word on who did not answer, where it did not take effect.
 ///
 /// # Errors
 /// A name, a file or an address is unusable, or the output can't be written.
 pub fn param(system: &SystemOptions, command: &ParamCommand, stop: &Stop) -> Result<bool, Failure> {
-    let mut servers = Servers::new(system)?;
-    let all = servers.all();
-    let outcome = match command {
-        _ if all.is_empty() => Err(servers.absent("any server")),
-        ParamCommand::List { json } => {
-            let text = if *json { json_of(&all) } else { table(&all) };
-            print(&text)?;
-            Ok(())
-        }
-        ParamCommand::Get { name } => match find(&all, name) {
-            Ok(found) => print(&format!("{}\n", shortest(found.declared.value))).map(Ok)?,
-            Err(why) => Err(why),
-        },
-        ParamCommand::Set { name, value, patience } => match find(&all, name) {
-            Ok(found) => set(system, &mut servers, &[(found, *value)], *patience, stop)?,
-            Err(why) => Err(why),
-        },
-        ParamCommand::Save { file } => {
-            let of = |found: &Found| {
-                (found.server.to_owned(), found.declared.name.to_string(), shortest(found.declared.value))
-            };
-            config::save_parameters(file, &all.iter().map(of).collect::<Vec<_>>())?;
-            print(&format!("{} parameters are in {}\n", all.len(), file.display())).map(Ok)?
-        }
-        ParamCommand::Load { file, patience } => {
-            let wanted = File::read_whole(file)?.parameters;
-            let found: Result<Vec<_>, String> = wanted
-                .iter()
-                .map(|(known, value)| Ok((find(&all, &format!("{}.{}", known.category.name(), known.name))?, *value)))
-                .collect();
-            match found {
-                Ok(wanted) if wanted.is_empty() => Err(format!("{} has no parameters", file.display())),
-                Ok(wanted) => set(system, &mut servers, &wanted, *patience, stop)?,
-                Err(why) => Err(why),
-            }
-        }
+    let outcome = match in_force(system, stop)? {
+        Ok(all) => run(system, command, &all, stop)?,
+        Err(why) => Err(why),
     };
     if let Err(why) = &outcome {
         tracing::error!("{why}");
@@ -108,61 +86,141 @@ pub fn param(system: &SystemOptions, command: &ParamCommand, stop: &Stop) -> Res
     Ok(outcome.is_ok())
 }
 
+fn run(system: &SystemOptions, command: &ParamCommand, all: &[Parameter], stop: &Stop) -> Result<Outcome, Failure> {
+    let (wanted, patience) = match command {
+        ParamCommand::List { json: true } => {
+            return print(&format!("{}\n", serde_json::to_string_pretty(all)?)).map(Ok);
+        }
+        ParamCommand::List { json: false } => return print(&table(all)).map(Ok),
+        ParamCommand::Get { name } => {
+            return match find(all, name) {
+                Ok(found) => print(&format!("{}\n", found.value)).map(Ok),
+                Err(why) => Ok(Err(why)),
+            };
+        }
+        ParamCommand::Save { file } => {
+            let values = all.iter().map(|found| (found.server.clone(), found.name.clone(), found.value));
+            config::save_parameters(file, &values.collect::<Vec<_>>())?;
+            return print(&format!("{} parameters are in {}\n", all.len(), file.display())).map(Ok);
+        }
+        ParamCommand::Set { name, value, patience } => (wish(all, name, *value).map(|wish| vec![wish]), *patience),
+        ParamCommand::Load { file, patience } => {
+            let of_file = File::read_whole(file)?.parameters;
+            let name = |of: &names::Parameter| format!("{}.{}", of.category.name(), of.name);
+            let wishes: Outcome<Vec<_>> = of_file.iter().map(|(of, value)| wish(all, &name(of), *value)).collect();
+            let none = || format!("{} has no parameters", file.display());
+            (wishes.and_then(|wishes| if wishes.is_empty() { Err(none()) } else { Ok(wishes) }), *patience)
+        }
+    };
+    match wanted {
+        Ok(wishes) => set(system, wishes, patience, stop),
+        Err(why) => Ok(Err(why)),
+    }
+}
+
 fn print(text: &str) -> Result<(), Failure> {
     unless_nobody_reads(std::io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::from))
 }
 
-/// A parameter and who declares it.
-#[derive(Clone, Debug)]
-struct Found {
-    server: &'static str,
-    declared: Declared,
+/// A parameter in force, as the process that applies it declares it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Parameter {
+    #[serde(default)]
+    server: String,
+    name: String,
+    value: f64,
+    default: f64,
+    min: f64,
+    max: f64,
+    unit: String,
+    help: String,
 }
 
-/// The processes that may declare parameters.
-struct Servers(Vec<(&'static str, StatusWatch)>);
-
-impl Servers {
-    fn new(system: &SystemOptions) -> Result<Self, Failure> {
-        let watch = |name| Ok((name, StatusWatch::new(system.status_channel(name)?)));
-        Ok(Self(PROCESSES.into_iter().map(watch).collect::<Result<_, Failure>>()?))
+impl Parameter {
+    fn new(server: &str, declared: &Declared) -> Self {
+        let Declared { name, help, unit, value, default, min, max, .. } = declared;
+        let (server, value) = (server.to_owned(), shortest(*value));
+        let (default, min, max) = (*default, *min, *max);
+        Self {
+            server,
+            name: name.to_string(),
+            value,
+            default,
+            min,
+            max,
+            unit: unit.to_string(),
+            help: help.to_string(),
+        }
     }
+}
 
-    /// The parameters of all servers that are there and say so.
-    fn all(&mut self) -> Vec<Found> {
+/// The parameters of all servers that are there and say so: on this machine themselves, on another one to its broker.
+fn in_force(system: &SystemOptions, stop: &Stop) -> Result<Outcome<Vec<Parameter>>, Failure> {
+    let all = if system.network.is_here() {
         let mut all = Vec::new();
-        for (server, watch) in &mut self.0 {
-            let seen = watch.look().filter(Seen::is_current);
+        for server in PROCESSES {
+            let seen = StatusWatch::new(system.status_channel(server)?).look().filter(Seen::is_current);
             let declared = seen.iter().flat_map(|seen| seen.status.declared());
-            all.extend(declared.map(|declared| Found { server, declared: *declared }));
+            all.extend(declared.map(|declared| Parameter::new(server, declared)));
         }
         all
-    }
-
-    /// Why there is no answer.
-    fn absent(&mut self, server: &str) -> String {
-        let silent = self.0.iter_mut().find(|(name, _)| *name == server).and_then(|(_, watch)| watch.look());
-        match silent {
-            Some(seen) if seen.is_current() => {
-                format!("{server} is there and did not apply it: does it run with --broadcast?")
-            }
-            Some(seen) if seen.is_alive => format!("{server} is there (pid {}) and says nothing", seen.status.process),
-            Some(_) => format!("{server} has ended"),
-            None => format!("{server} is not there: start a system, for example with lkas demo"),
+    } else {
+        match told(system, stop)? {
+            Ok(status) => in_status(&status),
+            Err(why) => return Ok(Err(why)),
         }
-    }
+    };
+    Ok(match all.is_empty() {
+        false => Ok(all),
+        true => Err(foreign::words(system).filter(|_| system.network.is_here()).unwrap_or_else(|| {
+            "no server says which parameters it has: start a system, for example with lkas demo".to_owned()
+        })),
+    })
 }
 
-fn find(all: &[Found], name: &str) -> Result<Found, String> {
-    let fits = |found: &&Found| {
-        let own = found.declared.name.to_string();
-        own == name || name.split_once('.') == Some((found.server, own.as_str()))
+/// What the broker passes on of the processes.
+fn told(system: &SystemOptions, stop: &Stop) -> Result<Outcome<Value>, Failure> {
+    let endpoint = system.endpoint();
+    let mut viewer = ViewerClient::connect_to(&endpoint, &[Topic::Status])?;
+    let deadline = Instant::now() + ANSWERS_WITHIN;
+    while Instant::now() < deadline && !stop.is_set() {
+        if let Some(ViewerMessage::Status(status)) = viewer.next(LOOK)? {
+            return Ok(Ok(status));
+        }
+    }
+    Ok(Err(match viewer.is_connected() {
+        true => format!("the broker on {endpoint} says nothing of its processes"),
+        false => nobody_answers(&endpoint),
+    }))
+}
+
+/// The parameters of those processes that are there and say so. What makes no sense is passed over.
+fn in_status(status: &Value) -> Vec<Parameter> {
+    let processes = status["processes"].as_array().into_iter().flatten();
+    let current = processes.filter(|process| process["silent"] == false && process["alive"] == true);
+    let parameters = current.flat_map(|process| {
+        let server = printable(process["name"].as_str().unwrap_or_default());
+        let declared = process["parameters"].as_array().into_iter().flatten();
+        declared.filter_map(move |declared| {
+            let mut found = Parameter::deserialize(declared).ok()?;
+            for text in [&mut found.name, &mut found.unit, &mut found.help] {
+                *text = printable(text);
+            }
+            Some(Parameter { server: server.clone(), value: shortest(found.value), ..found })
+        })
+    });
+    parameters.collect()
+}
+
+fn find<'a>(all: &'a [Parameter], name: &str) -> Outcome<&'a Parameter> {
+    let fits = |found: &&Parameter| {
+        found.name == name || name.split_once('.') == Some((found.server.as_str(), found.name.as_str()))
     };
-    let found: Vec<&Found> = all.iter().filter(fits).collect();
+    let found: Vec<&Parameter> = all.iter().filter(fits).collect();
     match found[..] {
-        [found] => Ok(found.clone()),
+        [found] => Ok(found),
         [] => {
-            let known: Vec<_> = all.iter().map(|found| format!("{}.{}", found.server, found.declared.name)).collect();
+            let known: Vec<_> = all.iter().map(|found| format!("{}.{}", found.server, found.name)).collect();
             Err(format!("no server declares \"{name}\"; there are {}", known.join(", ")))
         }
         _ => Err(format!(
@@ -172,92 +230,72 @@ fn find(all: &[Found], name: &str) -> Result<Found, String> {
     }
 }
 
-/// Asks for the values and waits until their servers say what came of it.
-fn set(
-    system: &SystemOptions,
-    servers: &mut Servers,
-    wanted: &[(Found, f64)],
-    patience: Patience,
-    stop: &Stop,
-) -> Result<Result<(), String>, Failure> {
-    for (Found { declared, .. }, value) in wanted {
-        if !(declared.min..=declared.max).contains(value) {
-            let Declared { name, min, max, .. } = declared;
-            return Ok(Err(format!("{name} is {min} to {max}, found {value}")));
-        }
-    }
-    let deadline = patience.deadline();
-    let mut viewer = ViewerClient::connect_to(&system.endpoint(), &[Topic::ParameterStatus])?;
-    for (Found { server, declared }, value) in wanted {
-        viewer.send_parameter(server.parse::<Category>()?, &declared.name.to_string(), *value)?;
-    }
-    let mut open: Vec<&(Found, f64)> = wanted.iter().collect();
-    let mut refusal = None;
-    while !open.is_empty() && Instant::now() < deadline && !stop.is_set() {
-        if let Some(ViewerMessage::ParameterStatus(status)) = viewer.next(LOOK)?
-            && !status.accepted
-        {
-            // Of somebody else's request, perhaps: the server's own word counts.
-            refusal = status.reason.map(|why| (status.parameter, why));
-        }
-        let now = servers.all();
-        let (mut refused, mut applied) = (None, String::new());
-        open.retain(|(before, value)| {
-            let same = |found: &&Found| (found.server, found.declared.name) == (before.server, before.declared.name);
-            let Some(Found { server, declared }) = now.iter().find(same) else { return true };
-            if declared.answers == before.declared.answers || declared.asked != *value {
-                return true;
-            }
-            let why = declared.refusal.to_string();
-            match why.is_empty() {
-                true => applied += &format!("{server}.{} is {}\n", declared.name, shortest(declared.value)),
-                false => refused = Some(format!("{server} refused {}: {why}", declared.name)),
-            }
-            false
-        });
-        print(&applied)?;
-        if let Some(why) = refused {
-            return Ok(Err(why));
-        }
-    }
-    let Some((left, _)) = open.first() else { return Ok(Ok(())) };
-    let name = left.declared.name.to_string();
-    let why = match refusal {
-        _ if !viewer.is_connected() => {
-            let endpoint = system.endpoint();
-            format!("no broker answers on {}, port {}: start one (lkas --broadcast)", endpoint.host, endpoint.base_port)
-        }
-        Some((parameter, why)) if parameter == name => why,
-        _ => servers.absent(left.server),
-    };
-    Ok(Err(format!("{}.{name} did not take effect: {why}", left.server)))
+/// A value for a parameter of a server.
+struct Wish {
+    server: String,
+    name: String,
+    value: f64,
 }
 
-fn table(all: &[Found]) -> String {
+/// A value that the server allows. A server that declares nothing, because it speaks the wire alone, is asked all the same.
+fn wish(all: &[Parameter], name: &str, value: f64) -> Outcome<Wish> {
+    if let Some((server, name)) = name.split_once('.')
+        && all.iter().all(|known| known.server != server)
+    {
+        return Ok(Wish { server: server.to_owned(), name: name.to_owned(), value });
+    }
+    let Parameter { server, name, min, max, .. } = find(all, name)?;
+    match (min..=max).contains(&&value) {
+        true => Ok(Wish { server: server.clone(), name: name.clone(), value }),
+        false => Err(format!("{name} is {min} to {max}, found {value}")),
+    }
+}
+
+/// Asks for the values and waits until all are answered: with what is in force, by their servers' own word.
+fn set(system: &SystemOptions, wishes: Vec<Wish>, patience: Patience, stop: &Stop) -> Result<Outcome, Failure> {
+    let deadline = patience.deadline();
+    let endpoint = system.endpoint();
+    let mut viewer = ViewerClient::connect_to(&endpoint, &[Topic::ParameterStatus])?;
+    let mut open = Vec::new();
+    for wish in wishes {
+        open.push((viewer.send_parameter(&wish.server, &wish.name, wish.value)?, wish));
+    }
+    let mut refused = Vec::new();
+    while !open.is_empty() && Instant::now() < deadline && !stop.is_set() {
+        let Some(ViewerMessage::ParameterStatus(answer)) = viewer.next(LOOK)? else { continue };
+        let own = |(id, _): &(String, Wish)| answer.id.as_ref().and_then(Value::as_str) == Some(id);
+        let Some(place) = open.iter().position(own) else { continue };
+        let (_, wish) = open.remove(place);
+        match came_true(&wish, &answer) {
+            Ok(words) => print(&format!("{words}\n"))?,
+            Err(why) => refused.push(format!("{}.{} did not take effect: {why}", wish.server, wish.name)),
+        }
+    }
+    let why = if viewer.is_connected() { "the broker does not answer".to_owned() } else { nobody_answers(&endpoint) };
+    refused.extend(open.iter().map(|(_, wish)| format!("{}.{} did not take effect: {why}", wish.server, wish.name)));
+    Ok(if refused.is_empty() { Ok(()) } else { Err(refused.join("\n")) })
+}
+
+/// What is in force now, or why it is not what was wished for.
+fn came_true(wish: &Wish, answer: &ParameterStatus) -> Outcome<String> {
+    let reason = printable(answer.reason.as_deref().unwrap_or_default());
+    match answer.value {
+        Some(value) if answer.accepted && answer.confirmed && reason.is_empty() => {
+            Ok(format!("{}.{} is {}", wish.server, wish.name, shortest(value)))
+        }
+        _ if answer.accepted && !answer.confirmed => Err("it was sent, and this server can't confirm it".to_owned()),
+        _ if reason.is_empty() => Err("its server does not say why".to_owned()),
+        _ => Err(reason),
+    }
+}
+
+fn table(all: &[Parameter]) -> String {
     let mut text = format!("{:<28} {:>7} {:>8} {:>14}  {}\n", "PARAMETER", "VALUE", "DEFAULT", "RANGE", "WHAT IT IS");
-    for Found { server, declared } in all {
-        let Declared { name, help, unit, value, default, min, max, .. } = declared;
-        let unit = unit.to_string();
-        let help = if unit.is_empty() { help.to_string() } else { format!("{help} ({unit})") };
+    for Parameter { server, name, value, default, min, max, unit, help } in all {
+        let help = if unit.is_empty() { help.clone() } else { format!("{help} ({unit})") };
         let name = format!("{server}.{name}");
         let range = format!("{min} to {max}");
-        text += &format!("{name:<28} {:>7} {default:>8} {range:>14}  {help}\n", shortest(*value));
+        text += &format!("{name:<28} {value:>7} {default:>8} {range:>14}  {help}\n");
     }
     text
-}
-
-fn json_of(all: &[Found]) -> String {
-    let one = |Found { server, declared }: &Found| {
-        serde_json::json!({
-            "server": server,
-            "name": declared.name.to_string(),
-            "value": shortest(declared.value),
-            "default": declared.default,
-            "min": declared.min,
-            "max": declared.max,
-            "unit": declared.unit.to_string(),
-            "help": declared.help.to_string(),
-        })
-    };
-    format!("{:#}\n", all.iter().map(one).collect::<serde_json::Value>())
 }

@@ -225,6 +225,17 @@ fn without_server_options(matches: &ArgMatches, subcommand: &str) {
     }
 }
 
+/// Options of every program that also the short help names.
+const NAMED_SHORTLY: [&str; 4] = ["instance", "config", "verbose", "quiet"];
+
+/// What the program has on its command line. The short help is about what is its own.
+fn command<P: Parser>() -> clap::Command {
+    P::command().mut_args(|option| {
+        let named = !option.is_global_set() || NAMED_SHORTLY.contains(&option.get_id().as_str());
+        option.hide_short_help(!named)
+    })
+}
+
 fn parse<P: Parser>() -> P {
     parse_with_matches().0
 }
@@ -233,11 +244,11 @@ fn parse<P: Parser>() -> P {
 fn parse_with_matches<P: Parser>() -> (P, ArgMatches) {
     let line: Vec<OsString> = std::env::args_os().collect();
     // What is wrong with the line itself is said below.
-    let first = P::command().try_get_matches_from(&line).ok();
+    let first = command::<P>().try_get_matches_from(&line).ok();
     let is = |name: &str| first.as_ref().and_then(ArgMatches::subcommand_name) == Some(name);
     let (command, problems) = match config::path(&line).filter(|_| !is("config")) {
-        None => (P::command(), Vec::new()),
-        Some(path) => config::under(P::command(), &path),
+        None => (command::<P>(), Vec::new()),
+        Some(path) => config::under(command::<P>(), &path),
     };
     for problem in &problems {
         eprintln!("{problem}");

@@ -116,13 +116,16 @@ fn watch_over(
 fn plans(system: &SystemOptions, options: &DemoOptions) -> Result<Vec<Plan>, Failure> {
     let mut plans = vec![server("broker", servers::PAUSE, system, &[])];
     let mut simulation = vec!["--broadcast".into()];
-    let SimulationOptions { width, height, fps, ref replay, .. } = options.simulation;
-    simulation.extend([format!("--width={width}"), format!("--height={height}"), format!("--fps={fps}")]);
+    // It talks to the broker in any case, and is judged in none.
+    let SimulationOptions { broadcast: _, width, height, fps, ref replay, ref scenario, seed, judge: _ } =
+        options.simulation;
+    let numbers = [format!("--width={width}"), format!("--height={height}"), format!("--fps={fps}")];
+    simulation.extend(numbers.into_iter().chain([format!("--seed={seed}")]));
     if let Some(folder) = replay {
         let folder = folder.to_str().ok_or("the folder to be replayed has a name that is not UTF-8")?;
         simulation.push(format!("--replay={folder}"));
     }
-    if let Some(file) = &options.simulation.scenario {
+    if let Some(file) = scenario {
         let file = file.to_str().ok_or("the scenario has a name that is not UTF-8")?;
         simulation.push(format!("--scenario={file}"));
     }
@@ -237,6 +240,36 @@ fn since(before: Vitals, now: Vitals) -> Vitals {
 mod tests {
     use super::*;
     use crate::status::Status;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Demo {
+        #[command(flatten)]
+        demo: DemoOptions,
+        #[command(flatten)]
+        system: SystemOptions,
+    }
+
+    #[derive(Parser)]
+    struct Simulation {
+        #[command(flatten)]
+        simulation: SimulationOptions,
+        #[command(flatten)]
+        _system: SystemOptions,
+    }
+
+    #[test]
+    fn the_simulation_is_told_all_that_the_demonstration_was_told() {
+        let options = ["--broadcast", "--width=640", "--height=480", "--fps=20", "--seed=7"];
+        for source in ["--scenario=a.toml", "--replay=frames"] {
+            let line = ["demo"].into_iter().chain(options).chain([source]);
+            let Demo { demo, system } = Demo::parse_from(line);
+            let plans = plans(&system, &demo).unwrap();
+            let plan = plans.iter().find(|plan| plan.name == "simulation").unwrap();
+            let child = Simulation::parse_from(&plan.arguments).simulation;
+            assert_eq!(format!("{child:?}"), format!("{:?}", demo.simulation));
+        }
+    }
 
     #[test]
     fn a_process_that_was_not_seen_at_work_does_not_run() {

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 /// Where the parts of one system find each other.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Options of every program")]
 pub struct SystemOptions {
     /// Number of this system, where several run on one machine: moves its names in shared memory and its ports
     #[arg(long, default_value_t = 1, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]

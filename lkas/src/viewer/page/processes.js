@@ -65,7 +65,8 @@ export class Processes {
     put(rate, process.alive && !process.silent ? this.#rate(process) : NOTHING);
     put(age, typeof process.age_s === "number" ? `${process.age_s.toFixed(1)} s` : NOTHING);
     put(restarts, typeof process.restarts === "number" ? String(process.restarts) : NOTHING);
-    put(row.nextElementSibling.firstElementChild, process.events?.at(-1)?.words ?? "");
+    const event = process.events?.at(-1);
+    put(row.nextElementSibling.firstElementChild, event ? `${event.words} · ${time(event.age_s)} ago` : "");
   }
 
   /** Values a second over the last second or so. */

@@ -102,7 +102,7 @@ fn watch_over(
             runs = true;
             out.print("  The system runs.\n");
         }
-        notify.tell(runs, || vehicle_words(watch.seen[0].as_ref()).unwrap_or_else(|| "the vehicle drives".into()));
+        notify.tell(runs, || watch.words().unwrap_or_else(|| "the vehicle drives".into()));
         if Instant::now() >= line_due {
             line_due += line_every;
             let line = watch.line();
@@ -202,6 +202,12 @@ impl Watch {
         self.filmed.map_or(Duration::ZERO, |(first, last)| last - first)
     }
 
+    /// What a person must know of the vehicle.
+    fn words(&self) -> Option<String> {
+        let [vehicle, _, decision, _] = &self.seen;
+        vehicle_words(vehicle.as_ref(), decision.as_ref())
+    }
+
     /// The live line.
     fn line(&self) -> String {
         let AllVitals { simulation, detection, .. } = &self.vitals;
@@ -214,7 +220,7 @@ impl Watch {
             simulation.speed_kmh,
             both * 100.0
         );
-        match vehicle_words(self.seen[0].as_ref()) {
+        match self.words() {
             Some(words) => format!("{figures}   {words}"),
             None => figures,
         }

@@ -1,7 +1,7 @@
 //! What the processes of a system say of themselves, as one object for viewers.
 
 use crate::options::{PROCESSES, SystemOptions};
-use crate::status::{Declared, Seen, State, StatusWatch, Vitals, vehicle_words};
+use crate::status::{Declared, Seen, State, StatusWatch, Vitals, vehicle_reason, vehicle_words};
 use lkas_core::{Kind, Message, Plain, Scalar};
 use lkas_messages::names::Category;
 use lkas_shm::{ChannelNameError, clock};
@@ -60,8 +60,10 @@ impl Processes {
             Some((category, seen.as_ref()?.status.declared().map(report).collect()))
         };
         self.reports = Category::ALL.into_iter().filter_map(of).collect();
-        let vehicle = vehicle(seen.iter().find(|(name, _)| *name == "simulation").and_then(|(_, seen)| seen.as_ref()));
-        let says = json!([vehicle["state"], vehicle["latched"], vehicle["paused"], vehicle["respawns"]]);
+        let named = |process| seen.iter().find(|(name, _)| *name == process).and_then(|(_, seen)| seen.as_ref());
+        let vehicle = vehicle(named("simulation"), named("decision"));
+        let says =
+            json!([vehicle["words"], vehicle["state"], vehicle["latched"], vehicle["paused"], vehicle["respawns"]]);
         let changed = self.told.as_ref() != Some(&says);
         if !changed && now < self.tell_due {
             return None;
@@ -90,13 +92,13 @@ fn report(declared: &Declared) -> ParameterReport {
     }
 }
 
-fn vehicle(seen: Option<&Seen>) -> Value {
+fn vehicle(seen: Option<&Seen>, decision: Option<&Seen>) -> Value {
     let current = seen.filter(|seen| seen.is_current());
     let state = current.and_then(|seen| State::from_code(seen.status.state));
     json!({
         "state": state.map_or("unknown", State::name),
-        "reason": current.map(|seen| seen.status.reason.to_string()).filter(|reason| !reason.is_empty()),
-        "words": vehicle_words(seen),
+        "reason": current.map(|seen| vehicle_reason(seen, decision)).filter(|reason| !reason.is_empty()),
+        "words": vehicle_words(seen, decision),
         "latched": current.map(|seen| seen.status.latched != 0),
         "paused": current.map(|seen| seen.status.paused != 0),
         "respawns": current.map(|seen| seen.status.respawns),
@@ -184,11 +186,11 @@ mod tests {
         for unknown in
             [None, Some(seen(running, 5000, true)), Some(seen(running, 10, false)), Some(seen(odd, 10, true))]
         {
-            let told = vehicle(unknown.as_ref());
+            let told = vehicle(unknown.as_ref(), None);
             assert_eq!(told["state"], "unknown", "{told}");
             assert!(told["words"].as_str().is_some_and(|words| words.contains("unknown")), "{told}");
         }
-        assert_eq!(vehicle(Some(&seen(running, 10, true)))["words"], Value::Null);
+        assert_eq!(vehicle(Some(&seen(running, 10, true)), None)["words"], Value::Null);
     }
 
     #[test]
@@ -201,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_safe_stop_is_told_with_its_reason() {
-        let told = vehicle(Some(&seen(State::SafeStop.code(), 10, true)));
+        let told = vehicle(Some(&seen(State::SafeStop.code(), 10, true)), None);
         assert_eq!((&told["state"], &told["severe"]), (&json!("safe_stop"), &json!(true)));
         assert_eq!(told["words"], "SAFE STOP: braking; why");
     }

@@ -265,7 +265,7 @@ impl Simulation {
                 }
                 SafetyEvent::StandingStill => self.vitals.enter(State::Standing, &self.reason),
                 SafetyEvent::EmergencyStop => {
-                    self.reason = "the decision server asks for it: the lane is not known".into();
+                    self.reason = "the decision server asks for it".into();
                     self.vitals.enter(State::EmergencyStop, &self.reason);
                 }
                 // Said where it was asked for.

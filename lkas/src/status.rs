@@ -257,10 +257,22 @@ impl Seen {
     }
 }
 
-/// The vehicle in words for a person; `None` where it drives and says so.
+/// Why the vehicle does what it does. Of a stop that the decision server asks for, that one knows the reason.
 #[must_use]
-pub fn vehicle_words(seen: Option<&Seen>) -> Option<String> {
-    let Some(seen) = seen else { return Some("vehicle unknown: none has been seen".into()) };
+pub fn vehicle_reason(vehicle: &Seen, decision: Option<&Seen>) -> String {
+    let stops = |seen: &&Seen| seen.is_current() && seen.status.state == State::EmergencyStop.code();
+    let own = vehicle.status.reason.to_string();
+    let asked = decision.filter(stops).filter(|_| stops(&vehicle)).map(|seen| seen.status.reason.to_string());
+    match asked {
+        Some(why) if !why.is_empty() => format!("{own}: {why}"),
+        _ => own,
+    }
+}
+
+/// The vehicle in words for a person, with what its decision server says; `None` where it drives and says so.
+#[must_use]
+pub fn vehicle_words(vehicle: Option<&Seen>, decision: Option<&Seen>) -> Option<String> {
+    let Some(seen) = vehicle else { return Some("vehicle unknown: none has been seen".into()) };
     if !seen.is_alive {
         return Some("vehicle unknown: its process is gone".into());
     }
@@ -275,7 +287,7 @@ pub fn vehicle_words(seen: Option<&Seen>) -> Option<String> {
         (State::Standing, 1..) => "SAFE STOP: standing until it is released",
         _ => state.words()?,
     };
-    let reason = seen.status.reason.to_string();
+    let reason = vehicle_reason(seen, decision);
     Some(if reason.is_empty() { words.to_owned() } else { format!("{words}; {reason}") })
 }
 
@@ -323,8 +335,33 @@ mod tests {
         for (latched, words) in [(0, "standing, waiting for fresh controls"), (1, "standing until it is released")] {
             let status = Status { reason: "why".into(), state: State::Standing.code(), latched, ..Status::default() };
             let seen = Seen { status, age: Some(Duration::ZERO), is_alive: true };
-            assert_eq!(vehicle_words(Some(&seen)), Some(format!("SAFE STOP: {words}; why")));
+            assert_eq!(vehicle_words(Some(&seen), None), Some(format!("SAFE STOP: {words}; why")));
         }
+    }
+
+    #[test]
+    fn of_a_stop_that_decision_asks_for_it_says_why() {
+        let said = |state: State, reason: &str, is_alive| {
+            let status = Status { reason: reason.into(), state: state.code(), ..Status::default() };
+            Seen { status, age: Some(Duration::ZERO), is_alive }
+        };
+        let vehicle = said(State::EmergencyStop, "decision asks for it", true);
+        let why = "decision asks for it: no detection comes";
+        for (decision, reason) in [
+            (said(State::EmergencyStop, "no detection comes", true), why),
+            (said(State::EmergencyStop, "no detection comes", false), "decision asks for it"),
+            (said(State::Running, "driving slowly", true), "decision asks for it"),
+        ] {
+            assert_eq!(vehicle_reason(&vehicle, Some(&decision)), reason);
+            assert_eq!(vehicle_words(Some(&vehicle), Some(&decision)), Some(format!("EMERGENCY STOP; {reason}")));
+        }
+        let dead = said(State::SafeStop, "the writer of the controls died", true);
+        let decision = said(State::EmergencyStop, "no detection comes", true);
+        assert_eq!(
+            vehicle_reason(&dead, Some(&decision)),
+            "the writer of the controls died",
+            "what the vehicle saw itself"
+        );
     }
 
     #[test]

@@ -94,6 +94,13 @@ fn a_safe_stop_is_told_with_its_reason_though_no_control_comes() {
         signal("KILL", decision);
     }
     viewer.until("death", stopped("the writer of the controls died"));
+    viewer.until_vehicle("running");
+    // It is the decision server that stops then, and knows why.
+    let detection = demo.processes("detection")[0];
+    signal("STOP", detection);
+    viewer.until("no detection", stopped("the decision server asks for it: no detection comes"));
+    resume(detection);
+    viewer.until_vehicle("running");
     end(demo);
 }
 

@@ -180,7 +180,7 @@ pub fn act(system: &SystemOptions, wish: Wish, patience: Patience, stop: &Stop) 
         }
         _ => match says {
             Some(_) => "the vehicle was asked and does not say that it is so".to_owned(),
-            None => vehicle_words(vehicle.as_ref()).unwrap_or_else(|| "the vehicle did not answer".to_owned()),
+            None => vehicle_words(vehicle.as_ref(), None).unwrap_or_else(|| "the vehicle did not answer".to_owned()),
         },
     };
     tracing::error!("{} did not take effect: {why}", wish.action());

@@ -132,8 +132,8 @@ pub fn top(system: &SystemOptions, options: TopOptions, stop: &Stop) -> Result<(
 }
 
 fn screen(seen: &[(&str, Option<Seen>)], rows: &[Row], sort: Sort) -> String {
-    let vehicle = seen.iter().find(|(name, _)| *name == "simulation").and_then(|(_, seen)| seen.as_ref());
-    let words = vehicle_words(vehicle).unwrap_or_else(|| "the vehicle drives".to_owned());
+    let of = |process| seen.iter().find(|(name, _)| *name == process).and_then(|(_, seen)| seen.as_ref());
+    let words = vehicle_words(of("simulation"), of("decision")).unwrap_or_else(|| "the vehicle drives".to_owned());
     let mut lines = vec![words, String::new()];
     lines.push(line(["PROCESS", "STATE", "AGE", "UP", "PID", "WHY, OR THE LAST EVENT"], PROCESS));
     lines.extend(seen.iter().map(|(name, seen)| process(name, seen.as_ref())));

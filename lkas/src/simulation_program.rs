@@ -33,16 +33,16 @@ pub struct SimulationOptions {
     /// Talk to the broker: send the vehicle's status, obey what is asked for
     #[arg(long)]
     pub broadcast: bool,
-    /// Width of the camera's picture, in pixels
+    /// Width of a frame, in pixels
     #[arg(long, default_value_t = 800, value_name = "PIXELS")]
     pub width: u32,
-    /// Height of the camera's picture, in pixels
+    /// Height of a frame, in pixels
     #[arg(long, default_value_t = 600, value_name = "PIXELS")]
     pub height: u32,
     /// Frames a second
     #[arg(long, default_value_t = 30.0, value_name = "RATE", value_parser = frame_rate)]
     pub fps: f64,
-    /// Show the pictures of a folder (JPEG or PNG, in the order of their names) instead of the rendered road
+    /// Show the frames of a folder (JPEG or PNG, in the order of their names) instead of the rendered road
     #[arg(long, value_name = "DIR")]
     pub replay: Option<PathBuf>,
     /// Drive in the world of a scenario file: its road, cars, light and camera, not its faults

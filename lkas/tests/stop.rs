@@ -171,7 +171,7 @@ fn who_does_not_answer_is_said() {
     };
     let (stop, pause) = (with_file("stop"), with_file("pause"));
     let said = String::from_utf8_lossy(&stop.stderr).into_owned();
-    assert!(said.contains("line 1, column 2") && said.contains(&format!("port {port}")), "{said}");
+    assert!(said.contains("line 1, column 2") && said.contains(&format!("ports {port}")), "{said}");
     assert_eq!((stop.status.code(), pause.status.code()), (Some(1), Some(2)));
     std::fs::remove_file(file).unwrap();
 }

@@ -14,6 +14,7 @@ use lkas_messages::{ControlFields, Departure, DetectionFields};
 use lkas_shm::{ControlChannel, DetectionChannel, clock};
 use lkas_zmq::wire::FrameHeader;
 use lkas_zmq::{Broker, LanePosition, Topic};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +24,13 @@ const STATUS_EVERY: Duration = Duration::from_millis(100);
 /// How many steps nicer than the others this process is: watching must not slow down driving.
 const NICE: i32 = 5;
 
+/// Lets this process open as many files as it may: each connection is one, and who can't connect can't stop the vehicle.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Otherwise it stays as it is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 /// Runs until `stop` is set.
 ///
 /// # Errors
@@ -30,6 +38,7 @@ const NICE: i32 = 5;
 pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     // Not being nicer is no reason not to run.
     let _ = rustix::process::nice(NICE);
+    allow_files();
     let mut broker = Broker::bind(options.network.broker_options(options.broker_port))?;
     for action in ACTIONS {
         broker.register_action(action.parse()?, |_| {});

@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::detection::{DetectorParameters, LaneDetector, Mounting, SURE};
+use crate::files;
 use clap::Args;
 use core::fmt::Write;
 use lkas_messages::ImageView;
@@ -43,7 +44,7 @@ struct MountingText {
 /// The file can't be read, or a number is missing or out of range.
 pub fn read(path: &Path) -> Result<Mounting, Failure> {
     let named = |why: &dyn core::fmt::Display| format!("{}: {why}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|why| named(&why))?;
+    let text = files::text(path).map_err(|why| named(&why))?;
     let MountingText { horizon, horizon_tolerance, height_m, field_of_view_deg } =
         toml::from_str(&text).map_err(|why| named(&why))?;
     let ranges = [

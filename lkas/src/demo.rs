@@ -110,6 +110,9 @@ fn watch_over(
         }
         std::thread::sleep(LOOK_EVERY);
     }
+    if out.is_closed() {
+        tracing::warn!("nobody reads what this program prints any more: it ends");
+    }
     Ok(())
 }
 

@@ -24,6 +24,7 @@ pub mod detection_server;
 pub mod encoding;
 pub mod evaluate;
 pub mod feed;
+mod files;
 pub mod foxglove;
 mod inlet;
 pub mod keygen;

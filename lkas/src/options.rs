@@ -5,6 +5,7 @@ use crate::log::LogOptions;
 use crate::network::NetworkOptions;
 use crate::priority::Priority;
 use crate::signals::{LANE, MOTION, TRUTH};
+use crate::status::StatusWatch;
 use clap::Args;
 use core::time::Duration;
 use lkas_shm::{ChannelName, ChannelNameError, Contract, Options};
@@ -209,11 +210,14 @@ impl SystemOptions {
     }
 }
 
-/// Removes the channels of a system that nobody uses any more; those in use stay.
+/// Removes the channels of a system that nobody uses any more; those in use stay. So does the status of a vehicle whose
+/// emergency stop is latched: only a person who releases it ends it.
 pub fn remove_channels(options: &SystemOptions) {
-    // What is in use belongs to somebody who will remove it.
     for name in options.all_channels().unwrap_or_default() {
-        let _ = lkas_shm::unlink(&name);
+        if StatusWatch::new(name.clone()).look().is_none_or(|seen| seen.status.latched == 0) {
+            // What is in use belongs to somebody who will remove it.
+            let _ = lkas_shm::unlink(&name);
+        }
     }
 }
 

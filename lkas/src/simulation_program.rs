@@ -13,9 +13,10 @@ use crate::status::State;
 use crate::stop::Stop;
 use crate::vitals::VitalSigns;
 use clap::Args;
-use lkas_messages::{Control, Image, ImageShape};
+use lkas_messages::{Control, Image, ImageShape, Mode};
 use lkas_shm::{
-    Channel, Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, Writer, clock,
+    Channel, Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, SafetyEvents, Writer,
+    clock,
 };
 use lkas_zmq::VehicleStatusClient;
 use std::path::PathBuf;
@@ -23,6 +24,9 @@ use std::time::{Duration, Instant};
 
 /// Why the vehicle stops while an emergency stop is latched.
 pub(crate) const BY_A_PERSON: &str = "emergency stop by a person";
+
+/// Why it stops while a control asks for it.
+const BY_DECISION: &str = "the decision server asks for it";
 
 /// How often the vehicle's status is sent.
 const STATUS_EVERY: Duration = Duration::from_millis(50);
@@ -106,6 +110,8 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
         control_age_s: 0.0,
         link: options.broadcast.then(|| Link::connect(system)).transpose()?,
         reason: String::new(),
+        has_driven: false,
+        unusable: None,
         live: scenario.zip(options.judge.clone()).map(|(scenario, report)| Live::new(scenario, options.seed, report)),
     };
     if simulation.vitals.is_latched() {
@@ -160,6 +166,10 @@ struct Simulation {
     link: Option<Link>,
     /// Why the vehicle is in a safe stop.
     reason: String,
+    /// Whether a control was received in this process's life.
+    has_driven: bool,
+    /// What was said last of a channel of controls that can't be used.
+    unusable: Option<String>,
     /// The scenario that is driven and judged.
     live: Option<Live>,
 }
@@ -185,10 +195,12 @@ impl Simulation {
         Ok(())
     }
 
-    /// Stops the vehicle until it is released, and says so at once.
+    /// Stops the vehicle until it is released, and says so at once. It is decided at once too: a release that follows at
+    /// once, or in the same pause, then ends a stop that there was.
     fn latch(&mut self, world: &World) {
         self.controls.trigger_emergency_stop();
         self.vitals.set_latched(true);
+        self.decide(world);
         self.stop(world, BY_A_PERSON);
     }
 
@@ -196,6 +208,7 @@ impl Simulation {
         if self.controls.is_emergency_stop_latched() {
             self.controls.release_emergency_stop();
             self.vitals.set_latched(false);
+            self.decide(world);
             self.stop(world, "the emergency stop was released");
         }
     }
@@ -209,9 +222,23 @@ impl Simulation {
 
     /// Waits for a control, at most `timeout`.
     fn receive(&mut self, timeout: Duration) -> Result<(), Failure> {
-        let Some(ReceivedControl { value: control, published, .. }) = self.controls.next(timeout)? else {
-            return Ok(());
+        let received = match self.controls.next(timeout) {
+            Ok(received) => received,
+            // Who has driven has to be stopped: it goes on without controls, and says why none come.
+            Err(why) if self.has_driven => {
+                let why = why.to_string();
+                if self.unusable.as_ref() != Some(&why) {
+                    tracing::error!("{why}");
+                    self.vitals.note(&why);
+                    self.unusable = Some(why);
+                }
+                std::thread::sleep(timeout);
+                None
+            }
+            Err(why) => return Err(why.into()),
         };
+        let Some(ReceivedControl { value: control, published, .. }) = received else { return Ok(()) };
+        (self.has_driven, self.unusable) = (true, None);
         let vitals = &mut self.vitals.now;
         vitals.taken += 1;
         vitals.torn += u64::from(!control.is_whole());
@@ -246,6 +273,20 @@ impl Simulation {
         if let Some(published) = self.applying.take() {
             self.vitals.latencies.note_between(Step::Apply, published, clock::now());
         }
+        self.tell_events(&control, events);
+        if let Some(live) = &mut self.live {
+            live.drive(world, &control, elapsed, &self.reason);
+        }
+    }
+
+    /// What the vehicle executes now, though no time passes for it.
+    fn decide(&mut self, world: &World) {
+        let (control, events) = self.controls.decide(world.vehicle().is_standing());
+        self.tell_events(&control, events);
+    }
+
+    /// What changed, with the control that is executed.
+    fn tell_events(&mut self, control: &Control, events: SafetyEvents) {
         for event in events {
             match event {
                 SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => {
@@ -255,26 +296,26 @@ impl Simulation {
             }
             // The reason of a safe stop stays until driving goes on.
             match event {
-                SafetyEvent::Started | SafetyEvent::Resumed { .. } | SafetyEvent::EmergencyStopOver => {
-                    self.reason.clear();
-                    self.vitals.enter(State::Running, "");
+                // The decision that the vehicle obeys may ask it to stop, or to stop still.
+                SafetyEvent::Started
+                | SafetyEvent::Resumed { .. }
+                | SafetyEvent::EmergencyStop
+                | SafetyEvent::EmergencyStopOver => {
+                    let stops = control.mode() == Mode::EmergencyStop;
+                    let (state, reason) =
+                        if stops { (State::EmergencyStop, BY_DECISION) } else { (State::Running, "") };
+                    self.reason = reason.to_owned();
+                    self.vitals.enter(state, reason);
                 }
                 SafetyEvent::SafeStop { reason, .. } => {
                     self.reason = reason.to_string();
                     self.vitals.enter(State::SafeStop, &self.reason);
                 }
                 SafetyEvent::StandingStill => self.vitals.enter(State::Standing, &self.reason),
-                SafetyEvent::EmergencyStop => {
-                    self.reason = "the decision server asks for it".into();
-                    self.vitals.enter(State::EmergencyStop, &self.reason);
-                }
                 // Said where it was asked for.
                 SafetyEvent::Latched | SafetyEvent::Released => {}
                 _ => self.vitals.note(&event.to_string()),
             }
-        }
-        if let Some(live) = &mut self.live {
-            live.drive(world, &control, elapsed, &self.reason);
         }
     }
 

@@ -283,12 +283,15 @@ pub fn vehicle_words(vehicle: Option<&Seen>, decision: Option<&Seen>) -> Option<
     let Some(state) = State::from_code(seen.status.state) else {
         return Some(format!("vehicle unknown: it is in state {:?}", seen.status.state));
     };
+    let paused = seen.status.paused != 0;
     let words = match (state, seen.status.latched) {
         (State::Standing, 1..) => "SAFE STOP: standing until it is released",
+        (State::Running, _) if paused => "paused: time stands still for the vehicle",
         _ => state.words()?,
     };
     let reason = vehicle_reason(seen, decision);
-    Some(if reason.is_empty() { words.to_owned() } else { format!("{words}; {reason}") })
+    let reason = if reason.is_empty() { reason } else { format!("; {reason}") };
+    Some(format!("{words}{reason}{}", if paused && state != State::Running { "; paused" } else { "" }))
 }
 
 /// A process that says nothing for so long is dead or suspended: three times its own pace.
@@ -337,6 +340,16 @@ mod tests {
             let seen = Seen { status, age: Some(Duration::ZERO), is_alive: true };
             assert_eq!(vehicle_words(Some(&seen), None), Some(format!("SAFE STOP: {words}; why")));
         }
+    }
+
+    #[test]
+    fn a_pause_is_told() {
+        let said = |state: State| {
+            let status = Status { reason: "why".into(), state: state.code(), paused: 1, ..Status::default() };
+            vehicle_words(Some(&Seen { status, age: Some(Duration::ZERO), is_alive: true }), None)
+        };
+        assert!(said(State::Running).is_some_and(|words| words.starts_with("paused")));
+        assert_eq!(said(State::SafeStop), Some("SAFE STOP: braking; why; paused".to_owned()));
     }
 
     #[test]

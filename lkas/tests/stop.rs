@@ -102,6 +102,50 @@ fn a_stop_that_is_asked_for_while_the_broker_is_down_is_latched_when_it_is_back(
     signal("STOP", broker);
     done(&demo, &["stop"]);
     until(&mut vehicle, "latched", is_latched);
+    done(&demo, &["stop", "--release"]);
+    signal("TERM", demo.child.id());
+    demo.finish();
+}
+
+#[test]
+fn a_stop_outlives_the_whole_system_however_it_ends() {
+    let mut demo = Demo::start("stop-ends", &["--no-viewer"]);
+    let mut vehicle = status(&demo, "simulation");
+    until(&mut vehicle, "drives", |seen| is(seen, State::Running) && seen.status.vitals.speed_kmh > 5.0);
+    done(&demo, &["stop"]);
+    let before = until(&mut vehicle, "stands", |seen| is_latched(seen) && is(seen, State::Standing)).status.process;
+    // The vehicle's process ends in good order, and is started again.
+    signal("TERM", before as u32);
+    until(&mut vehicle, "another process", |seen| seen.status.process != before);
+    until(&mut vehicle, "stands", |seen| is_latched(seen) && is(seen, State::Standing));
+    holds(&mut vehicle);
+    // So does everything, in whichever order.
+    signal("KILL", demo.child.id());
+    demo.child.wait().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !demo.processes("").is_empty() {
+        assert!(Instant::now() < deadline, "still there: {:?}", demo.processes(""));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let name = ChannelName::new(&demo.namespace, "status_simulation").unwrap();
+    assert_eq!(demo.segments(), [name.as_str()]);
+    assert!(vehicle.look().is_some_and(|seen| seen.status.latched == 1));
+    // Nor does the end of a program that failed, or only watched.
+    let fails = ["simulation", "--replay", "/nowhere/at/all", "--namespace", &demo.namespace];
+    assert_eq!(Command::new(env!("CARGO_BIN_EXE_lkas")).args(fails).status().unwrap().code(), Some(2));
+    assert!(vehicle.look().is_some_and(|seen| seen.status.latched == 1));
+    lkas_shm::unlink(&name).unwrap();
+}
+
+#[test]
+fn a_stop_that_is_released_in_a_pause_ends() {
+    let demo = Demo::start("stop-pause", &["--no-viewer"]);
+    let mut vehicle = status(&demo, "simulation");
+    until(&mut vehicle, "drives", |seen| is(seen, State::Running) && seen.status.vitals.speed_kmh > 5.0);
+    for arguments in [&["pause"][..], &["stop"], &["stop", "--release"], &["resume"]] {
+        done(&demo, arguments);
+    }
+    until(&mut vehicle, "drives", |seen| is(seen, State::Running) && seen.status.vitals.speed_kmh > 5.0);
     signal("TERM", demo.child.id());
     demo.finish();
 }
@@ -149,6 +193,7 @@ fn a_stop_that_comes_late_is_obeyed_and_a_release_is_not() {
     assert!(is_latched(&seen), "{:?}", seen.status);
     signal("TERM", simulation.id());
     assert!(simulation.wait().unwrap().success());
+    lkas_shm::unlink(&ChannelName::new(&namespace, "status_simulation").unwrap()).unwrap();
 }
 
 #[test]

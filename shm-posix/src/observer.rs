@@ -169,13 +169,16 @@ impl Observer {
         unsafe { view.copy_newest(into) }
     }
 
-    /// Whether the channel was replaced or removed, or somebody removed its name. One system call.
+    /// Whether the channel was replaced or removed, or somebody removed its name, or cut its file: what is not there any
+    /// more can't be looked at. Two system calls.
     ///
     /// # Panics
     /// In a forked process.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        self.mapping.live().is_retired() || !segment::is_linked(&self.file).unwrap_or(true)
+        let is_whole =
+            rustix::fs::fstat(&self.file).is_ok_and(|stat| stat.st_nlink > 0 && stat.st_size as u64 >= self.size);
+        !is_whole || self.mapping.live().is_retired()
     }
 
     /// What the channel looks like now. A handful of loads, and a system call for each role.

@@ -99,3 +99,20 @@ fn any_channel_can_be_read_by_its_description() {
     assert_eq!(value("right.x1"), None, "no right lane");
     assert_eq!(description.values(&sample[..4]).filter(|(_, value)| value.is_some()).count(), 0, "cut off");
 }
+
+#[test]
+fn a_channel_whose_file_was_cut_is_gone() {
+    let name = Temporary::new("cut");
+    let writer = ControlChannel::create(&name.0, Options::default()).unwrap();
+    let observer = Observer::open(&name.0).unwrap();
+    assert!(!observer.is_gone());
+    let file = std::fs::OpenOptions::new().write(true).open(format!("/dev/shm/{}", name.0)).unwrap();
+    let size = file.metadata().unwrap().len();
+    file.set_len(0).unwrap();
+    assert!(observer.is_gone());
+    assert!(matches!(Observer::open(&name.0), Err(OpenError::Unusable { .. })), "{:?}", Observer::open(&name.0));
+    // A writer looks into it as it goes. What is left is no channel.
+    file.set_len(size).unwrap();
+    drop(writer);
+    std::fs::remove_file(format!("/dev/shm/{}", name.0)).unwrap();
+}

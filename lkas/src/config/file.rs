@@ -2,6 +2,7 @@
 
 use super::{SECTIONS, Section, is_flag};
 use crate::Failure;
+use crate::files;
 use clap::{Arg, ArgAction, Command};
 use core::fmt;
 use core::ops::Range;
@@ -46,7 +47,7 @@ impl File {
     /// # Errors
     /// It is not there, or can't be read.
     pub fn read(path: &Path) -> Result<Self, Problem> {
-        match std::fs::read_to_string(path) {
+        match files::text(path) {
             Ok(text) => Ok(Self::parse(path, &text)),
             Err(why) => Err(Problem { path: path.to_owned(), place: None, what: why.to_string() }),
         }

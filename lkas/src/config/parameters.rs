@@ -2,6 +2,8 @@
 
 use super::File;
 use crate::Failure;
+use crate::files;
+use std::fs;
 use std::path::Path;
 
 /// Writes these parameters, each with its category and name, into the file: its sections of parameters are replaced, what else stands
@@ -10,11 +12,16 @@ use std::path::Path;
 /// # Errors
 /// The file is there and can't be read or makes no sense, or it can't be written.
 pub fn save(path: &Path, parameters: &[(String, String, f64)]) -> Result<(), Failure> {
-    let before = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(why) if why.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(why) => return Err(format!("{}: {why}", path.display()).into()),
+    let named = |why: &dyn core::fmt::Display| Failure::from(format!("{}: {why}", path.display()));
+    let known = match fs::metadata(path) {
+        Ok(known) if !known.is_file() => return Err(named(&"it is no file that options could be kept in")),
+        Ok(known) => Some(known.permissions()),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => None,
+        Err(why) => return Err(named(&why)),
     };
+    // Of a link, what it leads to is written.
+    let path = &if known.is_some() { path.canonicalize()? } else { path.to_owned() };
+    let before = if known.is_some() { files::text(path).map_err(|why| named(&why))? } else { String::new() };
     if let Some(problem) = File::parse(path, &before).problems.first() {
         return Err(format!("{problem}; nothing was written").into());
     }
@@ -27,8 +34,10 @@ pub fn save(path: &Path, parameters: &[(String, String, f64)]) -> Result<(), Fai
     }
     // A whole file or the one before: a configuration that is cut off would be one.
     let beside = path.with_extension("toml.new");
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|why| format!("{}: {why}", path.display()).into())
+    fs::write(&beside, text)
+        .and_then(|()| known.map_or(Ok(()), |known| fs::set_permissions(&beside, known)))
+        .and_then(|()| fs::rename(&beside, path))
+        .map_err(|why| named(&why))
 }
 
 fn replaced(before: &str, parameters: &[(String, String, f64)]) -> String {
@@ -79,6 +88,24 @@ mod tests {
         assert_eq!(after, expected);
         assert_eq!(replaced(&after, &values(0.7)), after, "again");
         assert_eq!(replaced("", &values(0.7)).lines().next(), Some("[parameters.detection]"));
+    }
+
+    #[test]
+    fn a_link_stays_a_link_and_a_file_keeps_its_mode() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = std::env::temp_dir().join(format!("lkas-save-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let (file, link) = (folder.join("real.toml"), folder.join("link.toml"));
+        fs::write(&file, "# mine\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(&file, &link).unwrap();
+        save(&link, &values(0.7)).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(fs::read_to_string(&file).unwrap().starts_with("# mine\n\n[parameters.detection]"));
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let why = save(&folder, &values(0.7)).unwrap_err().to_string();
+        assert!(why.contains("no file that options could be kept in"), "{why}");
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

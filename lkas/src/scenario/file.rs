@@ -3,6 +3,7 @@
 use super::report::Outcome;
 use crate::decision::DecisionParameters;
 use crate::detection::{DetectorParameters, Mounting};
+use crate::files;
 use crate::simulation::road::{Bump, LANE_WIDTH_M, Line, Part, usual_lines};
 use crate::simulation::{CameraOptions, Car, Lens, Road, Weather, WorldOptions};
 use core::fmt;
@@ -376,8 +377,8 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`] where it can't be read or is no scenario.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ScenarioError::File { path: path.display().to_string(), error })?;
+        let text =
+            files::text(path).map_err(|error| ScenarioError::File { path: path.display().to_string(), error })?;
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         Self::parse(&name, &text)
     }

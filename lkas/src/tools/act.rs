@@ -162,7 +162,11 @@ pub fn act(system: &SystemOptions, wish: Wish, patience: Patience, stop: &Stop) 
         let in_broadcast = told.filter(|(at, _)| at.elapsed() < SILENCE).map(|(_, says)| says);
         says = vehicle.as_ref().and_then(Says::of).or(in_broadcast);
         if asked.is_some() && says.is_some_and(|says| wish.is_true(before, says)) {
-            writeln!(std::io::stdout(), "{}", wish.words())?;
+            let words = match before {
+                Some(Says { latched: false, .. }) if wish == Wish::Release => "no emergency stop is latched",
+                _ => wish.words(),
+            };
+            writeln!(std::io::stdout(), "{words}").map_err(|why| format!("{words}, and standard output: {why}"))?;
             return Ok(true);
         }
         before = before.or(says);

@@ -17,7 +17,7 @@ use lkas_zmq::{Topic, ViewerClient, ViewerMessage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What to do with parameters.
@@ -47,15 +47,13 @@ pub enum ParamCommand {
     },
     /// Write all values in force into the file of options
     Save {
-        /// The file; what else stands in it stays
-        #[arg(default_value = config::NAME)]
-        file: PathBuf,
+        /// The file; what else stands in it stays. Without it, the one of --config, or lkas.toml
+        file: Option<PathBuf>,
     },
     /// Change all values to those of the file of options
     Load {
-        /// The file
-        #[arg(default_value = config::NAME)]
-        file: PathBuf,
+        /// The file. Without it, the one of --config, or lkas.toml
+        file: Option<PathBuf>,
         /// How long to wait
         #[command(flatten)]
         patience: Patience,
@@ -100,11 +98,13 @@ fn run(system: &SystemOptions, command: &ParamCommand, all: &[Parameter], stop: 
         }
         ParamCommand::Save { file } => {
             let values = all.iter().map(|found| (found.server.clone(), found.name.clone(), found.value));
+            let file = file_of(system, file.as_deref());
             config::save_parameters(file, &values.collect::<Vec<_>>())?;
             return print(&format!("{} parameters are in {}\n", all.len(), file.display())).map(Ok);
         }
         ParamCommand::Set { name, value, patience } => (wish(all, name, *value).map(|wish| vec![wish]), *patience),
         ParamCommand::Load { file, patience } => {
+            let file = file_of(system, file.as_deref());
             let of_file = File::read_whole(file)?.parameters;
             let name = |of: &names::Parameter| format!("{}.{}", of.category.name(), of.name);
             let wishes: Outcome<Vec<_>> = of_file.iter().map(|(of, value)| wish(all, &name(of), *value)).collect();
@@ -116,6 +116,11 @@ fn run(system: &SystemOptions, command: &ParamCommand, all: &[Parameter], stop: 
         Ok(wishes) => set(system, wishes, patience, stop),
         Err(why) => Ok(Err(why)),
     }
+}
+
+/// The file that is meant where none is named: the one whose options these are.
+fn file_of<'a>(system: &'a SystemOptions, named: Option<&'a Path>) -> &'a Path {
+    named.or(system.config.as_deref()).unwrap_or(Path::new(config::NAME))
 }
 
 fn print(text: &str) -> Result<(), Failure> {

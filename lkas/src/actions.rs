@@ -131,8 +131,8 @@ impl Desk {
         }
         for (action, (known, times)) in self.asked.due() {
             match known {
-                true if times > 1 => tracing::info!("{action} ({times} times)"),
-                true => tracing::info!("{action}"),
+                true if times > 1 => tracing::info!("{action} was asked for ({times} times)"),
+                true => tracing::info!("{action} was asked for"),
                 false => tracing::warn!("unknown action \"{action}\"; there are {}", ACTIONS.join(", ")),
             }
         }

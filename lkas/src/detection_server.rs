@@ -52,7 +52,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     while !stop.is_set() {
         if let Some(tuning) = &mut tuning {
             tuning.apply(&mut vitals, |name, value| {
-                detector.check(name, value)?;
+                detector.parameters().check(name, value)?;
                 detector.set(name, value).map_err(|why| why.to_string())
             })?;
         }

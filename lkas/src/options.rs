@@ -21,16 +21,16 @@ pub struct SystemOptions {
     #[arg(long, default_value_t = 1, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     pub instance: u16,
     /// Prefix of all shared-memory names, so that two systems on one machine don't meet
-    #[arg(long, default_value = "", global = true, value_name = "NAME")]
+    #[arg(long, default_value = "", global = true, value_name = "NAME", value_parser = namespace)]
     pub namespace: String,
     /// Shared-memory name of the camera's frames
-    #[arg(long, alias = "image-shm-name", default_value = "camera_feed", global = true, value_name = "NAME")]
+    #[arg(long, alias = "image-shm-name", default_value = "camera_feed", global = true, value_name = "NAME", value_parser = channel)]
     pub camera: String,
     /// Shared-memory name of the detections
-    #[arg(long, alias = "detection-shm-name", default_value = "lane_detection", global = true, value_name = "NAME")]
+    #[arg(long, alias = "detection-shm-name", default_value = "lane_detection", global = true, value_name = "NAME", value_parser = channel)]
     pub detections: String,
     /// Shared-memory name of the controls
-    #[arg(long, alias = "control-shm-name", default_value = "vehicle_control", global = true, value_name = "NAME")]
+    #[arg(long, alias = "control-shm-name", default_value = "vehicle_control", global = true, value_name = "NAME", value_parser = channel)]
     pub controls: String,
     /// First of the broker's six ports
     #[arg(long, default_value_t = 5557, global = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65530))]
@@ -59,6 +59,14 @@ pub struct SystemOptions {
     /// End when the process that started this one ends
     #[arg(long, hide = true, global = true)]
     pub supervised: bool,
+}
+
+fn namespace(text: &str) -> Result<String, ChannelNameError> {
+    ChannelName::new(text, "status_simulation").map(|_| text.to_owned())
+}
+
+fn channel(text: &str) -> Result<String, ChannelNameError> {
+    ChannelName::new("", text).map(|_| text.to_owned())
 }
 
 /// What the servers promise of their channels: they keep up with a camera of 20 frames a second or more. The vehicle

@@ -13,7 +13,7 @@ use crate::status::State;
 use crate::stop::Stop;
 use crate::vitals::VitalSigns;
 use clap::Args;
-use lkas_messages::{Control, Image, ImageShape, Mode};
+use lkas_messages::{Control, Image, ImageShape, Mode, PixelFormat};
 use lkas_shm::{
     Channel, Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, SafetyEvents, Writer,
     clock,
@@ -38,10 +38,10 @@ pub struct SimulationOptions {
     #[arg(long)]
     pub broadcast: bool,
     /// Width of a frame, in pixels
-    #[arg(long, default_value_t = 800, value_name = "PIXELS")]
+    #[arg(long, default_value_t = 800, value_name = "PIXELS", value_parser = pixels)]
     pub width: u32,
     /// Height of a frame, in pixels
-    #[arg(long, default_value_t = 600, value_name = "PIXELS")]
+    #[arg(long, default_value_t = 600, value_name = "PIXELS", value_parser = pixels)]
     pub height: u32,
     /// Frames a second
     #[arg(long, default_value_t = 30.0, value_name = "RATE", value_parser = frame_rate)]
@@ -58,6 +58,11 @@ pub struct SimulationOptions {
     /// Drive the scenario with its faults once, from the first control on, and write the report
     #[arg(long, hide = true, value_name = "FILE", requires = "scenario")]
     pub judge: Option<PathBuf>,
+}
+
+fn pixels(text: &str) -> Result<u32, String> {
+    let pixels = text.parse().map_err(|_| "expected a number of pixels".to_owned())?;
+    ImageShape::new(pixels, 1, PixelFormat::Rgb8).map(|_| pixels).map_err(|why| why.to_string())
 }
 
 fn frame_rate(text: &str) -> Result<f64, String> {

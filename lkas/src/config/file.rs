@@ -2,6 +2,7 @@
 
 use super::{SECTIONS, Section, is_flag};
 use crate::Failure;
+use crate::detection::DetectorParameters;
 use crate::files;
 use clap::{Arg, ArgAction, Command};
 use core::fmt;
@@ -188,6 +189,18 @@ impl Reading<'_> {
                 None => self.wrong(value.span(), format!("{name} is a number, {min} to {max}")),
             }
         }
+        if category == Category::Detection {
+            let mut together = DetectorParameters::default();
+            for (parameter, number) in &self.file.parameters {
+                // Those of other categories are none of it.
+                let _ = together.set(parameter.name, *number);
+            }
+            let wrong = |(parameter, number): &(&'static Parameter, f64)| together.check(parameter.name, *number).err();
+            if let Some(why) = self.file.parameters.iter().find_map(wrong) {
+                let place = table.keys().next().map(|key| key.span()).unwrap_or_default();
+                self.wrong(place, why);
+            }
+        }
     }
 }
 
@@ -266,6 +279,12 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             assert!(found.contains(expected), "{found}: no {expected}");
         }
+        let pair = problems("[parameters.detection]\ncanny_low = 150\ncanny_high = 50\n");
+        assert_eq!(pair.len(), 1, "{pair:?}");
+        assert!(pair[0].contains("canny_high can't be below canny_low, which is 150"), "{pair:?}");
+        let found = problems("[system]\nnamespace = \"a/b\"\n[simulation]\nwidth = 0\nheight = 99999999\n");
+        assert_eq!(found.len(), 3, "{found:#?}");
+        assert!(found[0].contains("line 2") && found[0].contains("letters, digits"), "{found:#?}");
         assert!(problems("[system\n")[0].starts_with("lkas.toml: line 1, column 8: "), "{:?}", problems("[system\n"));
         assert_eq!(problems("system = 1\n"), ["lkas.toml: line 1, column 1: system is a section: [system]"]);
     }

@@ -95,6 +95,29 @@ impl DetectorParameters {
         };
         Ok((parameter, value))
     }
+
+    /// Whether a value goes together with the others.
+    ///
+    /// # Errors
+    /// The reason, in words: an edge can't end at a gradient at which none starts.
+    pub fn check(&self, name: &str, value: f64) -> Result<(), String> {
+        let (low, high) = (self.canny_low, self.canny_high);
+        match name {
+            "canny_low" if value > high => Err(format!("canny_low can't be above canny_high, which is {high}")),
+            "canny_high" if value < low => Err(format!("canny_high can't be below canny_low, which is {low}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`LaneDetector::set`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set(&mut self, name: &str, value: f64) -> Result<f64, NameError> {
+        let (parameter, current) = self.named(name)?;
+        *current = parameter.accept(value).unwrap_or(*current);
+        Ok(*current)
+    }
 }
 
 /// A line that is less sure than this is none.
@@ -229,28 +252,13 @@ impl LaneDetector {
         &self.parameters
     }
 
-    /// Whether a value goes together with the parameters in force.
-    ///
-    /// # Errors
-    /// The reason, in words: an edge can't end at a gradient at which none starts.
-    pub fn check(&self, name: &str, value: f64) -> Result<(), String> {
-        let (low, high) = (self.parameters.canny_low, self.parameters.canny_high);
-        match name {
-            "canny_low" if value > high => Err(format!("canny_low can't be above canny_high, which is {high}")),
-            "canny_high" if value < low => Err(format!("canny_high can't be below canny_low, which is {low}")),
-            _ => Ok(()),
-        }
-    }
-
     /// Sets a parameter, for the next picture on, and returns the value now in force: `value` brought into the
     /// parameter's range, or the value before where `value` is NaN or infinite.
     ///
     /// # Errors
     /// A name that is not a parameter of detection.
     pub fn set(&mut self, name: &str, value: f64) -> Result<f64, NameError> {
-        let (parameter, current) = self.parameters.named(name)?;
-        *current = parameter.accept(value).unwrap_or(*current);
-        Ok(*current)
+        self.parameters.set(name, value)
     }
 
     /// The lane lines in `image`, taken a thirtieth of a second after the one before; see

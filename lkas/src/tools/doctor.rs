@@ -5,7 +5,7 @@ use super::{FOLDER, channels_of, foreign, is_channel, short, size, unless_nobody
 use crate::Failure;
 use crate::options::SystemOptions;
 use core::fmt;
-use lkas_shm::{Observation, Observer, OpenError, clock};
+use lkas_shm::{ChannelName, Observation, Observer, OpenError, clock};
 use rustix::process::{Resource, getrlimit};
 use std::io::{self, Write};
 use std::net::{TcpListener, ToSocketAddrs};
@@ -129,7 +129,7 @@ fn segments(system: &SystemOptions) -> Vec<Finding> {
             None => used += 1,
         }
     }
-    findings.extend(unusable());
+    findings.extend(unusable(&system.all_channels().unwrap_or_default()));
     if let Some(words) = foreign::words(system) {
         findings.push(Finding::note(words, "a second system needs --instance 2"));
     }
@@ -180,8 +180,9 @@ fn names() -> Vec<Finding> {
     findings
 }
 
-/// Files that are channels, and can't be used: of another release, damaged, or somebody else's.
-fn unusable() -> Vec<Finding> {
+/// Files that are channels and can't be used, of another release or damaged; and whatever else has one of the system's `own`
+/// names, which so can't run.
+fn unusable(own: &[ChannelName]) -> Vec<Finding> {
     let Ok(folder) = std::fs::read_dir(FOLDER) else { return Vec::new() };
     let mut findings = Vec::new();
     for entry in folder.flatten() {
@@ -189,6 +190,9 @@ fn unusable() -> Vec<Finding> {
         match Observer::open(&name) {
             Err(OpenError::Unusable { why, .. }) if is_channel(&entry.path()) => {
                 findings.push(Finding::note(format!("channel {name}: {why}"), format!("rm {FOLDER}/{name}")));
+            }
+            Err(OpenError::Unusable { why, .. }) if own.contains(&name) => {
+                findings.push(Finding::bad(format!("{name}: {why}"), format!("rm {FOLDER}/{name}")));
             }
             _ => {}
         }

@@ -37,6 +37,8 @@ pub(super) fn drive(system: &SystemOptions, path: &Path, scenario: &Scenario, se
         SystemOptions { namespace, config: Some(config.clone()), mounting: Some(mounting.clone()), ..system.clone() };
     let driven = write_settings(scenario, &config, &mounting).and_then(|()| over(&own, path, scenario, seed, &folder));
     remove_channels(&own);
+    // Also where a stop is latched at the end: this vehicle drives no more, and the next scenario's is another one.
+    let _ = own.status_channel("simulation").map(|name| lkas_shm::unlink(&name));
     let _ = own.signal_channel(ON_THE_WAY).map(|name| lkas_shm::unlink(&name));
     // What is left of it is in the way of nobody.
     let _ = std::fs::remove_dir_all(&folder);

@@ -150,8 +150,10 @@ def test_an_open_that_waits_finds_a_channel_that_comes_later(name, process):
 def test_ctrl_c_ends_every_wait(name, process, waiting):
     with ImageWriter(name, SHAPE), ControlWriter(name + ".c"):
         child = process(
-            "import sys; from lkas_channels import *\n"
+            "import signal, sys; from lkas_channels import *\n"
             "name = sys.argv[1]\n"
+            # A shell starts what is to run in the background with this signal ignored.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             f"try:\n    print('up', flush=True)\n    {waiting}\nexcept KeyboardInterrupt:\n    print('interrupted')",
             name,
         )

@@ -1,7 +1,7 @@
 //! What the processes of a system say of themselves, as one object for viewers.
 
 use crate::options::{PROCESSES, SystemOptions};
-use crate::status::{Declared, Seen, State, StatusWatch, Vitals, vehicle_reason, vehicle_words};
+use crate::status::{Declared, Seen, State, StatusWatch, Vitals, of, vehicle_reason, vehicle_words};
 use lkas_core::{Kind, Message, Plain, Scalar};
 use lkas_messages::names::Category;
 use lkas_shm::{ChannelNameError, clock};
@@ -55,13 +55,10 @@ impl Processes {
         }
         self.look_due = now + every;
         let seen: Vec<_> = self.watches.iter_mut().map(|(name, watch)| (*name, watch.look())).collect();
-        let of = |category: Category| {
-            let (_, seen) = seen.iter().find(|(name, _)| *name == category.name())?;
-            Some((category, seen.as_ref()?.status.declared().map(report).collect()))
-        };
-        self.reports = Category::ALL.into_iter().filter_map(of).collect();
-        let named = |process| seen.iter().find(|(name, _)| *name == process).and_then(|(_, seen)| seen.as_ref());
-        let vehicle = vehicle(named("simulation"), named("decision"));
+        let reports =
+            |category: Category| Some((category, of(&seen, category.name())?.status.declared().map(report).collect()));
+        self.reports = Category::ALL.into_iter().filter_map(reports).collect();
+        let vehicle = vehicle(of(&seen, "simulation"), of(&seen, "decision"));
         let says =
             json!([vehicle["words"], vehicle["state"], vehicle["latched"], vehicle["paused"], vehicle["respawns"]]);
         let changed = self.told.as_ref() != Some(&says);

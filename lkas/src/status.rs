@@ -257,6 +257,11 @@ impl Seen {
     }
 }
 
+/// Among what was seen of all processes, what was seen of one.
+pub(crate) fn of<'a>(all: &'a [(&str, Option<Seen>)], process: &str) -> Option<&'a Seen> {
+    all.iter().find(|(name, _)| *name == process).and_then(|(_, seen)| seen.as_ref())
+}
+
 /// Why the vehicle does what it does. Of a stop that the decision server asks for, that one knows the reason.
 #[must_use]
 pub fn vehicle_reason(vehicle: &Seen, decision: Option<&Seen>) -> String {

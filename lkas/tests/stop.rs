@@ -120,13 +120,7 @@ fn a_stop_outlives_the_whole_system_however_it_ends() {
     until(&mut vehicle, "stands", |seen| is_latched(seen) && is(seen, State::Standing));
     holds(&mut vehicle);
     // So does everything, in whichever order.
-    signal("KILL", demo.child.id());
-    demo.child.wait().unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while !demo.processes("").is_empty() {
-        assert!(Instant::now() < deadline, "still there: {:?}", demo.processes(""));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    demo.kill_all();
     let name = ChannelName::new(&demo.namespace, "status_simulation").unwrap();
     assert_eq!(demo.segments(), [name.as_str()]);
     assert!(vehicle.look().is_some_and(|seen| seen.status.latched == 1));

@@ -134,13 +134,7 @@ fn a_killed_demo_leaves_nothing() {
     let mut demo = Demo::start("killed", &["--no-viewer"]);
     demo.wait_for("driving: the first control arrived");
     assert_eq!(demo.processes("simulation").len(), 1);
-    signal("KILL", demo.child.id());
-    demo.child.wait().unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while !demo.processes("").is_empty() {
-        assert!(Instant::now() < deadline, "still there: {:?}", demo.processes(""));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    demo.kill_all();
     assert_eq!(demo.segments(), [] as [&str; 0], "shared memory is left");
 }
 

@@ -5,7 +5,7 @@ use super::keys::Keys;
 use super::short;
 use crate::Failure;
 use crate::options::{PROCESSES, SystemOptions};
-use crate::status::{Seen, State, StatusWatch, vehicle_words};
+use crate::status::{Seen, State, StatusWatch, of, vehicle_words};
 use crate::stop::Stop;
 use clap::{Args, ValueEnum};
 use lkas_shm::{ChannelName, clock};
@@ -132,8 +132,8 @@ pub fn top(system: &SystemOptions, options: TopOptions, stop: &Stop) -> Result<(
 }
 
 fn screen(seen: &[(&str, Option<Seen>)], rows: &[Row], sort: Sort) -> String {
-    let of = |process| seen.iter().find(|(name, _)| *name == process).and_then(|(_, seen)| seen.as_ref());
-    let words = vehicle_words(of("simulation"), of("decision")).unwrap_or_else(|| "the vehicle drives".to_owned());
+    let words =
+        vehicle_words(of(seen, "simulation"), of(seen, "decision")).unwrap_or_else(|| "the vehicle drives".to_owned());
     let mut lines = vec![words, String::new()];
     lines.push(line(["PROCESS", "STATE", "AGE", "UP", "PID", "WHY, OR THE LAST EVENT"], PROCESS));
     lines.extend(seen.iter().map(|(name, seen)| process(name, seen.as_ref())));

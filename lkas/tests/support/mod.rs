@@ -127,6 +127,18 @@ impl Demo {
         signal("KILL", pids[0]);
     }
 
+    /// Kills the program that looks after the others, and waits until they have ended too.
+    #[track_caller]
+    pub fn kill_all(&mut self) {
+        signal("KILL", self.child.id());
+        self.child.wait().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.processes("").is_empty() {
+            assert!(Instant::now() < deadline, "still there: {:?}", self.processes(""));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Waits for the end and returns the report. Nothing may be left.
     pub fn finish(mut self) -> Value {
         let deadline = Instant::now() + PATIENCE;

@@ -3,7 +3,8 @@
 //! A question is sent at `sent` of this clock, answered at `theirs` of the other, and the answer is here at `back`. So
 //! the moment `theirs` was between `sent` and `back`: what is to be added to times of the other clock lies between
 //! `sent - theirs` and `back - theirs`. Every round trip gives such an interval, and all of them hold, so that their
-//! intersection does. As the clocks drift apart, old ones are widened with time and forgotten.
+//! intersection does. As the clocks drift apart, each is widened with the time since its question, as nobody knows how
+//! much of the round trip the answer's way back took, and old ones are forgotten.
 
 use std::collections::VecDeque;
 
@@ -19,7 +20,8 @@ const SILENCE: u64 = 2_000_000_000;
 /// A round trip, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 struct RoundTrip {
-    /// When the answer was here, by this clock.
+    /// When the question went and when the answer was here, by this clock.
+    sent: u64,
     back: u64,
     /// What is to be added at least, and at most.
     low: i128,
@@ -45,8 +47,9 @@ impl Clocks {
         if back < sent {
             return;
         }
-        let new =
-            RoundTrip { back, low: i128::from(sent) - i128::from(theirs), high: i128::from(back) - i128::from(theirs) };
+        let low = i128::from(sent) - i128::from(theirs);
+        let high = i128::from(back) - i128::from(theirs);
+        let new = RoundTrip { sent, back, low, high };
         self.kept.push_back(new);
         if self.kept.len() > KEPT {
             self.kept.pop_front();
@@ -70,8 +73,8 @@ impl Clocks {
 
     fn intersection(&self, now: u64) -> Option<Offset> {
         let drift = |since: u64| i128::from(now.saturating_sub(since)) * i128::from(DRIFT_PPM) / 1_000_000;
-        let low = self.kept.iter().map(|one| one.low - drift(one.back)).max()?;
-        let high = self.kept.iter().map(|one| one.high + drift(one.back)).min()?;
+        let low = self.kept.iter().map(|one| one.low - drift(one.sent)).max()?;
+        let high = self.kept.iter().map(|one| one.high + drift(one.sent)).min()?;
         (low <= high).then_some(Offset { low, high })
     }
 }
@@ -122,7 +125,7 @@ mod tests {
         let offset = clocks.offset(120 * MS).unwrap();
         assert!((offset.seconds() + 1000.0).abs() < 0.002, "{offset:?}");
         assert!((offset.uncertainty_s() - 0.0015).abs() < 1e-5, "{offset:?}");
-        assert_eq!(offset.earliest(ahead + 119 * MS), 118 * MS - 1000, "1 ms too early, and the drift of 10 ms");
+        assert_eq!(offset.earliest(ahead + 119 * MS), 118 * MS - 2000, "1 ms too early, and the drift of 20 ms");
         assert_eq!(offset.earliest(0), 0, "before this clock's start");
     }
 
@@ -145,7 +148,12 @@ mod tests {
         fn the_interval_holds_the_truth(
             ahead in -1_000_000_000_000_i64..1_000_000_000_000,
             ppm in -99_i64..99,
-            ways in proptest::collection::vec((0_u64..50_000_000, 0_u64..50_000_000, 0_u64..500_000_000), 1..80),
+            // A way that takes no time leaves nothing in its bound that could hide the drift.
+            ways in proptest::collection::vec((
+                prop_oneof![Just(0), 0_u64..50_000_000],
+                prop_oneof![Just(0), 0_u64..50_000_000],
+                0_u64..500_000_000,
+            ), 1..80),
         ) {
             let start = 2_000_000_000_000_u64;
             let theirs = |mine: u64| {

@@ -205,6 +205,7 @@ fn viewer_program(system: &SystemOptions, arguments: &ViewerArguments) -> ExitCo
             address: arguments.bind,
             port: system.page_port(arguments.port),
             broker: system.endpoint(),
+            status: Some(system.status_channel("viewer")?),
         };
         Ok(viewer::run(&options, stop.flag())?)
     })

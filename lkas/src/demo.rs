@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::log::Output;
 use crate::notify::Notify;
-use crate::options::{PROCESSES, SystemOptions};
+use crate::options::SystemOptions;
 use crate::report::{A_RATE_NEEDS, AllVitals};
 use crate::servers::{self, server};
 use crate::simulation_program::SimulationOptions;
@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// How often processes are looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What can't be there twice. Viewers can, each on a port of its own.
+const SYSTEM: [&str; 4] = ["simulation", "detection", "decision", "broker"];
 
 /// How often the live line is written: to a terminal, and to anything else.
 const LINE_EVERY: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
@@ -53,7 +56,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// A process can't run, or the report can't be written.
 pub fn run(system: &SystemOptions, options: &DemoOptions, stop: &Stop) -> Result<(), Failure> {
-    servers::begin(system, &PROCESSES)?;
+    servers::begin(system, &SYSTEM)?;
     let mut watch = Watch::new(system)?;
     let mut supervisor = Supervisor::start(plans(system, options)?)?;
     let mut out = Output::start();
@@ -158,7 +161,8 @@ impl Watch {
     /// To be made before the processes are started.
     fn new(system: &SystemOptions) -> Result<Self, Failure> {
         let watch = |process| system.status_channel(process).map(StatusWatch::new);
-        let mut watches = [watch("simulation")?, watch("detection")?, watch("decision")?, watch("broker")?];
+        let [simulation, detection, decision, broker] = SYSTEM;
+        let mut watches = [watch(simulation)?, watch(detection)?, watch(decision)?, watch(broker)?];
         let before = watches[0].look().map(|seen| seen.status.vitals).unwrap_or_default();
         Ok(Self {
             watches,

@@ -83,7 +83,7 @@ pub const OWN_PLACE: usize = 0;
 pub const BROKERS_PLACE: usize = 1;
 
 /// The processes of a system that publish a status.
-pub const PROCESSES: [&str; 4] = ["simulation", "detection", "decision", "broker"];
+pub const PROCESSES: [&str; 5] = ["simulation", "detection", "decision", "broker", "viewer"];
 
 /// Ports from one instance to the next: six of the broker, and room.
 const PORTS_OF_INSTANCE: u16 = 10;

@@ -1,7 +1,7 @@
 //! What the processes of a system say of themselves, as one object for viewers.
 
 use crate::options::{PROCESSES, SystemOptions};
-use crate::status::{Declared, Seen, State, StatusWatch, Vitals, of, vehicle_reason, vehicle_words};
+use crate::status::{Declared, Seen, State, StatusWatch, Vitals, is_listed, of, vehicle_reason, vehicle_words};
 use lkas_core::{Kind, Message, Plain, Scalar};
 use lkas_messages::names::Category;
 use lkas_shm::{ChannelNameError, clock};
@@ -67,7 +67,8 @@ impl Processes {
         }
         self.tell_due = now + TELL_EVERY;
         self.told = Some(says);
-        let processes: Vec<Value> = seen.iter().map(|(name, seen)| process(name, seen.as_ref())).collect();
+        let processes: Vec<Value> =
+            seen.iter().filter(|one| is_listed(one)).map(|(name, seen)| process(name, seen.as_ref())).collect();
         Some(json!({"vehicle": vehicle, "processes": processes}))
     }
 }

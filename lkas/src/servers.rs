@@ -80,7 +80,7 @@ pub fn begin(system: &SystemOptions, names: &[&str]) -> Result<(), Failure> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    for process in ["detection", "decision", "broker"] {
+    for process in ["detection", "decision", "broker", "viewer"] {
         // Of one that still runs it stays, and the process that finds it says so.
         let _ = system.status_channel(process).map(|name| lkas_shm::unlink(&name));
     }

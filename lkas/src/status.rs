@@ -262,6 +262,12 @@ pub(crate) fn of<'a>(all: &'a [(&str, Option<Seen>)], process: &str) -> Option<&
     all.iter().find(|(name, _)| *name == process).and_then(|(_, seen)| seen.as_ref())
 }
 
+/// Whether a process is listed among those of the system: one that is not there is missing, but for a viewer that was never
+/// seen here. Nobody has to watch, or to do so on this machine.
+pub(crate) fn is_listed((process, seen): &(&str, Option<Seen>)) -> bool {
+    seen.is_some() || *process != "viewer"
+}
+
 /// Why the vehicle does what it does. Of a stop that the decision server asks for, that one knows the reason.
 #[must_use]
 pub fn vehicle_reason(vehicle: &Seen, decision: Option<&Seen>) -> String {

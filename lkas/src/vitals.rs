@@ -69,7 +69,8 @@ impl VitalSigns {
     /// What the process does from now on, and why. A change is published at once, and is an event.
     pub fn enter(&mut self, state: State, reason: &str) {
         if self.status.enter(state, reason, clock::now()) {
-            let words = state.words().unwrap_or(state.name());
+            // What a person says of a vehicle is not what the others wait for.
+            let words = state.words().filter(|_| state.is_severe()).unwrap_or(state.name());
             self.note(&if reason.is_empty() { words.to_owned() } else { format!("{words}; {reason}") });
         }
     }

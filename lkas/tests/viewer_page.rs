@@ -5,6 +5,8 @@
 mod served;
 
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
+use lkas::status::{State, StatusWatch};
 use lkas::viewer::{Viewer, ViewerOptions};
 use lkas_messages::names::Category;
 use lkas_messages::{DetectionFields, Lane};
@@ -15,7 +17,7 @@ use served::{MOMENT, PATIENCE, System};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use tungstenite::{Message, WebSocket, client, client::IntoClientRequest};
 
 impl System {
@@ -300,6 +302,37 @@ fn a_port_in_use_is_an_error_that_helps() {
     let port = first.local_addr().port();
     let error = Viewer::bind(&ViewerOptions { port, ..ViewerOptions::default() }).unwrap_err().to_string();
     assert!(error.contains(&port.to_string()) && error.contains("choose another port"), "{error}");
+}
+
+#[test]
+fn it_says_how_it_is() {
+    let mut system = System::start();
+    let mut status = StatusWatch::new(system.status.clone());
+    let mut says = |state: State| status.look().map(|seen| seen.status).filter(|status| status.state == state.code());
+    // Another one finds that the name is taken, and serves as well.
+    let (port, broker) = (0, system.broker.endpoint().clone());
+    let options = ViewerOptions { port, broker, status: Some(system.status.clone()), ..ViewerOptions::default() };
+    system.until("it publishes", |_| says(State::Waiting).or_else(|| says(State::Running)));
+    let second = Viewer::bind(&options).unwrap();
+    let (address, stop) = (second.local_addr(), Arc::new(AtomicBool::new(false)));
+    let flag = Arc::clone(&stop);
+    let second = std::thread::spawn(move || second.run(&flag));
+    assert!(http(address, "/health", "").starts_with("HTTP/1.1 200"));
+
+    let status = json!({"processes": []});
+    let running = system.until("it runs", |broker| {
+        let _ = broker.broadcast_status(&status);
+        says(State::Running)
+    });
+    assert_eq!((running.starts, running.reason.to_string().as_str()), (1, ""), "it is the first one");
+    let waiting = system.until("it waits", |_| says(State::Waiting));
+    let broker = system.broker.endpoint();
+    assert_eq!(waiting.reason.to_string(), format!("nothing comes from the broker at {broker}"));
+    let event = waiting.events[(waiting.events_seen % waiting.events.len() as u64) as usize];
+    assert_eq!(event.words.to_string(), format!("waiting; {}", waiting.reason));
+
+    stop.store(true, Ordering::Relaxed);
+    second.join().unwrap().expect("it serves without a status");
 }
 
 #[test]

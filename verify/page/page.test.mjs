@@ -214,7 +214,7 @@ test("an emergency stop is asked for until the vehicle says that it is latched",
 });
 
 test("processes, their restarts and last events, and the charts", async () => {
-  for (const name of ["simulation", "detection", "decision", "broker"]) {
+  for (const name of ["simulation", "detection", "decision", "broker", "viewer"]) {
     await page.sees(`#process-${name} td:nth-of-type(1)`, /^running$/);
     await page.sees(`#process-${name} td:nth-of-type(2)`, /^\d+\/s$/);
     await page.sees(`#process-${name} td:nth-of-type(3)`, /^\d\.\d s$/);

@@ -5,7 +5,7 @@ use super::keys::Keys;
 use super::short;
 use crate::Failure;
 use crate::options::{PROCESSES, SystemOptions};
-use crate::status::{Seen, State, StatusWatch, of, vehicle_words};
+use crate::status::{Seen, State, StatusWatch, is_listed, of, vehicle_words};
 use crate::stop::Stop;
 use clap::{Args, ValueEnum};
 use lkas_shm::{ChannelName, clock};
@@ -136,7 +136,7 @@ fn screen(seen: &[(&str, Option<Seen>)], rows: &[Row], sort: Sort) -> String {
         vehicle_words(of(seen, "simulation"), of(seen, "decision")).unwrap_or_else(|| "the vehicle drives".to_owned());
     let mut lines = vec![words, String::new()];
     lines.push(line(["PROCESS", "STATE", "AGE", "UP", "PID", "WHY, OR THE LAST EVENT"], PROCESS));
-    lines.extend(seen.iter().map(|(name, seen)| process(name, seen.as_ref())));
+    lines.extend(seen.iter().filter(|one| is_listed(one)).map(|(name, seen)| process(name, seen.as_ref())));
     lines.push(String::new());
     lines.push(line(["CHANNEL", "STATE", "RATE", "AGE", "READERS", "MISSED", "PID"], CHANNEL));
     lines.extend(rows.iter().map(channel));
@@ -215,11 +215,12 @@ mod tests {
         let status = Status { reason: long.as_str().into(), process: 4_194_304, ..Status::default() };
         let seen = Seen { status, age: Some(Duration::from_secs(100)), is_alive: true };
         let rows = [row(&long, "LATE by 1200 ms", Some(12_345.6), 100.0), row("a", "fresh", None, 0.001)];
-        let shown = screen(&[("simulation", Some(seen)), ("detection", None)], &rows, Sort::Name);
+        let shown = screen(&[("simulation", Some(seen)), ("detection", None), ("viewer", None)], &rows, Sort::Name);
         for line in shown.lines() {
             assert!(line.chars().count() <= WIDTH, "{line}");
         }
         assert!(shown.contains("\nsimulation SILENT") && shown.contains("\ndetection  -"), "{shown}");
+        assert!(!shown.contains("viewer"), "there may be one elsewhere: {shown}");
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(crate) struct Hub {
 struct Heard {
     /// When the last message of any kind came.
     last: Option<Instant>,
+    /// How many frames came.
+    frames: u64,
     /// Why nothing comes, where that is known.
     fault: Option<String>,
     /// The link to the broker: whether it is there, and its round trip.
@@ -99,7 +101,7 @@ impl Hub {
         message.extend_from_slice(&height.to_le_bytes());
         message.extend_from_slice(&length.to_le_bytes());
         message.extend_from_slice(jpeg);
-        self.heard_now(|_| ());
+        self.heard_now(|heard| heard.frames += 1);
         self.frame.send_replace(Some(Frame { message: message.into(), received: Instant::now() }));
     }
 
@@ -229,6 +231,11 @@ impl Hub {
         })
         .to_string()
         .into()
+    }
+
+    /// How many frames came from the broker for the browsers, and how long ago its last message of any kind did.
+    pub(super) fn heard_so_far(&self) -> (u64, Option<Duration>) {
+        self.heard(|heard| (heard.frames, heard.last.map(|last| last.elapsed())))
     }
 
     /// What `/health` says.

@@ -20,9 +20,11 @@
 //! | `requests.rs` | what may a browser ask for? |
 //! | `link.rs` | how does it get to the broker and back? |
 //! | `hub.rs` | where do the two sides meet? |
+//! | `itself.rs` | what does it say of itself? |
 //! | `page/` | what does a person see? |
 
 pub(crate) mod hub;
+mod itself;
 mod link;
 pub(crate) mod requests;
 mod server;
@@ -36,6 +38,8 @@ use core::{
     time::Duration,
 };
 use hub::Hub;
+use itself::Itself;
+use lkas_shm::ChannelName;
 use lkas_zmq::{ConnectError, Endpoint, Topic, ViewerClient};
 use std::{
     fs::File,
@@ -60,11 +64,13 @@ pub struct ViewerOptions {
     pub port: u16,
     /// The broker.
     pub broker: Endpoint,
+    /// The channel for its status on this machine; none for a viewer that publishes none.
+    pub status: Option<ChannelName>,
 }
 
 impl Default for ViewerOptions {
     fn default() -> Self {
-        Self { address: Ipv4Addr::LOCALHOST.into(), port: 8080, broker: Endpoint::default() }
+        Self { address: Ipv4Addr::LOCALHOST.into(), port: 8080, broker: Endpoint::default(), status: None }
     }
 }
 
@@ -121,6 +127,7 @@ pub struct Viewer {
     listener: TcpListener,
     address: SocketAddr,
     broker: Endpoint,
+    status: Option<ChannelName>,
     token: String,
 }
 
@@ -139,7 +146,7 @@ impl Viewer {
         };
         let (listener, address) = open().map_err(|source| ViewerError::Bind { address, source })?;
         let token = token().map_err(ViewerError::Serve)?;
-        Ok(Self { listener, address, broker: options.broker.clone(), token })
+        Ok(Self { listener, address, broker: options.broker.clone(), status: options.status.clone(), token })
     }
 
     /// What a program that is no browser shows in order to command: `Authorization: Bearer TOKEN` in its request for the
@@ -173,6 +180,7 @@ impl Viewer {
             .enable_time()
             .build()
             .map_err(ViewerError::Serve)?;
+        let itself = self.status.and_then(|name| Itself::create(&name, &self.broker.to_string()));
         thread::scope(|scope| {
             let for_link = Arc::clone(&hub);
             scope.spawn(move || link::run(client, &for_link, &commands));
@@ -180,7 +188,7 @@ impl Viewer {
                 let listener = tokio::net::TcpListener::from_std(self.listener)?;
                 tokio::select! {
                     result = server::serve(listener, Arc::clone(&hub), &self.token) => result,
-                    never = watch(stop, &hub) => match never {},
+                    never = watch(stop, &hub, itself) => match never {},
                 }
             });
             // However the server ended, the link must end too, or the scope would wait for it for ever.
@@ -197,14 +205,17 @@ fn token() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Stops the hub when `stop` is true.
-async fn watch(stop: &AtomicBool, hub: &Hub) -> core::convert::Infallible {
+/// Stops the hub when `stop` is true, and says until then how the viewer is.
+async fn watch(stop: &AtomicBool, hub: &Hub, mut itself: Option<Itself>) -> core::convert::Infallible {
     let mut interval = tokio::time::interval(STOP_INTERVAL);
     loop {
         interval.tick().await;
         // ORDERING: Relaxed, a flag that carries no data; that it is seen some milliseconds later does no harm.
         if stop.load(Ordering::Relaxed) {
             hub.stop();
+        }
+        if let Some(itself) = &mut itself {
+            itself.say(hub);
         }
     }
 }

@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use lkas::viewer::{Viewer, ViewerOptions};
+use lkas_shm::ChannelName;
 use lkas_zmq::{Broker, BrokerOptions, Endpoint};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,6 +21,8 @@ pub struct System {
     pub broker: Broker,
     pub address: SocketAddr,
     pub token: String,
+    /// The channel of the viewer's status.
+    pub status: ChannelName,
     stop: Arc<AtomicBool>,
     viewer: Option<JoinHandle<()>>,
 }
@@ -32,13 +35,17 @@ impl System {
             .step_by(6)
             .find_map(|port| Broker::bind(BrokerOptions::new(Endpoint::local(port))).ok())
             .expect("six free ports in a row");
-        let options = ViewerOptions { port: 0, broker: broker.endpoint().clone(), ..ViewerOptions::default() };
+        let namespace = format!("test-{}-{}", std::process::id(), broker.endpoint().base_port);
+        let status = ChannelName::new(&namespace, "status_viewer").unwrap();
+        let broker_at = broker.endpoint().clone();
+        let options =
+            ViewerOptions { port: 0, broker: broker_at, status: Some(status.clone()), ..ViewerOptions::default() };
         let viewer = Viewer::bind(&options).expect("a free port");
         let (address, token) = (viewer.local_addr(), viewer.token().to_owned());
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         let viewer = std::thread::spawn(move || viewer.run(&flag).expect("the viewer runs"));
-        Self { broker, address, token, stop, viewer: Some(viewer) }
+        Self { broker, address, token, status, stop, viewer: Some(viewer) }
     }
 
     /// Polls the broker, and `step`, until that returns something.
@@ -70,5 +77,7 @@ impl Drop for System {
         if let Some(viewer) = self.viewer.take() {
             let _ = viewer.join();
         }
+        // The viewer as a program removes it with the system's other channels.
+        let _ = lkas_shm::unlink(&self.status);
     }
 }

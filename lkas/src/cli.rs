@@ -206,6 +206,7 @@ fn viewer_program(system: &SystemOptions, arguments: &ViewerArguments) -> ExitCo
             port: system.page_port(arguments.port),
             broker: system.endpoint(),
             status: Some(system.status_channel("viewer")?),
+            notify: !system.supervised,
         };
         Ok(viewer::run(&options, stop.flag())?)
     })

@@ -73,20 +73,22 @@ fn who_is_suspended_for_another_reason_is_left_alone_and_named() {
     }
 }
 
-#[test]
-fn systemd_is_told_that_it_is_ready_what_it_does_and_that_it_is_alive() {
-    let namespace = format!("test-{}-notify", std::process::id());
+/// This program tells systemd that it is ready, these words as its status, that it is alive, and that it ends.
+#[track_caller]
+fn is_told(program: &[&str], test: &str, words: &str) {
+    let namespace = format!("test-{}-{test}", std::process::id());
     let path = std::env::temp_dir().join(format!("{namespace}.socket"));
     let manager = UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lkas"));
-    command.args(["--namespace", &namespace]).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "300000");
-    let mut servers = Running(command.env_remove("WATCHDOG_PID").stdin(Stdio::null()).spawn().unwrap());
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]).args(["--namespace", &namespace]).stdin(Stdio::null());
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "300000").env_remove("WATCHDOG_PID");
+    let mut running = Running(command.spawn().unwrap());
     let mut told = Vec::new();
     let mut bytes = [0; 512];
     let complete = |told: &[String]| {
-        let watchdogs = told.iter().filter(|words| *words == "WATCHDOG=1").count();
-        let status = told.iter().any(|words| words.starts_with("STATUS=") && words.contains("detection waiting"));
+        let watchdogs = told.iter().filter(|told| *told == "WATCHDOG=1").count();
+        let status = told.iter().any(|told| told.starts_with("STATUS=") && told.contains(words));
         told.contains(&"READY=1".to_owned()) && watchdogs > 3 && status
     };
     while !complete(&told) {
@@ -94,8 +96,8 @@ fn systemd_is_told_that_it_is_ready_what_it_does_and_that_it_is_alive() {
         told.push(String::from_utf8_lossy(&bytes[..count]).into_owned());
     }
     assert_eq!(told.iter().filter(|words| *words == "READY=1").count(), 1, "{told:?}");
-    signal("TERM", servers.0.id());
-    assert!(servers.0.wait().unwrap().success());
+    signal("TERM", running.0.id());
+    assert!(running.0.wait().unwrap().success());
     let mut last = String::new();
     manager.set_nonblocking(true).unwrap();
     while let Ok(count) = manager.recv(&mut bytes) {
@@ -103,4 +105,11 @@ fn systemd_is_told_that_it_is_ready_what_it_does_and_that_it_is_alive() {
     }
     assert_eq!(last, "STOPPING=1");
     std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn systemd_is_told_that_it_is_ready_what_it_does_and_that_it_is_alive() {
+    is_told(&[env!("CARGO_BIN_EXE_lkas")], "notify", "detection waiting");
+    let alone = [env!("CARGO_BIN_EXE_viewer"), "--port=0", "--broker-port=5"];
+    is_told(&alone, "page", "waiting: nothing comes from the broker at");
 }

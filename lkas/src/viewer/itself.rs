@@ -1,6 +1,7 @@
-//! The viewer's status, for whoever looks after it and for the pages of others.
+//! What the viewer says of itself: in its status, to whoever looks after it and to all pages, and to systemd.
 
 use super::hub::Hub;
+use crate::notify::Notify;
 use crate::status::State;
 use crate::vitals::VitalSigns;
 use core::time::Duration;
@@ -13,7 +14,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// The viewer's status on its way out.
 #[derive(Debug)]
 pub(super) struct Itself {
-    vitals: VitalSigns,
+    vitals: Option<VitalSigns>,
+    notify: Notify,
     published_before: u64,
     started: Instant,
     /// What it says while nothing comes from the broker.
@@ -21,34 +23,38 @@ pub(super) struct Itself {
 }
 
 impl Itself {
-    /// Creates the channel `name`. Where that can't be, the viewer runs without: it only watches, and one of two viewers has
+    /// Creates the channel `status`. Where that can't be, the viewer runs without: it only watches, and of two viewers one has
     /// the name.
-    pub(super) fn create(name: &ChannelName, broker: &str) -> Option<Self> {
-        match VitalSigns::create(name) {
-            Ok(vitals) => Some(Self {
-                published_before: vitals.now.published,
-                vitals,
-                started: Instant::now(),
-                nothing_comes: format!("nothing comes from the broker at {broker}"),
-            }),
-            Err(error) => {
-                tracing::info!("this viewer publishes no status: {error}");
-                None
-            }
+    pub(super) fn new(status: Option<&ChannelName>, notify: Notify, broker: &str) -> Self {
+        let without = |error| tracing::info!("this viewer publishes no status: {error}");
+        let vitals = status.and_then(|name| VitalSigns::create(name).map_err(without).ok());
+        Self {
+            published_before: vitals.as_ref().map_or(0, |vitals| vitals.now.published),
+            vitals,
+            notify,
+            started: Instant::now(),
+            nothing_comes: format!("nothing comes from the broker at {broker}"),
         }
     }
 
     /// Says how it is; to be called some times in each tenth of a second.
     pub(super) fn say(&mut self, hub: &Hub) {
         let (frames, silence) = hub.heard_so_far();
-        match silence {
-            Some(silence) if silence < SILENCE => self.vitals.enter(State::Running, ""),
+        let (state, reason) = match silence {
+            Some(silence) if silence < SILENCE => (State::Running, ""),
             // Until then it is starting.
-            None if self.started.elapsed() < SILENCE => {}
-            _ => self.vitals.enter(State::Waiting, &self.nothing_comes),
+            None if self.started.elapsed() < SILENCE => (State::Waiting, ""),
+            _ => (State::Waiting, self.nothing_comes.as_str()),
+        };
+        if let Some(vitals) = &mut self.vitals {
+            vitals.enter(state, reason);
+            vitals.now.published = self.published_before + frames;
+            vitals.publish_if_due();
+            vitals.keep_names(&mut []);
         }
-        self.vitals.now.published = self.published_before + frames;
-        self.vitals.publish_if_due();
-        self.vitals.keep_names(&mut []);
+        self.notify.tell(true, || match reason {
+            "" => state.name().to_owned(),
+            reason => format!("{}: {reason}", state.name()),
+        });
     }
 }

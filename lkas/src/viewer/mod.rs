@@ -30,6 +30,7 @@ pub(crate) mod requests;
 mod server;
 mod session;
 
+use crate::notify::Notify;
 use core::{
     error::Error,
     fmt,
@@ -66,11 +67,19 @@ pub struct ViewerOptions {
     pub broker: Endpoint,
     /// The channel for its status on this machine; none for a viewer that publishes none.
     pub status: Option<ChannelName>,
+    /// Whether systemd is told how the viewer is, where that started this process (sd_notify(3)).
+    pub notify: bool,
 }
 
 impl Default for ViewerOptions {
     fn default() -> Self {
-        Self { address: Ipv4Addr::LOCALHOST.into(), port: 8080, broker: Endpoint::default(), status: None }
+        Self {
+            address: Ipv4Addr::LOCALHOST.into(),
+            port: 8080,
+            broker: Endpoint::default(),
+            status: None,
+            notify: false,
+        }
     }
 }
 
@@ -128,6 +137,7 @@ pub struct Viewer {
     address: SocketAddr,
     broker: Endpoint,
     status: Option<ChannelName>,
+    notify: bool,
     token: String,
 }
 
@@ -146,7 +156,8 @@ impl Viewer {
         };
         let (listener, address) = open().map_err(|source| ViewerError::Bind { address, source })?;
         let token = token().map_err(ViewerError::Serve)?;
-        Ok(Self { listener, address, broker: options.broker.clone(), status: options.status.clone(), token })
+        let ViewerOptions { broker, status, notify, .. } = options.clone();
+        Ok(Self { listener, address, broker, status, notify, token })
     }
 
     /// What a program that is no browser shows in order to command: `Authorization: Bearer TOKEN` in its request for the
@@ -180,7 +191,8 @@ impl Viewer {
             .enable_time()
             .build()
             .map_err(ViewerError::Serve)?;
-        let itself = self.status.and_then(|name| Itself::create(&name, &self.broker.to_string()));
+        let notify = if self.notify { Notify::from_environment(false) } else { Notify::default() };
+        let itself = Itself::new(self.status.as_ref(), notify, &self.broker.to_string());
         thread::scope(|scope| {
             let for_link = Arc::clone(&hub);
             scope.spawn(move || link::run(client, &for_link, &commands));
@@ -206,7 +218,7 @@ fn token() -> io::Result<String> {
 }
 
 /// Stops the hub when `stop` is true, and says until then how the viewer is.
-async fn watch(stop: &AtomicBool, hub: &Hub, mut itself: Option<Itself>) -> core::convert::Infallible {
+async fn watch(stop: &AtomicBool, hub: &Hub, mut itself: Itself) -> core::convert::Infallible {
     let mut interval = tokio::time::interval(STOP_INTERVAL);
     loop {
         interval.tick().await;
@@ -214,9 +226,7 @@ async fn watch(stop: &AtomicBool, hub: &Hub, mut itself: Option<Itself>) -> core
         if stop.load(Ordering::Relaxed) {
             hub.stop();
         }
-        if let Some(itself) = &mut itself {
-            itself.say(hub);
-        }
+        itself.say(hub);
     }
 }
 

@@ -14,9 +14,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// How long a handshake may take, in milliseconds: a client that is not let in tries again after that.
-const HANDSHAKE_MS: i32 = 1500;
-
 /// Why keys can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -200,7 +197,6 @@ impl BrokerKeys {
     /// Makes a socket one that asks for keys, for those of `domain`.
     pub(crate) fn apply(&self, socket: &zmq::Socket, domain: &str) -> Result<(), KeyError> {
         self.own()?.apply(socket, &self.folder.join("broker.key_secret"))?;
-        socket.set_handshake_ivl(HANDSHAKE_MS).map_err(|_| KeyError::NoCurve)?;
         socket.set_curve_server(true).map_err(|_| KeyError::NoCurve)?;
         socket.set_zap_domain(domain).map_err(|_| KeyError::NoCurve)
     }

@@ -15,6 +15,10 @@ const KEPT_PARTS: usize = 4;
 /// somewhat too large is refused by name; beyond this the peer is disconnected before the part takes up any memory.
 const MAX_PART: i64 = 4 * MAX_JSON as i64;
 
+/// How long a handshake may take, in milliseconds. Who connects and says nothing must not keep others out for long, and a
+/// client that is not let in tries again after that.
+const HANDSHAKE_MS: i32 = 1500;
+
 /// What a socket is for, from which its options follow.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
@@ -42,6 +46,7 @@ impl Kind {
         let socket = context.socket(self.socket)?;
         // Closing never waits for a peer.
         socket.set_linger(0)?;
+        socket.set_handshake_ivl(HANDSHAKE_MS)?;
         socket.set_ipv6(ipv6)?;
         socket.set_sndhwm(self.mark)?;
         socket.set_rcvhwm(self.mark)?;

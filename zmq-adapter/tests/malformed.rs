@@ -11,7 +11,27 @@ use lkas_zmq::{
     ViewerClient, ViewerMessage,
 };
 use serde_json::json;
-use support::{MOMENT, broker, free_endpoint, next, poll_until, publisher, subscriber, until, viewer};
+use std::io::Read;
+use std::net::TcpStream;
+use support::{MOMENT, PATIENCE, broker, free_endpoint, next, poll_until, publisher, subscriber, until, viewer};
+
+#[test]
+fn who_connects_and_says_nothing_is_let_go() {
+    let broker = broker();
+    let endpoint = broker.endpoint();
+    let connect = |port| {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // Less than the half minute that ZeroMQ waits by itself.
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    let silent = [0, 1, 2, 3, 4, 5].map(|place| connect(endpoint.base_port + place));
+    for mut stream in silent {
+        let mut greeting = Vec::new();
+        let end = stream.read_to_end(&mut greeting);
+        assert!(end.is_ok(), "{:?} is still connected after {PATIENCE:?}: {end:?}", stream.peer_addr());
+    }
+}
 
 type Parts = Vec<Vec<u8>>;
 /// A message, and whether this is the reason for refusing it.

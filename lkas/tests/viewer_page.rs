@@ -305,6 +305,23 @@ fn a_port_in_use_is_an_error_that_helps() {
 }
 
 #[test]
+fn half_a_request_is_let_go() {
+    let system = System::start();
+    let halves = ["", "GET / HTTP/1.1\r\nHost: local"];
+    let connections = halves.map(|half| {
+        let mut stream = TcpStream::connect(system.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(half.as_bytes()).unwrap();
+        stream
+    });
+    for mut stream in connections {
+        let mut said = Vec::new();
+        let end = stream.read_to_end(&mut said);
+        assert!(end.is_ok(), "still connected after {PATIENCE:?}: {end:?}");
+    }
+}
+
+#[test]
 fn it_says_how_it_is() {
     let mut system = System::start();
     let mut status = StatusWatch::new(system.status.clone());

@@ -267,6 +267,14 @@ impl Hub {
         async move { drop(stop.wait_for(|stop| *stop).await) }
     }
 
+    /// Ends when no browser is there.
+    pub(super) async fn left(&self) {
+        // ORDERING: Relaxed, as in `Hub::seat`.
+        while self.browsers.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Whether the viewer stops.
     pub(super) fn is_stopping(&self) -> bool {
         *self.stop.borrow()

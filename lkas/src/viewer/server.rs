@@ -59,12 +59,15 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Json, Response},
     routing::get,
-    serve::ListenerExt,
+    serve::Listener,
 };
-use core::net::IpAddr;
-use core::time::Duration;
+use core::{net::IpAddr, pin::pin, time::Duration};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use std::{io, sync::Arc};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// The page: path, kind and content of each file.
 const PAGE: [(&str, &str, &str); 18] = [
@@ -103,6 +106,10 @@ const SECURITY: [(HeaderName, &str); 5] = [
 
 const NOT_THE_TOKEN: &str = "this is not the token that the viewer printed when it started; each start has its own";
 
+/// How long a request may take to come, and a connection may stay without one. Who opens connections and says nothing must
+/// not keep others out for long.
+const REQUEST_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long browsers have to leave when the viewer stops.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -119,8 +126,8 @@ struct Shared {
 /// Serves until the hub stops.
 ///
 /// # Errors
-/// The listener failed.
-pub(super) async fn serve(listener: TcpListener, hub: Arc<Hub>, token: &str) -> io::Result<()> {
+/// The listener has no address.
+pub(super) async fn serve(mut listener: TcpListener, hub: Arc<Hub>, token: &str) -> io::Result<()> {
     let loopback = listener.local_addr()?.ip().is_loopback();
     let router = Router::new().route("/ws", get(upgrade)).route("/health", get(health));
     let mut router = router.route("/", get(root)).route("/foxglove", get(upgrade_foxglove));
@@ -130,12 +137,41 @@ pub(super) async fn serve(listener: TcpListener, hub: Arc<Hub>, token: &str) -> 
         }
     }
     let router = router.with_state(Shared { hub: Arc::clone(&hub), token: token.into(), loopback });
+    let (service, mut connections) = (TowerToHyperService::new(router), JoinSet::new());
+    let mut stopped = pin!(hub.stopped());
+    loop {
+        let stream = tokio::select! {
+            // Of axum's, as it bears with what passes: connections that broke off, and too many open files.
+            (stream, _) = Listener::accept(&mut listener) => stream,
+            () = &mut stopped => break,
+        };
+        connections.spawn(serve_one(stream, service.clone(), hub.stopped()));
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let left = async {
+        while connections.join_next().await.is_some() {}
+        hub.left().await;
+    };
+    // Who does not leave is left.
+    let _ = tokio::time::timeout(FAREWELL, left).await;
+    Ok(())
+}
+
+/// Serves one connection until it ends, becomes a WebSocket, or `stopped`.
+async fn serve_one(stream: TcpStream, service: TowerToHyperService<Router>, stopped: impl Future<Output = ()>) {
     // Telemetry is many small messages; each shall leave at once.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let serving = axum::serve(listener, router).with_graceful_shutdown(hub.stopped());
+    drop(stream.set_nodelay(true));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(REQUEST_WITHIN);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     tokio::select! {
-        result = async { serving.await } => result,
-        () = async { hub.stopped().await; tokio::time::sleep(FAREWELL).await } => Ok(()),
+        // Whatever ended it, there is nobody left to be told.
+        _ = &mut connection => {}
+        () = stopped => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
     }
 }
 

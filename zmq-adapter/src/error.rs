@@ -288,7 +288,7 @@ pub enum Refusal {
     },
     /// The peer may watch, not command; or its key was taken from the list.
     NotAllowed,
-    /// A vehicle status from a second connection while the first one speaks.
+    /// A vehicle status from a second connection less than a second after the first one spoke.
     SecondVehicle,
     /// A message could not be built from the numbers given.
     Message(MessageError),
@@ -327,7 +327,10 @@ impl fmt::Display for Refusal {
                 write!(f, "{holder} has the lease for commands for another {for_s:.1} s; take it over, or wait")
             }
             Self::NotAllowed => write!(f, "this key may not command; put it on the list of those that may"),
-            Self::SecondVehicle => write!(f, "another connection sends the vehicle's status; end one of the two"),
+            Self::SecondVehicle => write!(
+                f,
+                "another connection sent the vehicle's status within the last second; if both are still there, end one"
+            ),
             Self::UnknownAction { action } => write!(f, "nobody registered the action \"{action}\""),
             Self::Message(error) => error.fmt(f),
             Self::Socket(error) => write!(f, "the socket did not take it: {error}"),

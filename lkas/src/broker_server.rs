@@ -24,11 +24,20 @@ const STATUS_EVERY: Duration = Duration::from_millis(100);
 /// How many steps nicer than the others this process is: watching must not slow down driving.
 const NICE: i32 = 5;
 
-/// Lets this process open as many files as it may: each connection is one, and who can't connect can't stop the vehicle.
-fn allow_files() {
-    let limit = getrlimit(Resource::Nofile);
-    // Otherwise it stays as it is.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+/// Memory that this process may take: many times what it needs. ZeroMQ keeps what a stranger sends in unfinished messages. A
+/// broker that has no more of it ends and is started again, while the vehicle drives on; without a limit the whole machine
+/// would have no more.
+const MEMORY: u64 = 1 << 30;
+
+/// Lets this process open as many files as it may: each connection is one, and who can't connect can't stop the vehicle. And no
+/// more memory than it may need.
+fn set_limits() {
+    let files = getrlimit(Resource::Nofile);
+    let memory = getrlimit(Resource::Data);
+    let least = |limit: Option<u64>| Some(limit.map_or(MEMORY, |limit| limit.min(MEMORY)));
+    // Otherwise they stay as they are.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    let _ = setrlimit(Resource::Data, Rlimit { current: least(memory.current), ..memory });
 }
 
 /// Runs until `stop` is set.
@@ -38,7 +47,7 @@ fn allow_files() {
 pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
     // Not being nicer is no reason not to run.
     let _ = rustix::process::nice(NICE);
-    allow_files();
+    set_limits();
     let mut broker = Broker::bind(options.network.broker_options(options.broker_port))?;
     for action in ACTIONS {
         broker.register_action(action.parse()?, |_| {});

@@ -24,6 +24,9 @@ const GOOD_START: Duration = Duration::from_secs(3);
 /// A child that is there and has said nothing for so long is replaced: it is suspended, or stuck.
 const SILENT: Duration = Duration::from_secs(2);
 
+/// The same of a child that has said nothing yet: on a busy machine a start takes its time.
+const STARTS_WITHIN: Duration = Duration::from_secs(10);
+
 /// A child that lived for so long is not one that dies at every start.
 const LONG_LIFE: Duration = Duration::from_secs(10);
 
@@ -54,7 +57,7 @@ struct Process {
 
 #[derive(Debug)]
 enum State {
-    Running { child: Child, since: Instant },
+    Running { child: Child, since: Instant, replaced: bool },
     Dead { until: Instant },
     Ended,
 }
@@ -104,10 +107,13 @@ impl Supervisor {
     pub fn look(&mut self) -> Result<(), Failure> {
         for process in &mut self.processes {
             match &mut process.state {
-                State::Running { child, since } => {
+                State::Running { child, since, replaced } => {
                     process.proven |= since.elapsed() > GOOD_START;
                     let Some(status) = child.try_wait()? else {
-                        if let Some(age) = silent_for(child, *since, process.watch.as_mut()) {
+                        // It takes its time to be gone.
+                        let silent = silent_for(child, *since, process.watch.as_mut()).filter(|_| !*replaced);
+                        if let Some(age) = silent {
+                            *replaced = true;
                             let (name, age) = (process.plan.name, age.as_secs_f32());
                             tracing::warn!("{name} has said nothing for {age:.1} s and is replaced");
                             // It may have ended by itself; the next look says so.
@@ -165,10 +171,12 @@ fn silent_for(child: &Child, since: Instant, watch: Option<&mut StatusWatch>) ->
     if since.elapsed() < GOOD_START {
         return None;
     }
-    let seen = watch?.look()?;
-    // A status of another process says nothing about this one.
-    let own = seen.is_alive && seen.status.process == u64::from(child.id());
-    seen.age.filter(|age| own && *age > SILENT)
+    match watch?.look().filter(|seen| seen.is_alive) {
+        Some(seen) if seen.status.process == u64::from(child.id()) => seen.age.filter(|age| *age > SILENT),
+        // Another process has the name, as of two viewers. That says nothing about this one.
+        Some(_) => None,
+        None => Some(since.elapsed()).filter(|age| *age > STARTS_WITHIN),
+    }
 }
 
 fn spawn(plan: &Plan) -> Result<State, Failure> {
@@ -176,7 +184,7 @@ fn spawn(plan: &Plan) -> Result<State, Failure> {
     // In a group of its own, so that Ctrl-C reaches this process alone, which then ends the others in order.
     command.args(&plan.arguments).stdin(Stdio::null()).process_group(0);
     let child = command.spawn().map_err(|why| format!("can't start {}: {why}", plan.name))?;
-    Ok(State::Running { child, since: Instant::now() })
+    Ok(State::Running { child, since: Instant::now(), replaced: false })
 }
 
 fn end(child: &mut Child, name: &str) {

@@ -51,8 +51,20 @@ impl VitalSigns {
     /// # Errors
     /// As [`Channel::create`].
     pub fn create(name: &ChannelName) -> Result<Self, CreateError> {
+        Self::create_with(name, Options::new())
+    }
+
+    /// The same, without waiting for a predecessor that is just ending.
+    ///
+    /// # Errors
+    /// As [`Channel::create`].
+    pub fn create_at_once(name: &ChannelName) -> Result<Self, CreateError> {
+        Self::create_with(name, Options::new().grace(Duration::ZERO))
+    }
+
+    fn create_with(name: &ChannelName, options: Options) -> Result<Self, CreateError> {
         let contract = Contract::new(3 * EVERY, 10 * EVERY).unwrap_or_else(|_| unreachable!("both are constants"));
-        let writer = Channel::<Status>::create(name, Options::new().contract(contract))?;
+        let writer = Channel::<Status>::create(name, options.contract(contract))?;
         // A channel that can't be read back is one without a predecessor's figures.
         let before = Channel::<Status>::open(name, Duration::ZERO).ok();
         let mut status = before.and_then(|mut reader| reader.latest().map(|status| *status)).unwrap_or_default();

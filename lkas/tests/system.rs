@@ -72,6 +72,30 @@ fn who_is_suspended_is_replaced_and_the_system_goes_on() {
 }
 
 #[test]
+fn who_is_suspended_before_it_says_anything_is_replaced() {
+    let mut demo = Demo::start("speechless", &["--no-viewer"]);
+    demo.wait_for("driving: the first control arrived");
+    let before = demo.processes("");
+    demo.kill("decision");
+    let deadline = Instant::now() + PATIENCE;
+    let new = loop {
+        let children = format!("/proc/{0}/task/{0}/children", demo.child.id());
+        let children = std::fs::read_to_string(children).unwrap();
+        let mut children = children.split_whitespace().map(|child| child.parse::<u32>().unwrap());
+        if let Some(new) = children.find(|child| !before.contains(child)) {
+            break new;
+        }
+        assert!(Instant::now() < deadline, "no successor");
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    signal("STOP", new);
+    demo.wait_for("decision has said nothing for");
+    demo.wait_for("decision was killed by signal 9; starting it again");
+    demo.wait_for("keeping the lane");
+    assert_eq!(demo.stop()["restarts"], 2);
+}
+
+#[test]
 fn a_broker_whose_port_is_taken_does_not_stop_the_vehicle() {
     let mut demo = Demo::start("port-taken", &["--no-viewer"]);
     demo.wait_for("broker: ports");

@@ -8,11 +8,27 @@
 //! libzmq must be built with CURVE. The one that the crate `zmq` builds is not; see [`KeyError::NoCurve`].
 
 use core::{error::Error, fmt};
+use rustix::fs::OFlags;
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// No certificate is larger, in bytes.
+const MOST: u64 = 1 << 16;
+
+/// The text of a certificate. What is no file is refused: a pipe would be waited for.
+fn text_of(path: &Path) -> io::Result<(String, u32)> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut text = String::new();
+    file.take(MOST).read_to_string(&mut text)?;
+    Ok((text, metadata.mode() & 0o777))
+}
 
 /// Why keys can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +120,7 @@ impl Certificate {
     /// The file can't be read, is no certificate, or has a secret that others can read.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         let file = |error: io::Error| KeyError::File { path: path.to_owned(), kind: error.kind() };
-        let text = fs::read_to_string(path).map_err(file)?;
+        let (text, mode) = text_of(path).map_err(file)?;
         let key = |name: &str| {
             let values = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.split_once('='));
             let mut keys = values.map(|(_, value)| value.trim_matches([' ', '\t', '\'', '"']).to_owned());
@@ -112,7 +128,6 @@ impl Certificate {
         };
         let missing = KeyError::Missing { path: path.to_owned(), key: "public-key" };
         let certificate = Self { public: key("public-key").ok_or(missing)?, secret: key("secret-key") };
-        let mode = fs::metadata(path).map_err(file)?.mode() & 0o777;
         if certificate.secret.is_some() && mode & 0o077 != 0 {
             return Err(KeyError::Readable { path: path.to_owned(), mode });
         }

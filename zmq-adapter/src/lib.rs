@@ -68,6 +68,7 @@ pub mod clients;
 mod decode;
 mod endpoint;
 mod error;
+mod hang_up;
 pub mod keys;
 mod link;
 mod ports;

@@ -2,6 +2,7 @@
 
 use crate::audience::Audience;
 use crate::error::BindError;
+use crate::hang_up::hang_up;
 use crate::keys::{BrokerKeys, KeyError};
 use crate::socket::{self, Kind, Listeners, Source, Subscription};
 use crate::wire::Endpoint;
@@ -111,8 +112,11 @@ impl Port {
         let subscription = end.listeners.note(parts)?;
         if let Some(audience) = &mut end.audience {
             audience.look();
-            if end.listeners.concerns(&subscription) {
-                audience.note(&Source::of(parts).connection, &subscription);
+            let source = Source::of(parts);
+            let is_known = end.listeners.concerns(&subscription);
+            if !audience.note(&source.connection, &subscription, is_known) {
+                // Where it can't be ended its subscriptions stay, and it is tried again with the next.
+                let _ = hang_up(&source);
             }
         }
         Some(subscription)

@@ -34,7 +34,7 @@ pub(crate) struct Kind {
 impl Kind {
     pub(crate) const fn sender(mark: i32) -> Self {
         // The only things received here are subscriptions: short.
-        Self { socket: zmq::XPUB, mark, max_part: 1024, kernel: None }
+        Self { socket: zmq::XPUB, mark, max_part: 256, kernel: None }
     }
 
     pub(crate) const fn receiver(mark: i32) -> Self {

@@ -11,7 +11,7 @@ use lkas_zmq::{
     ViewerClient, ViewerMessage,
 };
 use serde_json::json;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use support::{MOMENT, PATIENCE, broker, free_endpoint, next, poll_until, publisher, subscriber, until, viewer};
 
@@ -31,6 +31,38 @@ fn who_connects_and_says_nothing_is_let_go() {
         let end = stream.read_to_end(&mut greeting);
         assert!(end.is_ok(), "{:?} is still connected after {PATIENCE:?}: {end:?}", stream.peer_addr());
     }
+}
+
+/// What a subscriber without keys says before anything else (ZMTP 3.0, <https://rfc.zeromq.org/spec/23>).
+fn hello() -> Vec<u8> {
+    let mut hello = [&[0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 3, 0], b"NULL".as_slice()].concat();
+    hello.resize(64, 0);
+    hello.extend(b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB");
+    hello
+}
+
+#[test]
+fn who_subscribes_to_ever_more_that_there_is_not_is_let_go() {
+    let mut broker = broker();
+    let mut patient = viewer(&mut broker);
+    let mut stream = TcpStream::connect(("127.0.0.1", broker.endpoint().base_port)).unwrap();
+    stream.set_read_timeout(Some(MOMENT)).unwrap();
+    stream.write_all(&hello()).unwrap();
+    let mut number = 0_u32;
+    poll_until("the end of the connection", &mut broker, |_| {
+        number += 1;
+        // It may have ended between the two.
+        let written = stream.write_all(format!("\0\x09\x01{number:08}").as_bytes());
+        written.is_err() || matches!(stream.read(&mut [0; 256]), Ok(0))
+    });
+    assert!(number > 64, "{number}");
+    let said = json!({"still": "here"});
+    let _ = broker.broadcast_telemetry(&said);
+    let heard = next("what another viewer gets", &mut broker, &mut patient, |message| match message {
+        ViewerMessage::Telemetry(heard) => Some(heard),
+        _ => None,
+    });
+    assert_eq!(json!(heard), said);
 }
 
 type Parts = Vec<Vec<u8>>;

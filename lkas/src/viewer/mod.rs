@@ -192,7 +192,7 @@ impl Viewer {
             .build()
             .map_err(ViewerError::Serve)?;
         let notify = if self.notify { Notify::from_environment(false) } else { Notify::default() };
-        let itself = Itself::new(self.status.as_ref(), notify, &self.broker.to_string());
+        let itself = Itself::new(self.status, notify, &self.broker.to_string());
         thread::scope(|scope| {
             let for_link = Arc::clone(&hub);
             scope.spawn(move || link::run(client, &for_link, &commands));

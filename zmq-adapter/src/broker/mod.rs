@@ -71,12 +71,33 @@ pub struct Broker {
     vehicle: Vehicle,
     authority: Authority,
     tick_due: Instant,
+    newcomers: Newcomers,
     /// When rates were last measured.
     measured: Instant,
     /// Since when nonsense is counted, and how much of it was answered since.
     nonsense: (Instant, u32),
     endpoint: Endpoint,
     statistics: Statistics,
+}
+
+/// How soon after one newcomer the next is told what the others know: they all hear it again.
+const NEWCOMERS_EVERY: Duration = Duration::from_millis(100);
+
+/// Who subscribed and has not been told what the others know.
+#[derive(Default)]
+struct Newcomers {
+    /// Some wait for the parameters.
+    wait: bool,
+    /// When the last were told.
+    greeted: Option<Instant>,
+    ticked: Option<Instant>,
+}
+
+impl Newcomers {
+    fn due(&self) -> Option<Instant> {
+        let soonest = self.greeted.map_or_else(Instant::now, |greeted| greeted + NEWCOMERS_EVERY);
+        self.wait.then_some(soonest)
+    }
 }
 
 impl Broker {
@@ -124,6 +145,7 @@ impl Broker {
             vehicle: Vehicle::default(),
             authority: Authority::new(command_age),
             tick_due: now,
+            newcomers: Newcomers::default(),
             measured: now,
             nonsense: (now, 0),
             endpoint,
@@ -181,7 +203,7 @@ impl Broker {
     #[must_use]
     pub fn due(&self) -> Instant {
         let guard = self.guard.as_ref().map(|guard| guard.due);
-        [self.parameters.due(), guard].into_iter().flatten().fold(self.tick_due, Instant::min)
+        [self.parameters.due(), guard, self.newcomers.due()].into_iter().flatten().fold(self.tick_due, Instant::min)
     }
 
     /// Whether a value was sent to a server that reports what it does, and has not answered yet: see
@@ -198,6 +220,7 @@ impl Broker {
             return;
         }
         self.tick_due = now + TICK_EVERY;
+        self.newcomers.ticked = Some(now);
         let elapsed = now - self.measured;
         if elapsed >= TICK_EVERY {
             self.measured = now;
@@ -212,6 +235,12 @@ impl Broker {
             // Who misses one gets the next.
             let _ = self.tick_before(port, 0.0);
         }
+    }
+
+    /// A newcomer waits for a tick.
+    fn hurry_tick(&mut self) {
+        let soonest = self.newcomers.ticked.map_or_else(Instant::now, |ticked| ticked + NEWCOMERS_EVERY);
+        self.tick_due = self.tick_due.min(soonest);
     }
 
     fn measure(&mut self, elapsed_s: f64) {
@@ -239,18 +268,16 @@ impl Broker {
 
     fn poll_subscriptions(&mut self) -> usize {
         let mut count = 0;
-        let mut greet = false;
+        let mut tick = false;
         self.broadcaster.port.look();
         let arrivals = &mut self.statistics.subscriptions;
         for (end, mut parts) in drain_ends(&self.broadcaster.port, arrivals) {
             count += 1;
             match self.broadcaster.port.note(end, &mut parts) {
                 Some(new) => {
-                    greet |= new.subscribed && new.covers(Topic::ParameterStatus.name());
+                    self.newcomers.wait |= new.subscribed && new.covers(Topic::ParameterStatus.name());
                     let once_a_second = [Topic::Tick, Topic::Statistics];
-                    if new.subscribed && once_a_second.iter().any(|topic| new.covers(topic.name())) {
-                        self.tick_due = Instant::now();
-                    }
+                    tick |= new.subscribed && once_a_second.iter().any(|topic| new.covers(topic.name()));
                 }
                 None => arrivals.refuse(odd()),
             }
@@ -258,12 +285,15 @@ impl Broker {
         for (end, mut parts) in drain_ends(&self.actions, arrivals) {
             count += 1;
             match self.actions.note(end, &mut parts) {
-                Some(new) if new.subscribed && new.covers(Topic::Tick.name()) => self.tick_due = Instant::now(),
-                Some(_) => {}
+                Some(new) => tick |= new.subscribed && new.covers(Topic::Tick.name()),
                 None => arrivals.refuse(odd()),
             }
         }
-        if greet {
+        if tick {
+            self.hurry_tick();
+        }
+        if self.newcomers.due().is_some_and(|due| due <= Instant::now()) {
+            (self.newcomers.wait, self.newcomers.greeted) = (false, Some(Instant::now()));
             self.tell_all_parameters();
         }
         count

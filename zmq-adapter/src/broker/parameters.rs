@@ -125,7 +125,7 @@ impl Broker {
             match self.parameters.port.note(*end, parts) {
                 Some(subscription) if subscription.subscribed => {
                     if subscription.covers(Topic::Tick.name()) {
-                        self.tick_due = Instant::now();
+                        self.hurry_tick();
                     }
                     new.push(subscription);
                 }

@@ -33,7 +33,7 @@ pub struct DemoOptions {
     /// Write the summary as JSON
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Port of the viewer's web page
+    /// Port of the viewer's web page; the second instance takes the next one, and so on
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     pub port: u16,
     /// Run without the viewer

@@ -91,7 +91,7 @@ const PORTS_OF_INSTANCE: u16 = 10;
 /// How the viewer runs.
 #[derive(Args, Clone, Debug)]
 pub struct ViewerArguments {
-    /// Port of the web page
+    /// Port of the web page; the second instance takes the next one, and so on
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     pub port: u16,
     /// Address to serve the page on; 0.0.0.0 lets everybody on the network watch and steer

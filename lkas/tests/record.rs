@@ -311,6 +311,62 @@ fn files_that_are_no_recordings_are_refused_by_name() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "no recording");
 }
 
+#[test]
+fn a_channel_that_was_named_and_is_not_there_is_an_error() {
+    let (namespace, folder) = (namespace("missing"), Folder::new("missing"));
+    let file = folder.file("drive.mcap");
+    let mut wheels: Writer<Wheel> = create(&namespace, "wheels");
+    let mut recorder = start(&namespace, &["record", "wheels", "wheeels", "-o", &file]);
+    let deadline = Instant::now() + PATIENCE;
+    while !Path::new(&file).exists() || info_values(&file, "wheels") < 10 {
+        assert!(Instant::now() < deadline, "nothing is recorded");
+        wheels.publish(Wheel { timestamp: 0.0, rate: 1.0 });
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(recorder.end("INT").code(), Some(2), "nothing came of wheeels");
+    drop(wheels);
+    let _ = unlink(&ChannelName::new(&namespace, "wheels").unwrap());
+    for arguments in [&["compare", &file, &file][..], &["play", &file, "--rate", "100"]] {
+        let good = run(&namespace, &[arguments, &["--topics", "wheels"]].concat());
+        assert!(good.status.success(), "{}", words(&good));
+        let refused = run(&namespace, &[arguments, &["--topics", "wheels,wheeels"]].concat());
+        assert_eq!(refused.status.code(), Some(2), "{}", words(&refused));
+        assert!(words(&refused).contains("wheeels"), "{}", words(&refused));
+    }
+}
+
+#[test]
+fn a_recording_that_is_removed_or_cut_is_none() {
+    let namespace = namespace("gone");
+    let mut wheels: Writer<Wheel> = create(&namespace, "wheels");
+    for cut in [false, true] {
+        let folder = Folder::new("gone");
+        let file = folder.file("drive.mcap");
+        let mut recorder = start(&namespace, &["record", "-o", &file]);
+        let deadline = Instant::now() + PATIENCE;
+        let mut spoilt = false;
+        let status = loop {
+            wheels.publish(Wheel { timestamp: 0.0, rate: 1.0 });
+            std::thread::sleep(Duration::from_millis(5));
+            if !spoilt && Path::new(&file).exists() && info_values(&file, "wheels") > 10 {
+                spoilt = true;
+                if cut {
+                    std::fs::File::create(&file).unwrap();
+                } else {
+                    std::fs::remove_file(&file).unwrap();
+                }
+            }
+            if let Some(status) = recorder.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it goes on for ever");
+        };
+        assert_eq!(status.code(), Some(2), "cut: {cut}");
+    }
+    drop(wheels);
+    unlink(&ChannelName::new(&namespace, "wheels").unwrap()).unwrap();
+}
+
 /// To a program a limit on the size of files is what a full disk is.
 #[test]
 fn a_full_disk_ends_the_recording_which_is_read_up_to_there() {

@@ -51,6 +51,11 @@ pub fn compare(options: &CompareOptions) -> Result<bool, Failure> {
             }
         }
     }
+    let is_missing = |topic: &&String| !comparison.channels.contains_key(topic.as_str());
+    if let Some(missing) = options.topics.iter().find(is_missing) {
+        let (a, b) = (options.a.display(), options.b.display());
+        return Err(format!("neither {a} nor {b} has a value of {missing}; lkas info says what they have").into());
+    }
     let compared = comparison.end(&recordings);
     let mut out = std::io::stdout().lock();
     let text = comparison.lines.join("\n");

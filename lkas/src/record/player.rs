@@ -151,7 +151,13 @@ impl<'a> Player<'a> {
             "{} of {}",
             tools::counted(self.played, "value", "values"),
             tools::counted(self.channels.len() as u64, "channel", "channels")
-        ))
+        ))?;
+        // Who ended it may have done so before their first value.
+        let whole = recording.ending().is_some();
+        match self.topics.iter().find(|topic| whole && !self.channels.contains_key(topic.as_str())) {
+            Some(missing) => Err(format!("there was nothing of {missing} in {}", recording.path().display()).into()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -106,7 +106,10 @@ pub fn record(system: &SystemOptions, options: &RecordOptions, stop: &Stop) -> R
         tools::counted(written.channels.len() as u64, "channel", "channels"),
         tools::size(written.bytes),
         tools::counted(written.files.into(), "file", "files"),
-    ))
+    ))?;
+    let is_missing = |channel: &&String| !written.channels.contains(channel.as_str());
+    let missing: Vec<&str> = options.channels.iter().filter(is_missing).map(String::as_str).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("nothing came of {}", missing.join(", ")).into()) }
 }
 
 type Dropped = Arc<Mutex<BTreeMap<String, u64>>>;

@@ -7,13 +7,14 @@ use super::times::Offset;
 use super::{ABOUT, DROPPED, FORMAT};
 use crate::Failure;
 use crate::foxglove::schemas;
-use mcap::WriteOptions;
 use mcap::records::{MessageHeader, Metadata};
 use mcap::write::NoSeek;
+use mcap::{MAGIC, WriteOptions};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// How a value is written.
@@ -81,6 +82,8 @@ fn add_schema(writer: &mut Writer, name: &str, schema: &Value) -> Result<u16, Fa
 /// A recording that is being written.
 pub(super) struct Output {
     writer: Writer,
+    /// The same file, to be looked at.
+    file: File,
     path: PathBuf,
     offset: Offset,
     dropped: BTreeMap<String, u64>,
@@ -93,19 +96,22 @@ pub(super) struct Output {
 impl Output {
     /// Begins a recording in a new file.
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
-        let file = File::create_new(path).map_err(|why| match why.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                format!("{}: there is such a file already; nothing is overwritten", path.display())
-            }
-            _ => format!("{}: {why}", path.display()),
-        })?;
+        let file =
+            File::options().read(true).write(true).create_new(true).open(path).map_err(|why| match why.kind() {
+                std::io::ErrorKind::AlreadyExists => {
+                    format!("{}: there is such a file already; nothing is overwritten", path.display())
+                }
+                _ => format!("{}: {why}", path.display()),
+            })?;
         let library = concat!("lkas ", env!("CARGO_PKG_VERSION"));
         // Chunks are made in memory: what is in the file is whole, up to the last one.
         let options = WriteOptions::new().profile("lkas").library(library).compression(None);
         let options = options.disable_seeking(true).chunk_size(Some(CHUNK));
+        let looked_at = file.try_clone()?;
         let writer = options.create(NoSeek::new(BufWriter::new(file)))?;
         let mut output = Self {
             writer,
+            file: looked_at,
             path: path.to_owned(),
             offset: Offset::now(),
             dropped: BTreeMap::new(),
@@ -196,7 +202,15 @@ impl Output {
             let metadata = dropped.iter().map(|(topic, count)| (topic.clone(), count.to_string())).collect();
             self.writer.write_metadata(&Metadata { name: DROPPED.to_owned(), metadata })?;
         }
-        Ok(self.writer.flush()?)
+        self.writer.flush()?;
+        if self.file.metadata()?.nlink() == 0 {
+            return Err("the file was removed while it was written".into());
+        }
+        let mut beginning = [0; MAGIC.len()];
+        if self.file.read_at(&mut beginning, 0)? < MAGIC.len() || beginning != MAGIC {
+            return Err("the file was cut, or written to, by somebody else".into());
+        }
+        Ok(())
     }
 
     /// Ends the recording.

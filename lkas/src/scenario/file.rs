@@ -388,6 +388,10 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`] where it is none.
     pub fn parse(name: &str, text: &str) -> Result<Self, ScenarioError> {
+        if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
+            let what = "the file is empty; say at least what happens: about = \"...\"".to_owned();
+            return Err(ScenarioError::Value { name: name.into(), what });
+        }
         let scenario: Self =
             toml::from_str(text).map_err(|error| ScenarioError::Text { name: name.into(), error: Box::new(error) })?;
         let scenario = Self { name: name.into(), ..scenario };

@@ -42,7 +42,12 @@ pub(super) fn broker(system: &SystemOptions, as_json: bool, stop: &Stop) -> Resu
 
 /// What to say where no broker is.
 pub(super) fn nobody_answers(endpoint: &Endpoint) -> String {
-    format!("no broker answers on {endpoint}: start one (lkas --broadcast)")
+    if endpoint.is_loopback() {
+        return format!("no broker answers on {endpoint}: start one (lkas --broadcast)");
+    }
+    format!(
+        "no broker answers on {endpoint}: it is not there, or lets nobody in without a key that it knows (--key, --broker-key)"
+    )
 }
 
 fn as_text(endpoint: &str, statistics: &Value) -> String {

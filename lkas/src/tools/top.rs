@@ -157,10 +157,11 @@ fn line<const N: usize>(cells: [&str; N], widths: [usize; N]) -> String {
     padded.collect::<Vec<_>>().join(" ").trim_end().to_owned()
 }
 
-/// At most `width` characters; what was cut off is shown by a dot.
+/// At most `width` characters; what was cut off is shown by a dot, and so is what would command the terminal.
 fn cut(text: &str, width: usize) -> String {
+    let text: String = text.chars().map(|sign| if sign.is_control() { '·' } else { sign }).collect();
     if text.chars().count() <= width {
-        return text.to_owned();
+        return text;
     }
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
@@ -211,13 +212,13 @@ mod tests {
 
     #[test]
     fn it_fits_a_terminal_whatever_is_in_it() {
-        let long = "x".repeat(100);
+        let long = "x\x1b[2J".repeat(20);
         let status = Status { reason: long.as_str().into(), process: 4_194_304, ..Status::default() };
         let seen = Seen { status, age: Some(Duration::from_secs(100)), is_alive: true };
         let rows = [row(&long, "LATE by 1200 ms", Some(12_345.6), 100.0), row("a", "fresh", None, 0.001)];
         let shown = screen(&[("simulation", Some(seen)), ("detection", None), ("viewer", None)], &rows, Sort::Name);
         for line in shown.lines() {
-            assert!(line.chars().count() <= WIDTH, "{line}");
+            assert!(line.chars().count() <= WIDTH && !line.contains(char::is_control), "{line}");
         }
         assert!(shown.contains("\nsimulation SILENT") && shown.contains("\ndetection  -"), "{shown}");
         assert!(!shown.contains("viewer"), "there may be one elsewhere: {shown}");

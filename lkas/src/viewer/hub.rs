@@ -24,6 +24,9 @@ const TEXTS: usize = 128;
 /// Parameters whose status is remembered, beside the system's own.
 const MAX_PARAMETERS: usize = 256;
 
+/// The broker sends something ten times a second: one that is silent for so long is not there, or can't be reached.
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
+
 /// Browsers at a time: each costs a task and a share of the one thread.
 const MAX_BROWSERS: usize = 16;
 
@@ -242,7 +245,7 @@ impl Hub {
     pub(super) fn health(&self) -> Value {
         let (age, fault) = self.heard(|heard| (heard.last.map(|last| last.elapsed()), heard.fault.clone()));
         json!({
-            "status": "ok",
+            "status": if age.is_some_and(|age| age < SILENCE) { "ok" } else { "waiting" },
             "broker": self.broker,
             "last_message_ms": age.as_ref().map(Duration::as_millis),
             "fault": fault,

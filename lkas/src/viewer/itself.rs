@@ -1,15 +1,12 @@
 //! What the viewer says of itself: in its status, to whoever looks after it and to all pages, and to systemd.
 
-use super::hub::Hub;
+use super::hub::{Hub, SILENCE};
 use crate::notify::Notify;
 use crate::status::State;
 use crate::vitals::VitalSigns;
 use core::time::Duration;
 use lkas_shm::ChannelName;
 use std::time::Instant;
-
-/// The broker sends something ten times a second: one that is silent for so long is not there, or can't be reached.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// Between two tries to have the name of a status that another viewer has.
 const TRY_EVERY: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@
 //! | `/` and the files it names | the page; nothing in it comes from elsewhere |
 //! | `/ws` | the WebSocket |
 //! | `/foxglove`, and `/` for who asks for one of its protocols | the WebSocket of [Foxglove's protocol](crate::foxglove) |
-//! | `/health` | a JSON object: `status`, `broker`, `last_message_ms`, `fault`, `browsers` |
+//! | `/health` | a JSON object: `status` (`ok`, or `waiting` for the broker), `broker`, `last_message_ms`, `fault`, `browsers` |
 //!
 //! # The WebSocket
 //!

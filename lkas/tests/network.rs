@@ -27,6 +27,14 @@ fn keys_are_made_once_and_the_secret_is_its_owners() {
     assert!(!lkas(&["keygen", "--folder", path]).status.success(), "what is there is not replaced");
     let odd = lkas(&["keygen", "../me", "--folder", path]);
     assert!(!odd.status.success() && words(&odd).contains("no name"), "{}", words(&odd));
+    let doctor = || String::from_utf8_lossy(&lkas(&["doctor", "--keys", path]).stdout).into_owned();
+    assert!(doctor().contains(&format!("ok    the broker's keys in {path}")), "{}", doctor());
+    // A pipe in place of a key would be waited for.
+    let pipe = folder.join("watch").join("pipe.key");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(doctor().contains(&format!("note  {}", pipe.display())), "{}", doctor());
+    std::fs::set_permissions(folder.join("broker.key_secret"), PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(doctor().contains("BAD   ") && doctor().contains("chmod 600"), "{}", doctor());
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -6,10 +6,11 @@ use crate::Failure;
 use crate::options::SystemOptions;
 use core::fmt;
 use lkas_shm::{ChannelName, Observation, Observer, OpenError, clock};
+use lkas_zmq::keys::Certificate;
 use rustix::process::{Resource, getrlimit};
 use std::io::{self, Write};
 use std::net::{TcpListener, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a system of cameras of 800x600 needs, with room for a second one (bytes).
 const SPACE: u64 = 32_000_000;
@@ -70,6 +71,7 @@ pub fn doctor(system: &SystemOptions, web_port: u16) -> Result<bool, Failure> {
     findings.extend(segments(system));
     findings.extend(names());
     findings.extend(ports(system, web_port));
+    findings.extend(system.network.keys.as_deref().map(keys).unwrap_or_default());
     findings.extend(clocks(system));
     findings.extend(limits());
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
@@ -86,6 +88,22 @@ pub fn doctor(system: &SystemOptions, web_port: u16) -> Result<bool, Failure> {
     let printed = io::stdout().lock().write_all(text.as_bytes());
     unless_nobody_reads(printed.map_err(Failure::from))?;
     Ok(bad == 0)
+}
+
+/// The broker's keys, and those of who may watch or command.
+fn keys(folder: &Path) -> Vec<Finding> {
+    let mut findings = vec![match Certificate::read(&folder.join("broker.key_secret")) {
+        Ok(_) => Finding::good(format!("the broker's keys in {}", folder.display())),
+        Err(why) => Finding::bad(why.to_string(), "the broker needs its own keys: mend that file, or lkas keygen"),
+    }];
+    for role in ["watch", "command"] {
+        let files = std::fs::read_dir(folder.join(role)).into_iter().flatten().flatten().map(|file| file.path());
+        let is_key = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "key");
+        for why in files.filter(is_key).filter_map(|path| Certificate::read(&path).err()) {
+            findings.push(Finding::note(why.to_string(), "this file lets nobody in"));
+        }
+    }
+    findings
 }
 
 fn memory() -> Vec<Finding> {

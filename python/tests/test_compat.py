@@ -200,6 +200,9 @@ def test_a_stale_control_is_an_emergency_stop_and_never_none(name, caplog):
     # What was decided just now from an old frame is old.
     writer.write(TheirControl(), 6, time.time() - 10)
     assert reader.read_blocking(GENEROUS).mode is ControlMode.EMERGENCY_STOP
+    # Nothing answers a frame of the future.
+    writer.write(TheirControl(), 6, time.time() + 3600)
+    assert reader.read_blocking(GENEROUS).mode is ControlMode.EMERGENCY_STOP
     with pytest.raises(ValueError, match="mode is"):
         writer.write(TheirControl(mode=TheirMode.PARKING), 7, time.time())
     writer.write(ControlMessage(mode=TheirMode.EMERGENCY_STOP, brake=0.9), 8, time.time())

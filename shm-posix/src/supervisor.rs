@@ -149,14 +149,23 @@ fn reason(gone: Gone) -> Reason {
     }
 }
 
+/// By how much a frame's time may lie after the publish of the control that answers it, in seconds: times that were moved from
+/// another clock are not exact.
+const EXACTNESS_S: f64 = 0.05;
+
 /// How old a control is, in seconds, by the frame that it answers: what was decided just now from an old frame is
-/// old. An emergency stop needs no frame, so it counts from its publish.
+/// old, and nothing answers a frame of the future: that has a time of another clock, which says nothing about age. An emergency
+/// stop needs no frame, so it counts from its publish.
 fn age_s(control: &Control, published: u64, now: u64) -> f64 {
     let since_publish = (now as f64 - published as f64) * 1e-9;
     if control.mode() == Mode::EmergencyStop || since_publish < 0.0 {
         return since_publish;
     }
-    since_publish.max(now as f64 * 1e-9 - control.timestamp())
+    let before_publish = published as f64 * 1e-9 - control.timestamp();
+    if before_publish < -EXACTNESS_S {
+        return before_publish;
+    }
+    since_publish + before_publish.max(0.0)
 }
 
 #[cfg(test)]
@@ -173,7 +182,10 @@ mod tests {
         close(age_s(&control(Mode::LaneKeeping, 9.9), 10 * SECOND, 11 * SECOND), 1.1);
         close(age_s(&control(Mode::LaneKeeping, 3.0), 10 * SECOND, 10 * SECOND), 7.0);
         close(age_s(&control(Mode::EmergencyStop, 3.0), 10 * SECOND, 10 * SECOND), 0.0);
-        close(age_s(&control(Mode::LaneKeeping, 20.0), 10 * SECOND, 11 * SECOND), 1.0);
+        close(age_s(&control(Mode::LaneKeeping, 10.01), 10 * SECOND, 11 * SECOND), 1.0);
+        close(age_s(&control(Mode::LaneKeeping, 20.0), 10 * SECOND, 11 * SECOND), -10.0);
+        close(age_s(&control(Mode::LaneKeeping, 20.0), 10 * SECOND, 40 * SECOND), -10.0);
+        close(age_s(&control(Mode::EmergencyStop, 20.0), 10 * SECOND, 11 * SECOND), 1.0);
         close(age_s(&control(Mode::LaneKeeping, 9.9), 12 * SECOND, 11 * SECOND), -1.0);
         let never = age_s(&control(Mode::LaneKeeping, 0.0), 10_000 * SECOND, 10_000 * SECOND);
         assert!(never > 1e3, "without a frame");

@@ -29,6 +29,8 @@ from .messages import ControlMessage, ControlMode, DetectionMessage, ImageMessag
 MAX_CONTROL_AGE = 0.25
 #: How hard an emergency stop brakes that nobody asked for.
 STOP_BRAKE = 0.6
+# By how much a frame may lie after the control that answers it, in seconds: its time was moved from another clock.
+_EXACTNESS = 0.05
 
 
 class _Images(Roles[ImageWriter, ImageReader]):
@@ -315,7 +317,9 @@ class _Controls(Roles[ControlWriter, ControlReader]):
             return self._stop(None, "no control has arrived yet") if self._stops_from_the_start else None
         age = reader.age or 0.0
         if control.mode is not ControlMode.EMERGENCY_STOP:
-            age = max(age, now() - control.timestamp)
+            before_publish = now() - control.timestamp - age
+            # Nothing answers a frame of the future: that has a time of another clock, which says nothing about age.
+            age = before_publish if before_publish < -_EXACTNESS else age + max(before_publish, 0.0)
         if not 0.0 <= age <= MAX_CONTROL_AGE:
             return self._stop(control, f"the last control is {age:.2f} s old (limit {MAX_CONTROL_AGE} s)")
         if self._stopped:

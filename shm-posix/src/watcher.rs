@@ -10,6 +10,7 @@ use lkas_core::{LiveWords, SleepWord};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Whom to tell.
@@ -23,13 +24,16 @@ pub(crate) enum Tell {
 }
 
 impl Tell {
-    fn now(&self) {
-        match self {
+    /// Tells. Wakers and their ends are the program's own code: called without the list's lock, as they may take it, and
+    /// where one of them panics, the thread still tells the others.
+    fn now(self) {
+        // What it panics with, the panic's hook has said.
+        let _ = catch_unwind(AssertUnwindSafe(move || match &self {
             // It fails only where it is readable already.
             Self::Event(event) => drop(rustix::io::write(event, &1_u64.to_ne_bytes())),
             #[cfg(feature = "stream")]
             Self::Task(waker) => waker.wake_by_ref(),
-        }
+        }));
     }
 }
 
@@ -45,10 +49,20 @@ struct Entry {
     told: [bool; 2],
 }
 
+/// Who is watched.
+#[derive(Debug, Default)]
+struct List {
+    /// Whether there is a thread that looks at it.
+    has_thread: bool,
+    last_number: u64,
+    entries: Vec<Entry>,
+}
+
 /// The thread's list. There is one in each process that needs it.
 #[derive(Debug, Default)]
 struct Watcher {
-    entries: Mutex<(u64, Vec<Entry>)>,
+    /// While it is locked nobody leaves it, and no code of the program runs.
+    list: Mutex<List>,
     /// Changes with the list, so that the thread looks at it anew.
     changes: AtomicU32,
 }
@@ -67,11 +81,16 @@ impl Watched {
     /// # Safety
     /// The words' memory stays where it is until the result is dropped.
     pub(crate) unsafe fn new((word, live): (SleepWord<'static>, &'static LiveWords)) -> io::Result<Self> {
-        let watcher = Watcher::of_this_process()?;
+        let watcher = Watcher::of_this_process();
         let mut list = watcher.lock();
-        list.0 += 1;
-        let number = list.0;
-        list.1.push(Entry { number, word, live, tell: None, told: [false; 2] });
+        if !list.has_thread {
+            // Under the lock, so that nobody is on the list without a thread. Where there is none, the next one tries again.
+            std::thread::Builder::new().name("lkas-watcher".to_owned()).spawn(|| watcher.run())?;
+            list.has_thread = true;
+        }
+        list.last_number += 1;
+        let number = list.last_number;
+        list.entries.push(Entry { number, word, live, tell: None, told: [false; 2] });
         Ok(Self { watcher, number, born: Generation::now() })
     }
 
@@ -84,10 +103,11 @@ impl Watched {
     pub(crate) fn ask(&self, tell: Tell) {
         self.born.check();
         let mut list = self.watcher.lock();
-        if let Some(entry) = list.1.iter_mut().find(|entry| entry.number == self.number) {
-            entry.tell = Some(tell);
+        if let Some(entry) = list.entries.iter_mut().find(|entry| entry.number == self.number) {
+            let before = entry.tell.replace(tell);
             drop(list);
             self.watcher.note_change();
+            drop(before);
         }
     }
 }
@@ -96,8 +116,12 @@ impl Drop for Watched {
     fn drop(&mut self) {
         // The list of another process: its thread is not here.
         if !self.born.is_over() {
-            self.watcher.lock().1.retain(|entry| entry.number != self.number);
+            let mut list = self.watcher.lock();
+            let found = list.entries.iter().position(|entry| entry.number == self.number);
+            let entry = found.map(|place| list.entries.swap_remove(place));
+            drop(list);
             self.watcher.note_change();
+            drop(entry);
         }
     }
 }
@@ -105,7 +129,7 @@ impl Drop for Watched {
 impl Watcher {
     /// This process's watcher. A forked child makes one of its own: its parent's thread is not there, and its lock may be
     /// held for ever.
-    fn of_this_process() -> io::Result<&'static Self> {
+    fn of_this_process() -> &'static Self {
         static WATCHER: AtomicPtr<(Generation, Watcher)> = AtomicPtr::new(ptr::null_mut());
         loop {
             // ORDERING: Acquire pairs with the Release below: what it points to is complete.
@@ -114,26 +138,18 @@ impl Watcher {
             if let Some((born, watcher)) = unsafe { found.as_ref() }
                 && !born.is_over()
             {
-                return Ok(watcher);
+                return watcher;
             }
             let new: &'static (Generation, Self) = Box::leak(Box::new((Generation::now(), Self::default())));
             let pointer = ptr::from_ref(new).cast_mut();
             // ORDERING: Release pairs with the Acquire above.
-            if WATCHER.compare_exchange(found, pointer, Ordering::Release, Ordering::Relaxed).is_err() {
-                // Another thread was faster. What was made is lost, once for each thread that comes first.
-                continue;
-            }
-            let started = std::thread::Builder::new().name("lkas-watcher".to_owned()).spawn(|| new.1.run());
-            if let Err(why) = started {
-                // The next one tries again.
-                WATCHER.store(ptr::null_mut(), Ordering::Release);
-                return Err(why);
-            }
+            // Where another thread was faster, what was made is lost, once for each thread that comes first.
+            let _ = WATCHER.compare_exchange(found, pointer, Ordering::Release, Ordering::Relaxed);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, (u64, Vec<Entry>)> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note_change(&self) {
@@ -145,17 +161,20 @@ impl Watcher {
     fn run(&self) -> ! {
         block_signals();
         let mut words = Words::default();
+        let mut tells = Vec::new();
         loop {
             words.clear();
             // ORDERING: Relaxed. Read before the list: a change that comes later makes the sleep below end at once.
             words.push_private(&self.changes, self.changes.load(Ordering::Relaxed));
-            let mut told = false;
+            let mut changed = false;
             // While the list is locked nobody leaves it, so that the words are there.
-            for entry in &mut self.lock().1 {
-                told |= entry.look(&mut words);
+            for entry in &mut self.lock().entries {
+                changed |= entry.look(&mut words, &mut tells);
             }
             // Outside of the lock: the words are only addresses now, and where memory is gone the sleep ends.
-            if !told {
+            if changed {
+                tells.drain(..).for_each(Tell::now);
+            } else {
                 let _ = words.sleep(SLICE);
             }
         }
@@ -163,8 +182,9 @@ impl Watcher {
 }
 
 impl Entry {
-    /// Tells whoever asked where there is a reason, and otherwise adds the word to those to sleep on. Whether it told.
-    fn look(&mut self, words: &mut Words) -> bool {
+    /// Adds whom to tell to `tells` where there is a reason, and otherwise the word to those to sleep on. Whether it has
+    /// changed, so that there is no sleep.
+    fn look(&mut self, words: &mut Words, tells: &mut Vec<Tell>) -> bool {
         if self.tell.is_none() {
             return false;
         }
@@ -179,9 +199,7 @@ impl Entry {
             // The word changed while sleep was announced.
             return true;
         }
-        if let Some(tell) = self.tell.take() {
-            tell.now();
-        }
+        tells.extend(self.tell.take());
         true
     }
 }

@@ -24,6 +24,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_role_ends_with_its_process_while_a_program_lives_on", a_role_ends_after_exec),
     ("a_process_with_threads_may_fork", threads_and_forks),
     ("a_watched_reader_in_a_child_disturbs_nobody", watched_readers),
+    ("where_the_system_has_no_thread_everybody_who_is_watched_is_told", no_thread),
 ];
 
 fn main() -> ExitCode {
@@ -31,6 +32,10 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         [_, role, name] if role == "--holder" || role == "--executor" => {
             hold(role, &name.parse().unwrap());
+            return ExitCode::SUCCESS;
+        }
+        [_, role, name] if role == "--without-threads" => {
+            without_threads(&name.parse().unwrap());
             return ExitCode::SUCCESS;
         }
         [_, only, test] if only == "--only" => {
@@ -326,4 +331,32 @@ fn watched_readers(name: &ChannelName) {
     assert!(ended_well(child));
     drop((reader, writer));
     unlink(name).unwrap();
+}
+
+fn no_thread(name: &ChannelName) {
+    // Larger than what a process can address: a thread that does not say what it needs can't be had.
+    let status =
+        itself(&["--without-threads", name.as_str()]).env("RUST_MIN_STACK", (1_u64 << 48).to_string()).status();
+    assert!(status.unwrap().success());
+}
+
+fn without_threads(name: &ChannelName) {
+    const THREADS: usize = 8;
+    let _writer = ControlChannel::create(name, Options::new().readers(THREADS)).unwrap();
+    let together = std::sync::Barrier::new(THREADS);
+    let unwatched = std::sync::atomic::AtomicUsize::new(0);
+    let watch = || {
+        for _ in 0..500 {
+            let reader = ControlChannel::open(name, LONG).unwrap();
+            together.wait();
+            let nobody_watches = PollReader::new(reader).is_ok();
+            unwatched.fetch_add(nobody_watches.into(), std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            std::thread::Builder::new().stack_size(1 << 20).spawn_scoped(scope, watch).unwrap();
+        }
+    });
+    assert_eq!(unwatched.into_inner(), 0, "readers that nobody watches");
 }

@@ -182,3 +182,99 @@ fn streams_end_with_their_channel_and_share_a_thread() {
         assert!(tokio::time::timeout(LONG, both.next()).await.unwrap().is_none(), "both were replaced");
     });
 }
+
+/// Tasks whose wakers run the program's own code: nothing that it does keeps others from being told.
+#[cfg(feature = "stream")]
+mod wakers {
+    use super::*;
+    use lkas_shm::Updates;
+    use std::sync::{Arc, Mutex, mpsc};
+    use std::task::{Context, Poll, Wake, Waker};
+    use tokio_stream::Stream;
+
+    /// Polls once, in vain.
+    fn ask(updates: &mut Updates<Control>, waker: &Waker) {
+        let polled = std::pin::Pin::new(updates).poll_next(&mut Context::from_waker(waker));
+        assert!(matches!(polled, Poll::Pending));
+    }
+
+    fn others_are_told(test: &str) {
+        let Name(name) = &Name::new(test);
+        let (mut writer, reader) = pair(name);
+        let mut reader = PollReader::new(reader).unwrap();
+        reader.arm();
+        writer.publish(control(1));
+        assert!(is_readable(&reader, LONG));
+    }
+
+    /// A waker that has another stream, and perhaps its own, with it.
+    struct Owner {
+        updates: Mutex<Option<Updates<Control>>>,
+        dropped: mpsc::Sender<()>,
+    }
+
+    impl Wake for Owner {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            drop(self.updates.lock().unwrap().take());
+            let _ = self.dropped.send(());
+        }
+    }
+
+    #[test]
+    fn a_waker_whose_end_is_the_end_of_a_stream() {
+        let names = [Name::new("waker_ends_a"), Name::new("waker_ends_b")];
+        let (mut writer, reader) = pair(&names[0].0);
+        let mut updates = Updates::new(reader).unwrap();
+        let (_other, reader) = pair(&names[1].0);
+        let (dropped, is_dropped) = mpsc::channel();
+        let owner = || Owner {
+            updates: Mutex::new(Some(Updates::new(ControlChannel::open(&names[1].0, NO_WAIT).unwrap()).unwrap())),
+            dropped: dropped.clone(),
+        };
+        // The thread is the last that has it.
+        ask(&mut updates, &Waker::from(Arc::new(owner())));
+        writer.publish(control(1));
+        is_dropped.recv_timeout(LONG).expect("the waker is dropped");
+        others_are_told("waker_ends_others");
+
+        // Another one comes in its place.
+        let mut updates = Updates::new(reader).unwrap();
+        ask(&mut updates, &Waker::from(Arc::new(owner())));
+        ask(&mut updates, Waker::noop());
+        is_dropped.recv_timeout(LONG).expect("the waker is dropped");
+
+        // Its stream ends.
+        ask(&mut updates, &Waker::from(Arc::new(owner())));
+        drop(updates);
+        is_dropped.recv_timeout(LONG).expect("the waker is dropped");
+        others_are_told("waker_ends_others");
+    }
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker of a test");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics() {
+        let Name(name) = &Name::new("waker_panics");
+        let (mut writer, reader) = pair(name);
+        let mut updates = Updates::new(reader).unwrap();
+        let panics = Arc::new(Panics);
+        ask(&mut updates, &Waker::from(panics.clone()));
+        writer.publish(control(1));
+        let start = std::time::Instant::now();
+        while Arc::strong_count(&panics) > 1 {
+            assert!(start.elapsed() < LONG, "it is not told");
+            std::thread::yield_now();
+        }
+        others_are_told("waker_panics_others");
+    }
+}

@@ -4,6 +4,7 @@ use crate::channel_type::ChannelType;
 use crate::clock;
 use crate::description::Description;
 use crate::error::{CreateError, OpenError, Warning};
+use crate::fork::Generation;
 use crate::name::ChannelName;
 use crate::options::{OpenOptions, Options};
 use crate::roles;
@@ -197,7 +198,7 @@ impl<T: Payload + ?Sized> Writer<T> {
     #[inline]
     pub fn loan(&mut self) -> Loan<'_, T> {
         self.segment.check_fork();
-        Loan(self.writer.loan())
+        Loan { loan: self.writer.loan(), born: Generation::now() }
     }
 
     /// Publishes a copy of `value`.
@@ -252,25 +253,39 @@ impl<T: Payload + ?Sized> fmt::Debug for Writer<T> {
 }
 
 /// The free slot of a channel, until it is published or dropped. Dropping it discards it.
+///
+/// # Fork
+/// As its [`Writer`]: in a forked child it panics where it is looked at, filled or published. A reference that was lent
+/// before the fork must not be used in the child.
 #[derive(Debug)]
 #[must_use = "a loan that is dropped publishes nothing"]
-pub struct Loan<'w, T: Payload + ?Sized>(lkas_core::Loan<'w, 'static, T>);
+pub struct Loan<'w, T: Payload + ?Sized> {
+    loan: lkas_core::Loan<'w, 'static, T>,
+    born: Generation,
+}
 
 impl<T: Payload + ?Sized> Loan<'_, T> {
     /// Publishes what is in the slot, stamped with the time of now.
     ///
     /// # Progress
     /// As [`Writer::publish`], without the copy.
+    ///
+    /// # Panics
+    /// In a forked process.
     #[inline]
     pub fn publish(self) {
         self.publish_at(clock::now());
     }
 
     /// The same with a time that is known already, in nanoseconds of the [clock].
+    ///
+    /// # Panics
+    /// In a forked process.
     #[inline]
     pub fn publish_at(self, time: u64) {
-        let view = self.0.view();
-        wait::wake(self.0.publish(time), view);
+        self.born.check();
+        let view = self.loan.view();
+        wait::wake(self.loan.publish(time), view);
     }
 }
 
@@ -279,14 +294,16 @@ impl<T: Payload + ?Sized> Deref for Loan<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        &self.0
+        self.born.check();
+        &self.loan
     }
 }
 
 impl<T: Payload + ?Sized> DerefMut for Loan<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
+        self.born.check();
+        &mut self.loan
     }
 }
 
@@ -294,7 +311,7 @@ impl<T: Payload + ?Sized> DerefMut for Loan<'_, T> {
 ///
 /// # Fork
 /// A reader belongs to the process that made it. In a forked child its methods panic, and dropping it does nothing. A
-/// sample that is held across a fork must not be looked at in the child: its memory is not there.
+/// sample that is held across a fork must not be looked at in the child: its memory is not there, or is the child's own.
 pub struct Reader<T: Payload + ?Sized> {
     // Declared before the segment whose memory it uses.
     reader: lkas_core::Reader<'static, T>,

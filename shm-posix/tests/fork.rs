@@ -5,8 +5,10 @@
 
 mod support;
 
+use lkas_messages::Control;
 use lkas_shm::{
-    ChannelName, ControlChannel, CreateError, Feed, Observer, OpenError, OpenOptions, Options, PollReader, Wait, unlink,
+    ChannelName, ControlChannel, CreateError, Feed, Loan, Observer, OpenError, OpenOptions, Options, PollReader, Wait,
+    unlink,
 };
 use std::io::{BufRead, BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,6 +20,7 @@ type Test = fn(&ChannelName);
 
 const TESTS: &[(&str, Test)] = &[
     ("handles_are_dead_in_a_child_and_the_parent_goes_on", handles_are_dead),
+    ("a_loan_in_a_child_writes_nowhere", loans_are_dead),
     ("dropping_in_a_child_unmaps_nothing_of_its_own", dropping_unmaps_nothing),
     ("a_child_can_use_the_channel_by_handles_of_its_own", a_child_opens_anew),
     ("a_role_ends_with_its_process_while_a_child_lives_on", a_role_ends_with_its_process),
@@ -137,6 +140,31 @@ fn handles_are_dead(name: &ChannelName) {
     assert_eq!(reader.take().map(|control| control.frame_id()), Some(2));
     assert_eq!(feed.next(NO_WAIT).unwrap().map(|control| control.frame_id()), Some(2));
     assert_eq!(observer.newest().unwrap().map(|newest| newest.sequence), Some(2));
+}
+
+fn loans_are_dead(name: &ChannelName) {
+    let mut writer = ControlChannel::create(name, Options::new()).unwrap();
+    let mut reader = ControlChannel::open(name, NO_WAIT).unwrap();
+    type Use = for<'w> fn(Loan<'w, Control>);
+    let uses: [Use; 4] = [
+        |loan| loan.publish(),
+        |loan| loan.publish_at(1),
+        |loan| assert_eq!(loan.frame_id(), 1),
+        |mut loan| *loan = control(99),
+    ];
+    for (number, use_it) in uses.into_iter().enumerate() {
+        let mut loan = Some(writer.loan());
+        let child = fork(|| {
+            let loan = loan.take().unwrap();
+            let said = panic_of(|| use_it(loan));
+            assert!(said.contains("a forked process"), "{said}");
+        });
+        assert!(ended_well(child), "use {number}");
+        let mut loan = loan.take().unwrap();
+        *loan = control(number as u64);
+        loan.publish();
+        assert_eq!(reader.take().map(|control| control.frame_id()), Some(number as u64), "the parent goes on");
+    }
 }
 
 fn dropping_unmaps_nothing(name: &ChannelName) {

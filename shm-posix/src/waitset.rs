@@ -27,7 +27,7 @@ pub(crate) mod sealed {
         fn has_news(&mut self) -> bool;
         /// Announces sleep. `None`: look again first.
         fn announce(&mut self) -> Option<(SleepWord<'static>, u32)>;
-        /// Looks, once for each slice of a long sleep, whether the channel came or went.
+        /// Looks, now and then in a long wait, whether the channel came or went.
         fn look(&mut self);
         /// Whether there is a channel to sleep on.
         fn is_attached(&self) -> bool;
@@ -148,6 +148,7 @@ impl WaitSet {
     pub fn wait(&mut self, members: &mut [&mut dyn Waitable], timeout: Duration) -> Wait {
         let start = clock::now();
         let mut left = timeout;
+        let mut looked = start;
         loop {
             if members.iter().any(|member| member.has_fresh()) {
                 return Wait::Fresh;
@@ -160,25 +161,28 @@ impl WaitSet {
                 return Wait::TimedOut;
             }
             self.words.clear();
-            let mut slice = left.min(SLICE);
+            let mut look_every = SLICE;
             let mut ready = false;
             for member in members.iter_mut() {
                 if !member.is_attached() {
-                    slice = slice.min(LOOK_EVERY);
+                    look_every = LOOK_EVERY;
                 } else if let Some((word, value)) = member.announce() {
                     self.words.push(word, value);
                 } else {
                     ready = true;
                 }
             }
-            if !ready {
-                match self.words.sleep(slice) {
-                    Slept::Interrupted => return Wait::Interrupted,
-                    Slept::TimedOut => members.iter_mut().for_each(|member| member.look()),
-                    Slept::Look => (),
-                }
+            let slept = if ready { Slept::Look } else { self.words.sleep(left.min(look_every)) };
+            if slept == Slept::Interrupted {
+                return Wait::Interrupted;
             }
-            left = timeout.saturating_sub(Duration::from_nanos(clock::now().saturating_sub(start)));
+            let now = clock::now();
+            // By the clock: where the system does not wait for all at once, slices are shorter.
+            if slept == Slept::TimedOut || Duration::from_nanos(now.saturating_sub(looked)) >= look_every {
+                members.iter_mut().for_each(|member| member.look());
+                looked = now;
+            }
+            left = timeout.saturating_sub(Duration::from_nanos(now.saturating_sub(start)));
         }
     }
 }

@@ -9,7 +9,7 @@ use lkas_shm::{
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{LONG, NO_WAIT, Name, control};
 
 fn pair(name: &ChannelName) -> (Writer<Control>, Reader<Control>) {
@@ -78,6 +78,46 @@ fn a_feed_in_a_set_finds_its_channel() {
         });
         assert_eq!(feed.next(NO_WAIT).unwrap().map(|control| control.frame_id()), Some(life));
     }
+}
+
+#[test]
+fn a_feed_that_is_alone_in_a_set_finds_its_channel() {
+    let Name(name) = &Name::new("set_alone");
+    let mut feed = Feed::new(name.clone(), ControlChannel::open);
+    let mut writer = ControlChannel::create(name, Options::new()).unwrap();
+    writer.publish(control(1));
+    let start = Instant::now();
+    assert_eq!(WaitSet::new().wait(&mut [&mut feed], LONG), Wait::Fresh);
+    assert!(start.elapsed() < LONG / 2, "only when the time was over");
+    assert_eq!(feed.next(NO_WAIT).unwrap().map(|control| control.frame_id()), Some(1));
+}
+
+#[test]
+fn a_large_set_finds_channels_and_notices_what_was_removed() {
+    // Too many for the system to wait for at once.
+    let names: Vec<Name> = (0..130).map(|number| Name::new(&format!("large_{number}"))).collect();
+    let (mut writers, mut readers): (Vec<_>, Vec<_>) = names.iter().map(|name| pair(&name.0)).unzip();
+    let mut set = WaitSet::new();
+    let mut wait = |readers: &mut [Reader<Control>], feed: Option<&mut Feed<Control>>| {
+        let mut members: Vec<&mut dyn Waitable> = readers.iter_mut().map(|reader| reader as _).collect();
+        members.extend(feed.map(|feed| feed as &mut dyn Waitable));
+        let start = Instant::now();
+        let ended = set.wait(&mut members, LONG);
+        assert!(start.elapsed() < LONG / 2, "only when the time was over");
+        ended
+    };
+    drop(writers.remove(7));
+    assert_eq!(wait(&mut readers, None), Wait::Closed);
+    std::fs::remove_file(format!("/dev/shm/{}", names[7].0)).unwrap();
+    assert_eq!(wait(&mut readers, None), Wait::Closed, "removed");
+    assert!(readers[7].is_retired());
+
+    let name = Name::new("large_feed");
+    let mut feed = Feed::new(name.0.clone(), ControlChannel::open);
+    let mut writer = ControlChannel::create(&name.0, Options::new()).unwrap();
+    writer.publish(control(1));
+    assert_eq!(wait(&mut readers, Some(&mut feed)), Wait::Fresh);
+    assert!(feed.next(NO_WAIT).unwrap().is_some());
 }
 
 /// Whether the descriptor becomes readable within that time.
@@ -270,7 +310,7 @@ mod wakers {
         let panics = Arc::new(Panics);
         ask(&mut updates, &Waker::from(panics.clone()));
         writer.publish(control(1));
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while Arc::strong_count(&panics) > 1 {
             assert!(start.elapsed() < LONG, "it is not told");
             std::thread::yield_now();

@@ -142,15 +142,18 @@ impl<T: Payload + ?Sized> Feed<T> {
     /// As [`find`](Self::find).
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Sample<'_, T>>, OpenError> {
         let start = clock::now();
-        if !self.find(timeout)? {
-            return Ok(None);
+        let mut left = timeout;
+        while self.find(left)? {
+            left = timeout.saturating_sub(Duration::from_nanos(clock::now().saturating_sub(start)));
+            let Some(reader) = &mut self.reader else { break };
+            // In slices, so that a long wait follows the name too.
+            match reader.wait(left.min(LOOK_EVERY)) {
+                Wait::Fresh => return Ok(self.reader.as_mut().and_then(Reader::take)),
+                Wait::TimedOut if left > LOOK_EVERY => left -= LOOK_EVERY,
+                Wait::Closed | Wait::TimedOut | Wait::Interrupted => break,
+            }
         }
-        let left = timeout.saturating_sub(Duration::from_nanos(clock::now().saturating_sub(start)));
-        let Some(reader) = &mut self.reader else { return Ok(None) };
-        match reader.wait(left) {
-            Wait::Fresh => Ok(reader.take()),
-            Wait::Closed | Wait::TimedOut | Wait::Interrupted => Ok(None),
-        }
+        Ok(None)
     }
 
     /// Whether the channel that is read now has ended in a way that was not asked for before.

@@ -104,6 +104,20 @@ fn a_channel_that_was_removed_and_created_again_is_found_again() {
 }
 
 #[test]
+fn one_long_wait_follows_the_name() {
+    let Name(name) = &Name::new("feed_follows");
+    let silent = ControlChannel::create(name, Options::default()).unwrap();
+    let mut feed = Feed::new(name.clone(), ControlChannel::open);
+    // The second time it looks at the name, so that it does not do so again when the wait begins.
+    assert!(feed.find(NO_WAIT).unwrap() && feed.find(NO_WAIT).unwrap());
+    std::fs::remove_file(format!("/dev/shm/{name}")).unwrap();
+    let mut other = ControlChannel::create(name, Options::default()).unwrap();
+    other.publish(control(1));
+    assert_eq!(feed.next(LONG).unwrap().map(|control| control.frame_id()), Some(1));
+    drop((silent, other));
+}
+
+#[test]
 fn a_writer_that_leaves_does_not_make_a_busy_loop() {
     let Name(name) = &Name::new("feed_left");
     let mut writer = ControlChannel::create(name, Options::default()).unwrap();

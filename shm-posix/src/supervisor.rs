@@ -10,6 +10,9 @@ use core::time::Duration;
 use lkas_messages::{Control, Mode};
 use lkas_safety::{LastControl, Reason, SafetyEvents, SafetyMonitor, SafetyOptions};
 
+/// The longest rest after an error, so that a loop with a long timeout still decides and tries again.
+const LONGEST_REST: Duration = Duration::from_millis(100);
+
 /// A control as it arrived, not yet checked: see [`Control::is_whole`].
 pub type ReceivedControl = Received<Control>;
 
@@ -41,14 +44,17 @@ pub type ReceivedControl = Received<Control>;
 /// # writer.publish(Control::try_from(ControlFields { timestamp: clock::now_seconds(), ..drive })?);
 /// # for _ in 0..3 {
 /// // The loop of whatever drives:
-/// let new = controls.next(Duration::from_millis(10))?;
+/// if let Err(why) = controls.next(Duration::from_millis(10)) {
+///     // The loop goes on: once the last control is too old, this brakes until the vehicle stands.
+///     eprintln!("{why}");
+/// }
 /// let standing = false; // from the vehicle's own sensors
 /// let (execute, events) = controls.decide(standing);
 /// for event in events {
 ///     eprintln!("{event}");
 /// }
 /// // Here execute.steering(), execute.throttle() and execute.brake() go to the actuators.
-/// # let _ = (new, execute);
+/// # let _ = execute;
 /// # }
 /// # drop((writer, controls));
 /// # lkas_shm::unlink(&name)?;
@@ -81,9 +87,15 @@ impl ControlSupervisor {
     ///
     /// # Errors
     /// As [`DeadlineReader::next`]: the channel is there and can't be used. `decide` stays right, so keep calling it as long as
-    /// the vehicle moves.
+    /// the vehicle moves. An error comes when `timeout` is over, or after 100 ms, so that such a loop keeps its pace.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<ReceivedControl>, OpenError> {
-        self.controls.next(timeout)
+        let start = clock::now();
+        let next = self.controls.next(timeout);
+        if next.is_err() {
+            let passed = Duration::from_nanos(clock::now().saturating_sub(start));
+            std::thread::sleep(timeout.min(LONGEST_REST).saturating_sub(passed));
+        }
+        next
     }
 
     /// What the vehicle executes now, and what changed. `standing` says whether it stands still.

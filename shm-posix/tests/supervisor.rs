@@ -7,8 +7,8 @@ mod support;
 use lkas_messages::{Control, ControlFields, Mode};
 use lkas_shm::Plain;
 use lkas_shm::{
-    ChannelName, Contract, ControlChannel, ControlSupervisor, Options, Reason, SafetyEvent, SafetyOptions, Writer,
-    clock, unlink,
+    ChannelName, Contract, ControlChannel, ControlSupervisor, DetectionChannel, OpenError, Options, Reason,
+    SafetyEvent, SafetyOptions, Writer, clock, unlink,
 };
 use std::time::{Duration, Instant};
 use support::{LONG, NO_WAIT, Name};
@@ -167,6 +167,22 @@ fn a_control_outlives_its_channel_for_as_long_as_it_may() {
     unlink(name).unwrap();
     assert!(controls.next(NO_WAIT).unwrap().is_none());
     assert_stops(&mut controls, Reason::NoChannel);
+}
+
+#[test]
+fn a_channel_that_cannot_be_used_does_not_make_a_busy_loop() {
+    let Name(name) = &Name::new("supervisor_unusable");
+    let _other = DetectionChannel::create(name, Options::new()).unwrap();
+    let mut controls = ControlSupervisor::new(name.clone(), PATIENT);
+    let (start, timeout) = (Instant::now(), Duration::from_millis(20));
+    for _ in 0..5 {
+        assert!(matches!(controls.next(timeout), Err(OpenError::Unusable { .. })));
+        assert_eq!(controls.decide(true).0.mode(), Mode::EmergencyStop);
+    }
+    assert!(start.elapsed() >= 5 * timeout, "each call rests: {:?}", start.elapsed());
+    let start = Instant::now();
+    assert!(controls.next(LONG).is_err());
+    assert!(start.elapsed() < LONG / 2, "but not for long: {:?}", start.elapsed());
 }
 
 #[test]

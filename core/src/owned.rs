@@ -147,6 +147,10 @@ impl<T: Payload> OwnedReader<T> {
     }
 
     /// The newest value with the verdict by `contract`; a writer that was closed counts as gone.
+    ///
+    /// A value that is published after `now` was read and before this call takes it is one of the future, and so stale. Where
+    /// the writer may publish meanwhile, take [`latest`](Self::latest) first, then read the clock and give both to
+    /// [`Reading::new`].
     #[inline]
     pub fn read(&mut self, contract: Contract, now: u64) -> Reading<'_, T> {
         let closed = self.reader.is_closed();

@@ -120,6 +120,10 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
     /// The newest value together with the verdict on its age. `now` and `max_age` are nanoseconds of the clock with
     /// which the writer stamps. A publish time in the future counts as stale: its clock can't be trusted.
     ///
+    /// So does a value that is published after `now` was read and before this call takes it: its age is `None`, new as it
+    /// is. Where the writer may publish meanwhile, take [`latest`](Self::latest) first, then read the clock and compare it
+    /// with [`Sample::time`].
+    ///
     /// # Progress
     /// As [`take`](Self::take).
     ///
@@ -290,7 +294,8 @@ pub enum Latest<'r, T: ?Sized> {
     Fresh(Sample<'r, T>),
     /// The newest value is too old.
     Stale {
-        /// Its age in nanoseconds; `None` if it was published in the future, as a clock that can't be trusted says.
+        /// Its age in nanoseconds; `None` if it was published in the future: after `now` was read, or by a clock that can't
+        /// be trusted.
         age: Option<u64>,
         /// The value all the same.
         sample: Sample<'r, T>,

@@ -400,7 +400,12 @@ impl<T: Payload + ?Sized> Reader<T> {
     pub fn latest_within(&mut self, max_age: Duration) -> Latest<'_, T> {
         self.segment.check_fork();
         let max_age = u64::try_from(max_age.as_nanos()).unwrap_or(u64::MAX);
-        self.reader.latest_within(max_age, clock::now())
+        let Some(sample) = self.reader.latest() else { return Latest::Empty };
+        // The clock after the value: one that is published in between would be of the future.
+        match clock::now().checked_sub(sample.time()) {
+            Some(age) if age <= max_age => Latest::Fresh(sample),
+            age => Latest::Stale { age, sample },
+        }
     }
 
     /// The newest value with the verdict of the channel's contract: fresh, late and by how much, stale, without a writer,

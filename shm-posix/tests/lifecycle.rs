@@ -9,6 +9,7 @@ use lkas_shm::{
     ControlChannel, CreateError, DetectionChannel, HeaderError, ImageChannel, Latest, OpenError, OpenOptions, Options,
     PixelsError, UncheckedImageChannel, UnlinkError, Wait, unlink,
 };
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::{LONG, NO_WAIT, Name, control};
 
@@ -182,6 +183,25 @@ fn age_is_a_result_of_its_own() {
     assert!(age >= 1_000_000_000);
     writer.loan().publish_at(lkas_shm::clock::now() + 60_000_000_000);
     assert!(matches!(reader.latest_within(LONG), Latest::Stale { age: None, .. }), "from the future");
+}
+
+#[test]
+fn a_value_that_comes_while_its_age_is_asked_for_is_not_of_the_future() {
+    let Name(name) = &Name::new("age_meanwhile");
+    let mut writer = ControlChannel::create(name, Options::default()).unwrap();
+    let mut reader = ControlChannel::open(name, NO_WAIT).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                writer.publish(control(1));
+            }
+        });
+        let futures = (0..300_000).filter(|_| matches!(reader.latest_within(LONG), Latest::Stale { age: None, .. }));
+        let futures = futures.count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(futures, 0);
+    });
 }
 
 #[test]

@@ -126,7 +126,8 @@ impl<T: Payload + ?Sized> Writer<T> {
     /// logind's RemoveIPC when a user logs out. Without a name nobody can open it.
     ///
     /// Where the name is gone, the channel moves: to a new segment of that name, with the newest value, the same sequence
-    /// and the same promise. Then the old segment is retired, and readers follow ([`Feed`](crate::Feed) by itself). Call
+    /// and the same promise. Where another writer made a segment of that name and is gone, to that one; a value there that is
+    /// newer stays. Then the old segment is retired, and readers follow ([`Feed`](crate::Feed) by itself). Call
     /// it about once a second from the loop that owns the writer.
     ///
     /// # Progress
@@ -157,8 +158,12 @@ impl<T: Payload + ?Sized> Writer<T> {
             let view = self.segment.mapping.view_to_look();
             // SAFETY: the only writer is borrowed here, so that nobody publishes meanwhile.
             let copied = unsafe { view.copy_newest(&mut value) };
+            // Another writer may have had the name meanwhile, and left something newer. `new` is the only one there now.
+            let theirs = new.segment.mapping.view_to_look().newest().ok().flatten();
             // Nor is anybody there to overtake the copy.
-            if let Ok(Some(newest)) = copied {
+            if let Ok(Some(newest)) = copied
+                && theirs.is_none_or(|theirs| theirs.time < newest.time)
+            {
                 new.writer.continue_after(newest.sequence.saturating_sub(1));
                 new.publish_bytes(&value, newest.time);
             }

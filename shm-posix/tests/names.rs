@@ -104,6 +104,47 @@ fn where_another_writer_has_the_name_this_one_is_retired() {
 }
 
 #[test]
+fn a_writer_that_moves_leaves_newer_values_as_they_are() {
+    let Name(name) = &Name::new("newer");
+    let mut writer = ControlChannel::create(name, Options::new()).unwrap();
+    for number in 1..=5 {
+        writer.publish(control(number));
+    }
+    remove(name);
+    // Another one came meanwhile, published something newer, and is gone again.
+    let mut other = ControlChannel::create(name, Options::new()).unwrap();
+    other.publish(control(6));
+    drop(other);
+    let mut reader = ControlChannel::open(name, NO_WAIT).unwrap();
+    assert_eq!(frame_id(&mut reader), Some(6));
+    assert_eq!(writer.check_name(), Ok(NameCheck::Moved));
+    assert_eq!(frame_id(&mut reader), None, "what is older is not new");
+    assert_eq!(frame_id(&mut ControlChannel::open(name, NO_WAIT).unwrap()), Some(6));
+    writer.publish(control(7));
+    let newest = reader.take().map(|control| (control.sequence(), control.frame_id()));
+    assert_eq!(newest, Some((6, 7)), "it counts on from the larger of both numbers");
+}
+
+#[test]
+fn a_writer_that_moves_replaces_older_values() {
+    let Name(name) = &Name::new("older");
+    let mut writer = ControlChannel::create(name, Options::new()).unwrap();
+    writer.publish(control(1));
+    remove(name);
+    let mut other = ControlChannel::create(name, Options::new()).unwrap();
+    for number in 2..=4 {
+        other.publish(control(number));
+    }
+    drop(other);
+    let mut reader = ControlChannel::open(name, NO_WAIT).unwrap();
+    assert_eq!(frame_id(&mut reader), Some(4));
+    writer.publish(control(5));
+    assert_eq!(writer.check_name(), Ok(NameCheck::Moved));
+    let newest = reader.take().map(|control| (control.sequence(), control.frame_id()));
+    assert_eq!(newest, Some((4, 5)));
+}
+
+#[test]
 fn a_reader_of_a_segment_without_name_and_writer_takes_it_for_retired() {
     let Name(name) = &Name::new("orphan");
     let writer = ControlChannel::create(name, Options::new()).unwrap();

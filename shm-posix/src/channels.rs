@@ -85,6 +85,8 @@ pub struct Writer<T: Payload + ?Sized> {
     name: ChannelName,
     channel_type: ChannelType,
     options: Options,
+    /// Since when, of the [clock], each look at the name has found another writer there.
+    contested: Option<u64>,
 }
 
 /// What [`Writer::check_name`] found.
@@ -101,7 +103,7 @@ impl<T: Payload + ?Sized> Writer<T> {
     pub(crate) fn create(name: &ChannelName, channel_type: ChannelType, options: Options) -> Result<Self, CreateError> {
         let segment = Segment::create(name, &channel_type, &options)?;
         let writer = ManuallyDrop::new(roles::writer(&segment));
-        Ok(Self { writer, segment, name: name.clone(), channel_type, options })
+        Ok(Self { writer, segment, name: name.clone(), channel_type, options, contested: None })
     }
 
     /// The channel's name.
@@ -134,24 +136,34 @@ impl<T: Payload + ?Sized> Writer<T> {
     /// One system call where the name is there.
     ///
     /// # Errors
-    /// The name can't be had again: see [`CreateError`]. Where another writer has it ([`CreateError::HasWriter`]) this one
-    /// is retired: its readers go over to the other, and what it publishes nobody sees.
+    /// The name can't be had again: see [`CreateError`]; the next call tries again. Where another writer has it
+    /// ([`CreateError::HasWriter`]) and still has it at later calls, for the [grace](Options::grace) of this one, this one is
+    /// retired ([`CreateError::Retired`]): its readers go over to the other, and what it publishes nobody sees.
     pub fn check_name(&mut self) -> Result<NameCheck, CreateError> {
         self.segment.check_fork();
         if self.segment.mapping.live().is_retired() {
             return Err(self.retired());
         }
+        let contested = self.contested.take();
         if self.segment.is_linked() {
             return Ok(NameCheck::Kept);
         }
         let mut new = match Self::create(&self.name, self.channel_type.clone(), self.options.grace(Duration::ZERO)) {
             Ok(new) => new,
             Err(taken @ CreateError::HasWriter { .. }) => {
-                self.retire();
+                // The other may be dying, or have the role for a moment as `unlink` does. To be retired is for good.
+                let now = clock::now();
+                let lasts = |since| Duration::from_nanos(now.saturating_sub(since)) >= self.options.grace;
+                if contested.is_some_and(lasts) {
+                    self.retire();
+                    return Err(self.retired());
+                }
+                self.contested = contested.or(Some(now));
                 return Err(taken);
             }
             Err(why) => return Err(why),
         };
+        new.options = self.options;
         let sequence = self.writer.sequence();
         if sequence > 0 {
             let mut value = vec![0; self.channel_type.payload_size];

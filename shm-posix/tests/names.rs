@@ -83,24 +83,45 @@ fn a_channel_without_a_value_moves_too() {
 }
 
 #[test]
-fn where_another_writer_has_the_name_this_one_is_retired() {
+fn where_another_writer_keeps_the_name_this_one_is_retired() {
     let Name(name) = &Name::new("taken_name");
-    let mut writer = ControlChannel::create(name, Options::new()).unwrap();
+    let mut writer = ControlChannel::create(name, Options::new().grace(NO_WAIT)).unwrap();
     let mut reader = ControlChannel::open(name, NO_WAIT).unwrap();
     writer.publish(control(1));
     remove(name);
     let mut other = ControlChannel::create(name, Options::new()).unwrap();
     let why = writer.check_name().unwrap_err();
     assert!(matches!(why, CreateError::HasWriter { .. }), "{why}");
-    assert_eq!(frame_id(&mut reader), Some(1));
-    assert_eq!(reader.wait(LONG), Wait::Closed);
-    assert!(reader.is_retired(), "its readers go over to the other");
+    assert!(!reader.is_retired(), "it may be there for a moment only");
     let why = writer.check_name().unwrap_err();
     assert_eq!(why, CreateError::Retired { name: name.clone() });
     assert!(why.to_string().contains("create"), "it says what to do: {why}");
+    assert_eq!(frame_id(&mut reader), Some(1));
+    assert_eq!(reader.wait(LONG), Wait::Closed);
+    assert!(reader.is_retired(), "its readers go over to the other");
+    assert_eq!(writer.check_name(), Err(CreateError::Retired { name: name.clone() }));
     writer.publish(control(2));
     other.publish(control(3));
     assert_eq!(frame_id(&mut ControlChannel::open(name, NO_WAIT).unwrap()), Some(3));
+}
+
+#[test]
+fn a_writer_that_has_the_name_for_a_moment_does_not_end_this_one() {
+    let Name(name) = &Name::new("taken_for_a_moment");
+    let mut writer = ControlChannel::create(name, Options::new().grace(Duration::MAX)).unwrap();
+    for round in 1..=2 {
+        remove(name);
+        let other = ControlChannel::create(name, Options::new()).unwrap();
+        let mut reader = ControlChannel::open(name, NO_WAIT).unwrap();
+        for _ in 0..3 {
+            let why = writer.check_name().unwrap_err();
+            assert!(matches!(why, CreateError::HasWriter { .. }), "{why}");
+        }
+        drop(other);
+        assert_eq!(writer.check_name(), Ok(NameCheck::Moved));
+        writer.publish(control(round));
+        assert_eq!(frame_id(&mut reader), Some(round));
+    }
 }
 
 #[test]

@@ -133,7 +133,7 @@ impl<T: Payload + ?Sized> Writer<T> {
     /// it about once a second from the loop that owns the writer.
     ///
     /// # Progress
-    /// One system call where the name is there.
+    /// Two system calls where the name is there.
     ///
     /// # Errors
     /// The name can't be had again: see [`CreateError`]; the next call tries again. Where another writer has it
@@ -619,7 +619,8 @@ impl<T: Payload + ?Sized> Reader<T> {
         self.orphaned || self.segment.mapping.live().is_retired()
     }
 
-    /// Whether the segment lost its name without being retired: somebody removed its file. One system call.
+    /// Whether the segment lost its name without being retired: somebody removed its file, or gave it another name. Two
+    /// system calls.
     #[must_use]
     pub fn is_removed(&self) -> bool {
         !self.segment.is_linked()

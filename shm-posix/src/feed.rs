@@ -87,7 +87,7 @@ impl<T: Payload + ?Sized> Feed<T> {
     /// `timeout` for it to be created. [`next`](Self::next) does this by itself.
     ///
     /// # Progress
-    /// Attached: loads, and a system call each 100 ms. Otherwise files are opened and mapped.
+    /// Attached: loads, and two system calls each 100 ms. Otherwise files are opened and mapped.
     ///
     /// # Errors
     /// The channel is there and can't be used: it carries another type, has no free reader place, and so on; see

@@ -45,6 +45,7 @@ pub fn channels() -> io::Result<Vec<ChannelName>> {
 /// ```
 #[derive(Debug)]
 pub struct Observer {
+    name: ChannelName,
     description: Description,
     page: Page,
     size: u64,
@@ -110,7 +111,7 @@ impl Observer {
             what: "map segment",
             why,
         })?;
-        Ok(Self { description, page, size, mapping, file })
+        Ok(Self { name: name.clone(), description, page, size, mapping, file })
     }
 
     /// What the channel carries.
@@ -176,8 +177,9 @@ impl Observer {
     /// In a forked process.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        let is_whole =
-            rustix::fs::fstat(&self.file).is_ok_and(|stat| stat.st_nlink > 0 && stat.st_size as u64 >= self.size);
+        // A system that can't tell whether it has its name has not removed it.
+        let is_whole = rustix::fs::fstat(&self.file)
+            .is_ok_and(|stat| stat.st_size as u64 >= self.size && segment::has_name(&self.name, &stat).unwrap_or(true));
         !is_whole || self.mapping.live().is_retired()
     }
 

@@ -17,7 +17,7 @@ use core::time::Duration;
 use lkas_core::{Layout, MAX_READERS, Plain};
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::Gid;
-use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 /// Where POSIX shared memory lies on Linux: what `shm_open("/name")` opens is this folder's `name`.
@@ -35,6 +35,7 @@ pub(crate) struct Segment {
     pub(crate) mapping: Mapping,
     pub(crate) shape: [u32; 4],
     pub(crate) warnings: Vec<Warning>,
+    name: ChannelName,
     born: Generation,
     // Closed last: the role ends when nothing of the segment is mapped any more.
     file: File,
@@ -81,7 +82,7 @@ impl Segment {
             let mapping = Mapping::to_look(file.as_fd(), found).map_err(system("map segment"))?;
             return Err(has_writer(name, &mapping));
         }
-        if !is_linked(&file).map_err(system("look at segment"))? {
+        if !is_linked(name, &file).map_err(system("look at segment"))? {
             // Removed or replaced between opening and locking.
             return Ok(None);
         }
@@ -94,7 +95,7 @@ impl Segment {
             live.set_writer(clock::identity());
             live.set_contract(options.contract);
             let warnings = mapping.hold(options.memory);
-            return Ok(Some(Self::with(mapping, of.shape, warnings, file)));
+            return Ok(Some(Self::with(name, mapping, of.shape, warnings, file)));
         }
         remove(name, &file).map_err(|why| why.replace(name))?;
         // SAFETY: this file holds the lock on the writer's byte, and there is no writer yet.
@@ -102,8 +103,8 @@ impl Segment {
         Ok(None)
     }
 
-    fn with(mapping: Mapping, shape: [u32; 4], warnings: Vec<Warning>, file: File) -> Self {
-        Self { born: file.born(), mapping, shape, warnings, file }
+    fn with(name: &ChannelName, mapping: Mapping, shape: [u32; 4], warnings: Vec<Warning>, file: File) -> Self {
+        Self { born: file.born(), mapping, shape, warnings, name: name.clone(), file }
     }
 
     /// A new segment under a new name; `None` if the name is taken by now. The file has no name until all of it is
@@ -146,7 +147,7 @@ impl Segment {
         // An unnamed file gets its name through the descriptor's entry in /proc, as open(2) describes for O_TMPFILE.
         let unnamed = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
         match rustix::fs::linkat(CWD, unnamed, CWD, path(name), AtFlags::SYMLINK_FOLLOW) {
-            Ok(()) => Ok(Some(Self::with(mapping, of.shape, warnings, file))),
+            Ok(()) => Ok(Some(Self::with(name, mapping, of.shape, warnings, file))),
             Err(Errno::EXIST) => Ok(None),
             Err(why) => Err(system("name segment")(why)),
         }
@@ -196,7 +197,7 @@ impl Segment {
         }
         let places = header.reserved_places()..layout.readers();
         let place = claim_place(&file, options.place, places).map_err(system("lock segment"))?;
-        if !is_linked(&file).map_err(system("look at segment"))? {
+        if !is_linked(name, &file).map_err(system("look at segment"))? {
             return Ok(None);
         }
         let Some(place) = place else {
@@ -213,7 +214,7 @@ impl Segment {
         }
         let mut warnings = mapping.hold(options.memory);
         warnings.extend(mode_warning(&file));
-        Ok(Some((Self::with(mapping, header.shape(), warnings, file), place)))
+        Ok(Some((Self::with(name, mapping, header.shape(), warnings, file), place)))
     }
 
     /// Panics where this process was forked since the segment was opened.
@@ -245,10 +246,10 @@ impl Segment {
         claim::is_taken(self.file.as_fd(), Role::Writer).unwrap_or(false)
     }
 
-    /// Whether the segment still has a name.
+    /// Whether the segment still has its name. Two system calls.
     pub(crate) fn is_linked(&self) -> bool {
         // A system that can't tell has not removed it.
-        is_linked(&self.file).unwrap_or(true)
+        is_linked(&self.name, &self.file).unwrap_or(true)
     }
 }
 
@@ -294,7 +295,7 @@ fn unlink_of(name: &ChannelName, foreign_owner: bool) -> Result<(), UnlinkError>
             }
         }
         // With all roles in hand nobody can be about to use it; who has opened it already will see that it lost its name.
-        if !is_linked(&file).map_err(system("look at segment"))? {
+        if !is_linked(name, &file).map_err(system("look at segment"))? {
             // Another one may have the name by now.
             continue;
         }
@@ -338,7 +339,12 @@ fn open_file(name: &ChannelName, access: OFlags, foreign_owner: bool) -> Result<
 
 /// Removes the name of a segment whose roles the caller has. Only then may it be retired: what can't be removed stays as
 /// it is. A process that dies in between leaves a segment without name and writer, which readers take for retired.
+///
+/// What has the name by now in its place stays.
 fn remove(name: &ChannelName, file: &File) -> Result<(), Refusal> {
+    if !is_linked(name, file).map_err(|why| Refusal::System("look at segment", why))? {
+        return Ok(());
+    }
     match rustix::fs::unlink(path(name)) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(why) => Err(match (why, check_owner(file)) {
@@ -355,7 +361,7 @@ fn replace_version(name: &ChannelName, file: &File) -> Result<(), CreateError> {
     if !claim::claim(file.as_fd(), Role::Writer).map_err(system("lock segment"))? {
         return Err(CreateError::HasWriter { name: name.clone(), pid: 0, same_namespace: false });
     }
-    if is_linked(file).map_err(system("look at segment"))? {
+    if is_linked(name, file).map_err(system("look at segment"))? {
         remove(name, file).map_err(|why| why.replace(name))?;
         // In version 1 the word that says so lies at the same place. Readers look at it each 100 ms.
         rustix::io::pwrite(file, &1_u32.to_le_bytes(), LIVE as u64).map_err(system("retire segment"))?;
@@ -426,8 +432,19 @@ fn claim_place(file: &File, wanted: Option<usize>, places: Range<usize>) -> Resu
     Ok(None)
 }
 
-pub(crate) fn is_linked(file: &File) -> Result<bool, Errno> {
-    rustix::fs::fstat(file).map(|stat| stat.st_nlink > 0)
+/// Whether `file` is what has the name.
+fn is_linked(name: &ChannelName, file: &File) -> Result<bool, Errno> {
+    has_name(name, &rustix::fs::fstat(file)?)
+}
+
+/// Whether the file that `own` tells of is what has the name. Who opens the channel gets what is there: a file that was
+/// renamed has links as before, and nobody finds it.
+pub(crate) fn has_name(name: &ChannelName, own: &Stat) -> Result<bool, Errno> {
+    match rustix::fs::lstat(path(name)) {
+        Ok(found) => Ok((found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(why) => Err(why),
+    }
 }
 
 /// A fresh file that nobody else can have opened is locked by somebody else: the system does not keep its promises.

@@ -5,8 +5,8 @@ mod support;
 
 use lkas_messages::Control;
 use lkas_shm::{
-    ChannelName, Contract, ControlChannel, CreateError, Feed, NameCheck, OpenError, OpenOptions, Options, Reader,
-    UnlinkError, Verdict, Wait, Writer, unlink,
+    ChannelName, Contract, ControlChannel, CreateError, Feed, NameCheck, Observer, OpenError, OpenOptions, Options,
+    Reader, UnlinkError, Verdict, Wait, Writer, unlink,
 };
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -163,6 +163,42 @@ fn a_writer_that_moves_replaces_older_values() {
     assert_eq!(writer.check_name(), Ok(NameCheck::Moved));
     let newest = reader.take().map(|control| (control.sequence(), control.frame_id()));
     assert_eq!(newest, Some((4, 5)));
+}
+
+#[test]
+fn a_segment_that_was_renamed_has_lost_its_name() {
+    let (Name(name), Name(other)) = (&Name::new("renamed"), &Name::new("renamed_to"));
+    let mut writer = ControlChannel::create(name, Options::new()).unwrap();
+    let reader = ControlChannel::open(name, NO_WAIT).unwrap();
+    writer.publish(control(1));
+    let observer = Observer::open(name).unwrap();
+    assert!(!reader.is_removed() && !observer.is_gone());
+    std::fs::rename(path(name), path(other)).unwrap();
+    assert!(reader.is_removed() && observer.is_gone());
+    assert_eq!(writer.check_name(), Ok(NameCheck::Moved));
+    assert_eq!(frame_id(&mut ControlChannel::open(name, NO_WAIT).unwrap()), Some(1));
+    assert!(reader.is_retired());
+    // Another name of the same file changes nothing.
+    std::fs::remove_file(path(other)).unwrap();
+    std::fs::hard_link(path(name), path(other)).unwrap();
+    assert_eq!(writer.check_name(), Ok(NameCheck::Kept));
+    remove(name);
+    assert_eq!(writer.check_name(), Ok(NameCheck::Moved));
+}
+
+#[test]
+fn a_segment_whose_only_name_is_another_one_leaves_the_name_to_who_has_it() {
+    let (Name(name), Name(other)) = (&Name::new("replaced"), &Name::new("replaced_by"));
+    let mut writer = ControlChannel::create(name, Options::new().grace(NO_WAIT)).unwrap();
+    std::fs::hard_link(path(name), path(other)).unwrap();
+    remove(name);
+    let mut third = ControlChannel::create(name, Options::new()).unwrap();
+    third.publish(control(3));
+    let reader = ControlChannel::open(name, NO_WAIT).unwrap();
+    assert!(matches!(writer.check_name(), Err(CreateError::HasWriter { .. })));
+    assert_eq!(writer.check_name(), Err(CreateError::Retired { name: name.clone() }));
+    assert!(!reader.is_removed());
+    assert_eq!(frame_id(&mut ControlChannel::open(name, NO_WAIT).unwrap()), Some(3));
 }
 
 #[test]

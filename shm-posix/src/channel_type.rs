@@ -134,6 +134,9 @@ mod tests {
         );
         assert!(matches!(new("T", &[field("a\nb")], 1), Err(TypeError::Field { .. })));
         assert!(matches!(new("T", &[field("x")], 0), Err(TypeError::Field { .. })));
+        let repeated = |count, stride| DescribedField { repeat: Some((count, stride)), ..field("x") };
+        assert!(new("T", &[repeated(1, 0)], 1).is_ok());
+        assert!(matches!(new("T", &[repeated(usize::MAX, 0)], 1), Err(TypeError::Field { .. })));
         assert!(matches!(new("T", &vec![field("x"); 1000], 1), Err(TypeError::TooLong { found: 13_000 })));
     }
 }

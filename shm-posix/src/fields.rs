@@ -193,8 +193,13 @@ impl DescribedField {
         };
         let offset: usize = offset.parse().ok()?;
         let (more, stride) = repeat.map_or((0, 0), |(count, stride): (usize, usize)| (count - 1, stride));
+        let one = kind.scalar().size().checked_mul(count.unwrap_or(1))?;
+        // So that there are no more of them than bytes: who reads them all makes a list of that length.
+        if more > 0 && stride < one.max(1) {
+            return None;
+        }
         let last = more.checked_mul(stride)?.checked_add(offset)?;
-        let end = kind.scalar().size().checked_mul(count.unwrap_or(1))?.checked_add(last)?;
+        let end = last.checked_add(one)?;
         let present = match present {
             "-" => None,
             place => {
@@ -333,6 +338,13 @@ mod tests {
             "a text 0 - - -",
             "a u8*2 0 - - -",
             "a u8*0+1 0 - - -",
+            "a u8*2+0 0 - - -",
+            "a u8*18446744073709551615+0 0 - - -",
+            "a u16*2+1 0 - - -",
+            "a u8[4]*2+3 0 - - -",
+            "a text[0]*2+0 0 - - -",
+            "a text[0]*18446744073709551615+0 0 - - -",
+            "a text[0]*66+1 0 - - -",
             "a u8*3+32 0 - - -",
             "a u8*2+18446744073709551615 8 - - -",
             "a bool 0 - - 0=off",

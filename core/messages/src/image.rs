@@ -44,10 +44,28 @@ impl PixelFormat {
 
 /// The size and pixel format of every image on one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "ShapeFields")]
 pub struct ImageShape {
     width: u32,
     height: u32,
     format: PixelFormat,
+}
+
+/// A shape as it comes in, not checked yet.
+#[derive(Deserialize)]
+#[serde(rename = "ImageShape")]
+struct ShapeFields {
+    width: u32,
+    height: u32,
+    format: PixelFormat,
+}
+
+impl TryFrom<ShapeFields> for ImageShape {
+    type Error = MessageError;
+
+    fn try_from(ShapeFields { width, height, format }: ShapeFields) -> Result<Self, MessageError> {
+        Self::new(width, height, format)
+    }
 }
 
 impl ImageShape {
@@ -341,6 +359,7 @@ impl fmt::Debug for ImageView<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{CodecError, codec};
     use std::vec;
     use std::vec::Vec;
 
@@ -475,5 +494,20 @@ mod tests {
         assert_eq!(ImageShape::from_words([5, 3, 1, 1]), None, "RGB has three channels");
         assert_eq!(ImageShape::from_words([0, 3, 3, 1]), None);
         assert!(ImageShape::new(MAX_IMAGE_SIDE + 1, 3, PixelFormat::Gray8).is_err());
+    }
+
+    #[test]
+    fn shapes_are_checked_when_they_are_decoded() {
+        let mut space = [0; 16];
+        let encoded = codec::encode(&SHAPE, &mut space).unwrap();
+        assert_eq!(encoded, [5, 3, 0], "width, height, format");
+        assert_eq!(codec::decode(encoded), Ok(SHAPE));
+        for (width, height) in [(0, 0), (0, 3), (5, 0), (5, MAX_IMAGE_SIDE + 1), (u32::MAX, u32::MAX)] {
+            let encoded = codec::encode(&(width, height, PixelFormat::Rgb8), &mut space).unwrap();
+            assert_eq!(codec::decode::<ImageShape>(encoded), Err(CodecError::Malformed), "{width}x{height}");
+        }
+        let json = serde_json::to_string(&SHAPE).unwrap();
+        assert_eq!(json, r#"{"width":5,"height":3,"format":"Rgb8"}"#);
+        assert_eq!(serde_json::from_str::<ImageShape>(&json).unwrap(), SHAPE);
     }
 }

@@ -1,4 +1,4 @@
-//! A command over a serial line: encoded, damaged on its way once, and decoded.
+//! A command over a serial line that checks what it carries: framed and decoded; and one that can't be built.
 //!
 //! `cargo run -p lkas-messages --example serial`
 

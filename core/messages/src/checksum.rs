@@ -1,7 +1,7 @@
-//! The end-to-end check value that every message carries.
+//! The check value that every message in memory carries, from who built it to who reads it.
 //!
 //! A channel never delivers a torn value. The check is the receiver's own evidence of it, and it also finds bytes that
-//! were damaged by something else than the channel.
+//! were damaged by something else than the channel, in memory. Over a wire it does not go: see the [codec](crate::codec).
 
 use crc32fast::Hasher;
 

@@ -1,6 +1,11 @@
 //! Messages as bytes for a wire: postcard, optionally framed with COBS for a serial line.
 //!
 //! Decoding checks what [building](crate) checks, so what comes out is a message like any other.
+//!
+//! A message's check value does not go over the wire: decoding makes it anew, so `is_whole` says nothing of the way there.
+//! Framing finds where messages begin and end. It does not find bits that were flipped on the way: such a frame may decode
+//! to another message. Use a link that checks (CAN, UDP), or put a CRC of your own over each frame, as a plain serial line
+//! needs; [`checksum`](crate::checksum()) makes one.
 
 use crate::error::CodecError;
 use serde::{Serialize, de::DeserializeOwned};
@@ -29,6 +34,8 @@ pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, CodecError> {
 
 /// As [`encode`], framed with COBS: no byte of the frame is zero but the last.
 ///
+/// The frame has no check in it: bits that are flipped on the way are [not found](self).
+///
 /// # Errors
 /// [`CodecError::NoSpace`] where it does not fit.
 pub fn encode_framed<'a>(message: &impl Serialize, into: &'a mut [u8]) -> Result<&'a mut [u8], CodecError> {
@@ -37,6 +44,8 @@ pub fn encode_framed<'a>(message: &impl Serialize, into: &'a mut [u8]) -> Result
 }
 
 /// Decodes one message from all of a COBS frame, with or without its closing zero. The frame is unframed in place.
+///
+/// Bits that were flipped on the way are [not found](self), and `is_whole` holds for whatever comes out.
 ///
 /// # Errors
 /// As [`decode`]; [`CodecError::Trailing`] also where there are bytes behind the closing zero, and

@@ -123,7 +123,8 @@ impl Segment {
         let no_space = |free| CreateError::NoSpace { name: name.clone(), needs: size, free };
         let space = rustix::fs::fstatvfs(&file).map_err(system("look at the space for segment"))?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
-        if size > free {
+        // A file system without a limit has no number of blocks: what is there, fallocate finds out.
+        if space.f_blocks > 0 && size > free {
             return Err(no_space(free));
         }
         if let Some((limit, allows)) = limits::exceeded(size) {

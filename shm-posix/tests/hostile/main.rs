@@ -39,7 +39,7 @@ impl Drop for Clean<'_> {
 
 type Test = fn(&ChannelName) -> Outcome;
 
-const TESTS: [(&str, Test); 18] = [
+const TESTS: [(&str, Test); 19] = [
     ("random_bytes_under_controls", corruption::controls),
     ("random_bytes_under_pictures", corruption::pictures),
     ("waits_on_a_strangers_word_end_in_time", corruption::waits),
@@ -53,6 +53,7 @@ const TESTS: [(&str, Test); 18] = [
     ("another_pid_namespace", containers::another_pid_namespace),
     ("a_control_group_with_less_memory", containers::a_control_group),
     ("full_memory", worlds::full_memory),
+    ("memory_without_a_limit", worlds::memory_without_a_limit),
     ("a_segment_with_holes_in_full_memory", worlds::holes),
     ("a_limit_on_the_size_of_files", worlds::file_size_limit),
     ("read_only_memory", worlds::read_only),

@@ -32,6 +32,7 @@ pub(crate) fn play(role: &str, name: &ChannelName) -> Outcome {
         "another-user-who-removes" => removes_as_another_user(name),
         "without-permission" => without_permission(name),
         "in-full-memory" => in_full_memory(name)?,
+        "in-memory-without-a-limit" => in_memory_without_a_limit(name)?,
         "in-full-memory-with-holes" => in_full_memory_with_holes(name)?,
         "in-read-only-memory" => in_read_only_memory(name)?,
         "beside-another-clock" => beside_another_clock("with-another-clock", name)?,
@@ -187,7 +188,7 @@ fn system_refuses(name: &ChannelName, what: &'static str, why: Errno, words: &[&
     refused(&remove, words);
 }
 
-/// Gives this process mounts of its own, and in it `/dev/shm` of `size` bytes.
+/// Gives this process mounts of its own, and in it `/dev/shm` of `size` bytes; without a limit where that is 0.
 fn mount_memory(size: u64) -> Outcome {
     // SAFETY: no pointer; this process has one thread.
     if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
@@ -219,6 +220,17 @@ const SMALL: u64 = 64 * 1024;
 
 pub(crate) fn full_memory(name: &ChannelName) -> Outcome {
     in_child("in-full-memory", name)
+}
+
+pub(crate) fn memory_without_a_limit(name: &ChannelName) -> Outcome {
+    in_child("in-memory-without-a-limit", name)
+}
+
+fn in_memory_without_a_limit(name: &ChannelName) -> Outcome {
+    mount_memory(0)?;
+    assert_eq!(rustix::fs::statvfs("/dev/shm").unwrap().f_blocks, 0);
+    works(name);
+    Ok(())
 }
 
 fn in_full_memory(name: &ChannelName) -> Outcome {

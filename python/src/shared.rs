@@ -2,7 +2,7 @@
 
 use crate::errors::{self, Forked, Released};
 use crate::numbers;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 use lkas_messages::ImageShape;
 use lkas_shm::{ChannelName, Observer, OpenError, OpenOptions, clock};
@@ -13,6 +13,16 @@ use std::time::Instant;
 
 /// The longest that a handle waits without looking for signals and for its own end.
 pub(crate) const SLICE: Duration = Duration::from_millis(50);
+
+/// The longest that a handle waits with the state's lock while other threads use the handle too.
+const SHARED_SLICE: Duration = Duration::from_millis(2);
+
+/// For how long a handle counts as used by other threads after one of them came while it waited, in nanoseconds.
+const SHARED_FOR: u64 = 10_000_000_000;
+
+/// How often, and for how long each time, who waits lets others go first.
+const YIELDS: usize = 100;
+const YIELD: Duration = Duration::from_micros(50);
 
 /// How often this process was made by a fork, as Python counts them. A lock that another thread held at the fork stays
 /// locked in the child for ever, so this is looked at before any lock.
@@ -90,6 +100,12 @@ pub(crate) fn with_place(options: OpenOptions, place: Option<usize>) -> OpenOpti
 pub(crate) struct Shared<S> {
     state: Mutex<Option<S>>,
     closed: AtomicBool,
+    /// Threads that are in `wait`.
+    waiting: AtomicU32,
+    /// Threads that want the lock and have not got it.
+    wanting: AtomicU32,
+    /// When a thread last wanted the state while another one waited; 0 is never.
+    wanted: AtomicU64,
     born: Birth,
     what: &'static str,
     name: String,
@@ -97,7 +113,16 @@ pub(crate) struct Shared<S> {
 
 impl<S: Send> Shared<S> {
     pub(crate) fn new(what: &'static str, name: String, state: S) -> Self {
-        Self { state: Mutex::new(Some(state)), closed: AtomicBool::new(false), born: Birth::now(), what, name }
+        Self {
+            state: Mutex::new(Some(state)),
+            closed: AtomicBool::new(false),
+            waiting: AtomicU32::new(0),
+            wanting: AtomicU32::new(0),
+            wanted: AtomicU64::new(0),
+            born: Birth::now(),
+            what,
+            name,
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -129,7 +154,7 @@ impl<S: Send> Shared<S> {
     /// `Forked`, `Released`, and what `work` returns.
     pub(crate) fn with<R>(&self, py: Python<'_>, work: impl FnOnce(&mut S) -> PyResult<R>) -> PyResult<R> {
         self.check_fork()?;
-        let mut guard = self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.lock_by(0, || self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner));
         match guard.as_mut() {
             Some(state) => work(state),
             None => Err(self.released()),
@@ -146,21 +171,54 @@ impl<S: Send> Shared<S> {
         work: impl FnOnce(&mut S) -> PyResult<R> + Send,
     ) -> PyResult<R> {
         self.check_fork()?;
-        py.detach(|| {
-            let mut guard = self.lock();
-            match guard.as_mut() {
-                Some(state) if !self.is_closed() => work(state),
-                _ => Err(self.released()),
-            }
-        })
+        py.detach(|| self.work(0, work))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<S>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Uses the state on behalf of who is in `wait`, or not: `own` is 1 or 0.
+    fn work<R>(&self, own: u32, work: impl FnOnce(&mut S) -> PyResult<R>) -> PyResult<R> {
+        let mut guard = self.lock(own);
+        match guard.as_mut() {
+            Some(state) if !self.is_closed() => work(state),
+            _ => Err(self.released()),
+        }
+    }
+
+    fn lock(&self, own: u32) -> MutexGuard<'_, Option<S>> {
+        self.lock_by(own, || self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Locks the state by `lock`, and tells others who wait that somebody wants it. `own`: how many of them this is.
+    fn lock_by<'a>(&self, own: u32, lock: impl FnOnce() -> MutexGuard<'a, Option<S>>) -> MutexGuard<'a, Option<S>> {
+        // ORDERING: Relaxed, here and below. These numbers only say how patient to be; the lock orders the state.
+        if self.waiting.load(Ordering::Relaxed) <= own {
+            return lock();
+        }
+        self.wanted.store(clock::now(), Ordering::Relaxed);
+        self.wanting.fetch_add(1, Ordering::Relaxed);
+        let guard = lock();
+        self.wanting.fetch_sub(1, Ordering::Relaxed);
+        guard
+    }
+
+    /// How long to wait with the lock: others must not wait long for it where there are others.
+    fn slice(&self) -> Duration {
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        if wanted > 0 && clock::now().saturating_sub(wanted) < SHARED_FOR { SHARED_SLICE } else { SLICE }
+    }
+
+    /// Lets those go first who want the lock: the one who has just released it would get it again before they wake up.
+    fn let_others(&self) {
+        for _ in 0..YIELDS {
+            if self.wanting.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            std::thread::sleep(YIELD);
+        }
     }
 
     /// Waits until `step` says that there is something, at most `timeout`; for ever where that is `None`. `step` waits for
-    /// the time that it is given and no longer. Between two steps, Python handles its signals.
+    /// the time that it is given and no longer. Between two steps, Python handles its signals, and other threads use the
+    /// state: they wait for a step, which is short once they have come.
     ///
     /// # Errors
     /// `Forked`, `Released`, what a signal's handler raises, and what `step` returns. Where the handle is closed meanwhile,
@@ -176,10 +234,16 @@ impl<S: Send> Shared<S> {
     {
         let timeout = timeout.map(|timeout| numbers::seconds("timeout", timeout)).transpose()?;
         self.with(py, |_| Ok(()))?;
+        let _waiting = Counted::new(&self.waiting);
         let start = Instant::now();
         loop {
-            let left = timeout.map_or(SLICE, |timeout| timeout.saturating_sub(start.elapsed()).min(SLICE));
-            let found = self.detached(py, |state| step(state, left));
+            self.check_fork()?;
+            let found = py.detach(|| {
+                self.let_others();
+                let slice = self.slice();
+                let left = timeout.map_or(slice, |timeout| timeout.saturating_sub(start.elapsed()).min(slice));
+                self.work(1, |state| step(state, left))
+            });
             match found {
                 Ok(true) => return Ok(true),
                 Ok(false) => (),
@@ -201,8 +265,24 @@ impl<S: Send> Shared<S> {
         }
         // ORDERING: Relaxed, as above.
         self.closed.store(true, Ordering::Relaxed);
-        let state = py.detach(|| self.lock().take());
+        let state = py.detach(|| self.lock(0).take());
         drop(state);
+    }
+}
+
+/// Counts for as long as it lives.
+struct Counted<'a>(&'a AtomicU32);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

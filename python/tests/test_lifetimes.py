@@ -8,6 +8,7 @@ import itertools
 import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -465,3 +466,27 @@ def test_a_reader_finds_a_channel_whose_name_was_removed(name):
         wait_until(lambda: writer.write(solid(2), 2) or os.path.exists(f"/dev/shm/{name}"), "the name")
     writer.write(solid(3), 3)
     wait_until(lambda: (frame := reader.latest()) and frame.frame_id == 3, "the frame under the new name")
+
+
+def test_who_never_waits_does_not_wait_for_a_thread_that_does(pair):
+    _writer, reader = pair
+    stop = threading.Event()
+
+    def wait():
+        while not stop.is_set():
+            reader.wait(0.5)
+
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    took = 0.0
+    for _ in range(100):
+        time.sleep(0.002)  # the others wait again
+        start = time.monotonic()
+        assert reader.take() is None
+        took += time.monotonic() - start
+    stop.set()
+    for thread in threads:
+        thread.join()
+    # Two milliseconds each, and tens or hundreds where the others are in the way.
+    assert took < 2, f"{took / 100:.3f} s each"

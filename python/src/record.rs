@@ -132,6 +132,7 @@ impl RecordWriter {
 struct Records {
     name: ChannelName,
     expected: Option<ChannelType>,
+    options: OpenOptions,
     reader: Reader<[u8]>,
     last: Option<(Vec<u8>, u64, u64)>,
     missed_before: u64,
@@ -191,7 +192,7 @@ impl Records {
         if !self.reader.is_retired() {
             return Ok(());
         }
-        match open(&self.name, self.expected.as_ref(), OpenOptions::new().grace(Duration::ZERO)) {
+        match open(&self.name, self.expected.as_ref(), self.options.grace(Duration::ZERO)) {
             Ok((_, reader)) => {
                 self.missed_before += self.reader.missed();
                 self.reader = reader;
@@ -253,19 +254,21 @@ impl RecordReader {
 impl RecordReader {
     /// `expected`: type name, fields, size and alignment; None takes what there is.
     #[new]
-    #[pyo3(signature = (name, expected, *, wait = 0.0, namespace = ""))]
+    #[pyo3(signature = (name, expected, *, wait = 0.0, namespace = "", foreign_owner = false))]
     fn new(
         py: Python<'_>,
         name: &str,
         expected: Option<(String, Vec<Field>, usize, usize)>,
         wait: f64,
         namespace: &str,
+        foreign_owner: bool,
     ) -> PyResult<Self> {
+        let options = OpenOptions::new().foreign_owner(foreign_owner);
         let channel = shared::channel_name(namespace, name)?;
         let of = |(name, fields, size, align): (String, _, _, _)| channel_type(&name, fields, size, align);
         let expected = expected.map(of).transpose()?;
         let found = shared::open_within(py, wait, |patience| {
-            match open(&channel, expected.as_ref(), OpenOptions::new().patience(patience)) {
+            match open(&channel, expected.as_ref(), options.patience(patience)) {
                 Err(Unread::Open(why)) => Err(why),
                 found => Ok(found),
             }
@@ -275,7 +278,7 @@ impl RecordReader {
         // What is read without a type of one's own stays of the type that was found.
         let expected = Some(expected.unwrap_or_else(|| description.channel_type().clone()));
         let (name, looked) = (channel.clone(), clock::now());
-        let records = Records { name, expected, reader, last: None, missed_before: 0, looked };
+        let records = Records { name, expected, options, reader, last: None, missed_before: 0, looked };
         Ok(Self {
             records: Shared::new("reader", channel.to_string(), records),
             channel,

@@ -2,8 +2,10 @@
 
 use crate::control::Control;
 use crate::errors;
+use crate::numbers::seconds;
 use crate::shared::{self, Shared};
-use lkas_shm::SafetyOptions;
+use core::time::Duration;
+use lkas_shm::{OpenOptions, SafetyOptions};
 use pyo3::prelude::*;
 
 /// Something that changed about who drives. `str()` of it is a line for a log.
@@ -65,6 +67,9 @@ impl SafetyEvent {
 ///
 /// `max_age`: seconds after which a control leads to a safe stop; where the channel's contract says less, that counts.
 /// `brake`: how hard a safe stop brakes, 0 to 1. `resume_after`: for how long controls must have been fresh, in seconds.
+/// `foreign_owner`: whether the channel may belong to another user.
+///
+/// Raises ValueError where one of them is out of its range.
 #[pyclass(frozen, weakref, module = "lkas_channels")]
 pub(crate) struct ControlSupervisor {
     supervisor: Shared<lkas_shm::ControlSupervisor>,
@@ -73,13 +78,29 @@ pub(crate) struct ControlSupervisor {
 #[pymethods]
 impl ControlSupervisor {
     #[new]
-    #[pyo3(signature = (name, *, namespace = "", max_age = 0.25, brake = 0.6, resume_after = 0.5))]
-    fn new(name: &str, namespace: &str, max_age: f64, brake: f32, resume_after: f64) -> PyResult<Self> {
+    #[pyo3(signature = (name, *, namespace = "", max_age = 0.25, brake = 0.6, resume_after = 0.5, foreign_owner = false))]
+    fn new(
+        name: &str,
+        namespace: &str,
+        max_age: f64,
+        brake: f32,
+        resume_after: f64,
+        foreign_owner: bool,
+    ) -> PyResult<Self> {
         let name = shared::channel_name(namespace, name)?;
+        if !seconds("max_age", max_age).is_ok_and(|age| age < Duration::MAX) {
+            return Err(errors::value(format!("max_age is {max_age}, expected a finite number of seconds, 0 or more")));
+        }
+        if !(0.0..=1.0).contains(&brake) {
+            return Err(errors::value(format!("brake is {brake}, expected 0 to 1")));
+        }
+        seconds("resume_after", resume_after)?;
         let mut options = SafetyOptions::default();
         (options.max_age_s, options.brake, options.resume_after_s) = (max_age, brake, resume_after);
         let text = name.to_string();
-        Ok(Self { supervisor: Shared::new("supervisor", text, lkas_shm::ControlSupervisor::new(name, options)) })
+        let supervisor = lkas_shm::ControlSupervisor::new(name, options);
+        let supervisor = supervisor.with_options(OpenOptions::new().foreign_owner(foreign_owner));
+        Ok(Self { supervisor: Shared::new("supervisor", text, supervisor) })
     }
 
     /// The next new control; None where none came within `timeout` seconds. Call it before each `decide`.

@@ -113,12 +113,19 @@ macro_rules! value_reader {
         #[pymethods]
         impl $class {
             #[new]
-            #[pyo3(signature = (name, *, wait = 0.0, namespace = "", place = None))]
-            fn new(py: Python<'_>, name: &str, wait: f64, namespace: &str, place: Option<usize>) -> PyResult<Self> {
+            #[pyo3(signature = (name, *, wait = 0.0, namespace = "", place = None, foreign_owner = false))]
+            fn new(
+                py: Python<'_>,
+                name: &str,
+                wait: f64,
+                namespace: &str,
+                place: Option<usize>,
+                foreign_owner: bool,
+            ) -> PyResult<Self> {
                 let name = shared::channel_name(namespace, name)?;
+                let options = shared::with_place(OpenOptions::new().foreign_owner(foreign_owner), place);
                 let feed = shared::open_within(py, wait, |patience| {
-                    let mut feed = Feed::new(name.clone(), $channel::open)
-                        .with_options(shared::with_place(OpenOptions::new(), place));
+                    let mut feed = Feed::new(name.clone(), $channel::open).with_options(options);
                     if feed.find(patience)? { Ok(feed) } else { Err(OpenError::NoSuchChannel { name: name.clone() }) }
                 })?;
                 Ok(Self { values: Shared::new("reader", name.to_string(), Values::new(feed)) })
@@ -243,6 +250,7 @@ value_reader!(
     ///
     /// `wait`: seconds to wait for the channel to be there. `namespace`: prefix of the name, one for each system. `place`: the
     /// number of a reader place to ask for, which may be a reserved one; where it is taken, any that is not reserved.
+    /// `foreign_owner`: whether the channel may belong to another user.
     ///
     /// Raises NoChannel where there is none, WrongType where it carries something else, NoPlace where all of its reader
     /// places are taken.
@@ -256,6 +264,7 @@ value_reader!(
     ///
     /// `wait`: seconds to wait for the channel to be there. `namespace`: prefix of the name, one for each system. `place`: the
     /// number of a reader place to ask for, which may be a reserved one; where it is taken, any that is not reserved.
+    /// `foreign_owner`: whether the channel may belong to another user.
     ///
     /// Raises NoChannel where there is none, WrongType where it carries something else, NoPlace where all of its reader
     /// places are taken.

@@ -178,3 +178,14 @@ def test_supervisor(name):
             assert supervisor.decide(True)[0].mode is Mode.EMERGENCY_STOP
     with pytest.raises(Released):
         supervisor.decide(False)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"brake": -1.0}, {"brake": 1.5}, {"brake": float("nan")}, {"max_age": float("inf")}, {"max_age": float("nan")},
+     {"max_age": -1}, {"resume_after": float("nan")}, {"resume_after": -1}],
+)
+def test_a_supervisors_options_are_checked(name, bad):
+    (option,) = bad
+    with pytest.raises(ValueError, match=f"{option} is"):
+        ControlSupervisor(name, **bad)

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::error::OpenError;
 use crate::feed::{Feed, Open};
 use crate::name::ChannelName;
+use crate::options::OpenOptions;
 use core::fmt;
 use core::time::Duration;
 use lkas_core::{Payload, Promise, Verdict};
@@ -120,6 +121,12 @@ impl<T: Payload + Copy> DeadlineReader<T> {
     #[must_use]
     pub fn new(name: ChannelName, open: Open<T>, max_age: Duration) -> Self {
         Self { feed: Feed::new(name, open), last: None, max_age }
+    }
+
+    /// The same, with options for opening the channel, as [`Feed::with_options`].
+    #[must_use]
+    pub fn with_options(self, options: OpenOptions) -> Self {
+        Self { feed: self.feed.with_options(options), ..self }
     }
 
     /// The next new value; `None` where none came within `timeout`, or sooner as in [`Feed::next`].

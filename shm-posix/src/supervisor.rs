@@ -79,6 +79,13 @@ impl ControlSupervisor {
         Self { controls, monitor: SafetyMonitor::new(options), decided: None }
     }
 
+    /// The same, with options for opening the channel, as [`Feed::with_options`](crate::Feed::with_options). Their place does
+    /// not count: it has the first.
+    #[must_use]
+    pub fn with_options(self, options: OpenOptions) -> Self {
+        Self { controls: self.controls.with_options(options), ..self }
+    }
+
     /// The next new control; `None` where none came within `timeout`, or sooner as in [`Feed::next`](crate::Feed::next). Call it before
     /// each [`decide`](Self::decide): nothing else takes controls from the channel.
     ///

@@ -125,3 +125,33 @@ def test_lkas_echo_prints_them(name):
             [programs() / "lkas", "echo", name, "--count", "1"], capture_output=True, text=True, timeout=60
         ).stdout
         assert "rad/s" in text and name in text
+
+
+POINT = np.dtype([("x", "<f4"), ("y", "<f4")])
+NOTE = np.dtype([("word", "S4"), ("count", "u1"), ("point", POINT), ("axes", "<f4", (3,))])
+
+
+def test_only_whole_values_are_written(name):
+    swapped = np.zeros((), [("y", "<f4"), ("x", "<f4")])
+    good = {"word": b"lane", "count": 1, "point": {"x": 1, "y": 2}, "axes": (1, 2, 3)}
+    with Channel(name, POINT).create() as writer, Channel(name).open() as reader:
+        for bad in (swapped, swapped[()], None, 5, "1", b"2", True, [1, 2], (1,), (1, 2, 3), ("1", 2), (None, 2)):
+            with pytest.raises((TypeError, ValueError)):
+                writer.write(bad)
+        assert reader.take() is None
+        writer.write(np.array((1, 2), POINT))
+        assert reader.take().tolist() == (1, 2)
+    with Channel(name + ".note", NOTE).create() as writer, Channel(name + ".note", NOTE).open() as reader:
+        for bad in (
+            {"word": b"lanes"}, {"word": 5}, {"count": 256}, {"count": -1}, {"count": 1.5}, {"count": float("nan")},
+            {"point": {"x": 1}}, {"point": swapped}, {"point": 1}, {"axes": 1}, {"axes": (1, 2)}, {"axes": "123"},
+        ):
+            with pytest.raises((TypeError, ValueError), match=next(iter(bad))):
+                writer.write(good | bad)
+        assert reader.take() is None
+        writer.write(good)
+        assert reader.take() == np.array((b"lane", 1, (1, 2), (1, 2, 3)), NOTE)
+        writer.write(tuple(good.values()))
+        record = reader.take()
+        record["count"] = 7
+        assert record["count"] == 7 and reader.latest()["count"] == 1, "a record of one's own"

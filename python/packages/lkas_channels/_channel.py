@@ -73,6 +73,48 @@ def _dtype_of(fields: list[_Field], size: int) -> np.dtype[Any]:
     )
 
 
+def _fill(into: np.ndarray[Any, Any], value: Any, what: str) -> None:
+    """Writes `value` to a field. What numpy alone would convert, repeat or cut is refused."""
+    dtype = into.dtype
+    if isinstance(value, (np.void, np.ndarray)) and value.dtype.names is not None:
+        if value.dtype != dtype or value.shape != into.shape:
+            raise TypeError(f"{what} is of type {value.dtype}, expected {dtype}; or give a tuple or mapping of the fields")
+        into[...] = value
+    elif into.shape and dtype.names is not None:
+        if not isinstance(value, (list, tuple)) or len(value) != len(into):
+            raise ValueError(f"{what} is {value!r}, expected a list of {len(into)}")
+        for index, item in enumerate(value):
+            _fill(into[index, ...], item, f"{what}[{index}]")
+    elif dtype.names is not None:
+        if isinstance(value, Mapping):
+            if set(value) != set(dtype.names):
+                raise ValueError(f"{what} has fields {sorted(map(str, value))}, expected {sorted(dtype.names)}")
+            value = tuple(value[name] for name in dtype.names)
+        if not isinstance(value, tuple):
+            raise TypeError(f"{what} is {value!r}, expected a record, a tuple or a mapping of {', '.join(dtype.names)}")
+        if len(value) != len(dtype.names):
+            raise ValueError(f"{what} has {len(value)} fields, expected {len(dtype.names)}: {', '.join(dtype.names)}")
+        for name, item in zip(dtype.names, value, strict=True):
+            _fill(into[name], item, f"field {name}" if what == "the value" else f"{what}.{name}")
+    elif dtype.kind == "S":
+        if not isinstance(value, (bytes, str)):
+            raise TypeError(f"{what} is {value!r}, expected text in bytes")
+        text = value.encode() if isinstance(value, str) else value
+        if len(text) > dtype.itemsize:
+            raise ValueError(f"{what} is {value!r}, expected at most {dtype.itemsize} bytes")
+        into[...] = text
+    else:
+        found = np.asarray(value)
+        if found.dtype.kind not in "biuf":
+            raise TypeError(f"{what} is {value!r}, expected {dtype}")
+        if found.shape != into.shape:
+            raise ValueError(f"{what} is of shape {found.shape}, expected {into.shape}")
+        with np.errstate(invalid="ignore"):
+            into[...] = found
+        if dtype.kind != "f" and not (into == found).all():
+            raise ValueError(f"{what} is {value!r}, which does not fit into {dtype}")
+
+
 class Channel:
     """The channel `name` of values of the structured type `dtype`.
 
@@ -124,12 +166,15 @@ class Channel:
         )
         return ChannelWriter(writer, self.dtype)
 
-    def open(self, *, wait: float = 0.0) -> ChannelReader:
-        """Opens the channel as a reader; waits for it to be there at most `wait` seconds."""
+    def open(self, *, wait: float = 0.0, foreign_owner: bool = False) -> ChannelReader:
+        """Opens the channel as a reader; waits for it to be there at most `wait` seconds. `foreign_owner`: whether it may
+        belong to another user."""
         expected = None
         if self.dtype is not None:
             expected = (self.type_name, self._fields, self.dtype.itemsize, self.dtype.alignment)
-        reader = _native._RecordReader(self.name, expected, wait=wait, namespace=self.namespace)
+        reader = _native._RecordReader(
+            self.name, expected, wait=wait, namespace=self.namespace, foreign_owner=foreign_owner
+        )
         dtype = self.dtype if self.dtype is not None else _dtype_of(reader.fields, reader.size)
         return ChannelReader(reader, dtype)
 
@@ -145,15 +190,13 @@ class ChannelWriter:
         self.dtype = dtype
 
     def write(self, value: Any) -> None:
-        """Publishes a value: a record of the channel's type, or a tuple or mapping with all of its fields."""
-        names = self.dtype.names or ()
-        if isinstance(value, Mapping):
-            if set(value) != set(names):
-                raise ValueError(f"fields {sorted(value)}, expected {sorted(names)}")
-            value = tuple(value[name] for name in names)
+        """Publishes a value: a record of the channel's type, or a tuple or mapping with all of its fields. So are values
+        of structures within it. Numbers must fit into their fields.
+
+        Raises TypeError and ValueError where it is something else."""
         # Bytes between fields are zero: nobody reads what was there before.
         record = np.zeros((), self.dtype)
-        record[...] = value
+        _fill(record, value, "the value")
         self._writer.write(record.tobytes())
 
     @property
@@ -191,7 +234,7 @@ class ChannelReader:
         self.type_name = reader.type_name
 
     def _value(self, found: bytes | None) -> Any:
-        return None if found is None else np.frombuffer(found, self.dtype, 1)[0]
+        return None if found is None else np.frombuffer(bytearray(found), self.dtype, 1)[0]
 
     def take(self) -> Any:
         """The newest value, if this reader has not had it yet; None otherwise. Never waits."""

@@ -177,7 +177,7 @@ class ImageWriter:
         grace: float = 1.0,
         checked: bool = True,
     ) -> Self: ...
-    def write(self, image: Buffer, frame_id: int, timestamp: float | None = None) -> None: ...
+    def write(self, image: Buffer | _Image | Frame, frame_id: int, timestamp: float | None = None) -> None: ...
     def loan(self, frame_id: int, timestamp: float | None = None) -> Loan: ...
     @property
     def shape(self) -> tuple[int, int, int]: ...
@@ -207,7 +207,13 @@ class Loan:
 @final
 class DetectionReader:
     def __new__(
-        cls, name: str, *, wait: float = 0.0, namespace: str = "", place: int | None = None
+        cls,
+        name: str,
+        *,
+        wait: float = 0.0,
+        namespace: str = "",
+        place: int | None = None,
+        foreign_owner: bool = False,
     ) -> Self: ...
     def take(self) -> Detection | None: ...
     def latest(self, max_age: float | None = None) -> Detection | None: ...
@@ -262,7 +268,13 @@ class DetectionWriter:
 @final
 class ControlReader:
     def __new__(
-        cls, name: str, *, wait: float = 0.0, namespace: str = "", place: int | None = None
+        cls,
+        name: str,
+        *,
+        wait: float = 0.0,
+        namespace: str = "",
+        place: int | None = None,
+        foreign_owner: bool = False,
     ) -> Self: ...
     def take(self) -> Control | None: ...
     def latest(self, max_age: float | None = None) -> Control | None: ...
@@ -326,7 +338,14 @@ class SafetyEvent:
 @final
 class ControlSupervisor:
     def __new__(
-        cls, name: str, *, namespace: str = "", max_age: float = 0.25, brake: float = 0.6, resume_after: float = 0.5
+        cls,
+        name: str,
+        *,
+        namespace: str = "",
+        max_age: float = 0.25,
+        brake: float = 0.6,
+        resume_after: float = 0.5,
+        foreign_owner: bool = False,
     ) -> Self: ...
     def next(self, timeout: float = 0.0) -> Control | None: ...
     def decide(self, standing: bool) -> tuple[Control, list[SafetyEvent]]: ...
@@ -351,7 +370,7 @@ class Broker:
     def has_viewers(self, topic: str) -> bool: ...
     def broadcast_frame(
         self,
-        image: Buffer,
+        image: Buffer | _Image | Frame,
         frame_id: int,
         *,
         timestamp: float | None = None,
@@ -457,6 +476,7 @@ class _RecordReader:
         *,
         wait: float = 0.0,
         namespace: str = "",
+        foreign_owner: bool = False,
     ) -> Self: ...
     @property
     def type_name(self) -> str: ...

@@ -2,16 +2,17 @@
 
 use crate::detection::Detection;
 use crate::errors;
+use crate::image_writer::{bytes_of, contiguous, image_buffer};
 use crate::shared::Shared;
-use jpeg_encoder::{ColorType, Encoder};
+use jpeg_encoder::{ColorType, Encoder, EncodingError};
 use lkas_messages::names::{Category, Parameter};
-use lkas_messages::{DetectionFields, VehicleStateFields};
+use lkas_messages::{DetectionFields, VehicleState, VehicleStateFields};
 use lkas_zmq::wire::{ActionRequest, FrameHeader};
 use lkas_zmq::{Arrivals, BrokerOptions, Endpoint, Topic};
-use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use pyo3::{PyTraverseError, PyVisit};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -87,9 +88,14 @@ impl Broker {
     /// Accepts an action from now on: it is forwarded to the simulation, and `poll` calls `callback` with the action's
     /// parameters as keywords. None just forwards it.
     ///
-    /// What a callback raises is printed (`sys.unraisablehook`), and the broker goes on.
+    /// An error that a callback raises is printed (`sys.unraisablehook`), and the broker goes on. What is no `Exception` ends
+    /// the `poll`, as Ctrl-C and `sys.exit()` do: the next one calls the handlers of what is left.
+    ///
+    /// Raises TypeError where it can't be called.
     #[pyo3(signature = (name, callback = None))]
-    fn register_action(&self, py: Python<'_>, name: &str, callback: Option<Py<PyAny>>) -> PyResult<()> {
+    fn register_action(&self, py: Python<'_>, name: &str, callback: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        callback.as_ref().map_or(Ok(()), errors::check_callable)?;
+        let callback = callback.map(Bound::unbind);
         let action = name.parse().map_err(errors::value)?;
         let requests = Arc::clone(&self.requests);
         self.broker.with(py, |broker| {
@@ -108,15 +114,18 @@ impl Broker {
         let count = self.broker.with(py, |broker| Ok(broker.poll().total()))?;
         // Without the broker's lock, so that a handler may use it.
         let requests = core::mem::take(&mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner));
-        for request in requests {
+        let mut requests = requests.into_iter();
+        while let Some(request) = requests.next() {
             let handler = {
                 let handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);
                 handlers.get(request.action.as_str()).and_then(|handler| handler.as_ref().map(|h| h.clone_ref(py)))
             };
             let Some(handler) = handler else { continue };
-            let call = || handler.bind(py).call((), Some(&dictionary(py, &request.params)?));
-            if let Err(why) = call() {
-                why.write_unraisable(py, Some(handler.bind(py)));
+            let handler = handler.bind(py);
+            let call = || handler.call((), Some(&dictionary(py, &request.params)?)).map(drop);
+            if let Err(why) = call().or_else(|why| errors::of_callback(handler, why)) {
+                self.requests.lock().unwrap_or_else(PoisonError::into_inner).splice(..0, requests);
+                return Err(why);
             }
         }
         Ok(count)
@@ -129,15 +138,17 @@ impl Broker {
     }
 
     /// Whether somebody was subscribed to `topic` at the last `poll`: "frame", "detection", "state", "telemetry",
-    /// "parameter_status" or "action_status".
+    /// "parameter_status", "action_status", "status", "tick", "statistics", "typed_frame", "typed_detection" or "typed_state".
     fn has_viewers(&self, py: Python<'_>, topic: &str) -> PyResult<bool> {
         let topic = self::topic(topic)?;
         self.broker.with(py, |broker| Ok(broker.has_viewers(topic)))
     }
 
     /// Broadcasts a frame as JPEG of `quality` 1 to 100: an array or another buffer of uint8, `(height, width, 3)` or
-    /// `(height, width)`. `format`: "rgb8" or "bgr8". `timestamp`: in seconds since 1970; None is now. Encodes only where
-    /// somebody watches, without the interpreter. Whether it was sent.
+    /// `(height, width)`. `format`: "rgb8" or "bgr8", which means nothing for gray. `timestamp`: in seconds since 1970; None is
+    /// now. Encodes only where somebody watches, without the interpreter. Whether it was sent.
+    ///
+    /// Raises TypeError and ValueError where image, format or timestamp is none, whether or not somebody watches.
     #[pyo3(signature = (image, frame_id, *, timestamp = None, quality = 85, format = "rgb8"))]
     fn broadcast_frame(
         &self,
@@ -148,15 +159,11 @@ impl Broker {
         quality: u8,
         format: &str,
     ) -> PyResult<bool> {
-        if !self.broker.with(py, |broker| Ok(broker.wants_frames()))? {
-            return Ok(false);
-        }
-        let buffer = PyBuffer::<u8>::get(image)
-            .map_err(|_| PyTypeError::new_err("the image is no array and no buffer of uint8; convert it"))?;
+        let buffer = image_buffer(image)?;
         let (height, width, color) = match (buffer.shape(), format) {
             (&[height, width, 3], "rgb8") => (height, width, ColorType::Rgb),
             (&[height, width, 3], "bgr8") => (height, width, ColorType::Bgr),
-            (&([height, width] | [height, width, 1]), _) => (height, width, ColorType::Luma),
+            (&([height, width] | [height, width, 1]), "rgb8" | "bgr8") => (height, width, ColorType::Luma),
             (shape, format) => {
                 return Err(PyValueError::new_err(format!(
                     "an image of shape {shape:?} and format {format}, expected (height, width, 3) in rgb8 or bgr8, or \
@@ -167,21 +174,32 @@ impl Broker {
         let (Ok(width), Ok(height)) = (u16::try_from(width), u16::try_from(height)) else {
             return Err(PyValueError::new_err(format!("an image of {width}x{height}, expected sides of up to 65535")));
         };
-        let pixels = buffer.to_vec(py)?;
-        self.broker.detached(py, |broker| {
+        if width == 0 || height == 0 {
+            return Err(PyValueError::new_err(format!("an image of {width}x{height}, expected at least one pixel")));
+        }
+        if let Some(timestamp) = timestamp.filter(|timestamp| !timestamp.is_finite()) {
+            return Err(PyValueError::new_err(format!("timestamp is {timestamp}, expected a finite number")));
+        }
+        if !self.broker.with(py, |broker| Ok(broker.wants_frames()))? {
+            return Ok(false);
+        }
+        let buffer = contiguous(image, buffer)?;
+        let pixels = bytes_of(&buffer);
+        // Without the broker's lock either: others use it meanwhile.
+        let jpeg = py.detach(|| {
             let mut jpeg = Vec::new();
-            Encoder::new(&mut jpeg, quality.clamp(1, 100))
-                .encode(&pixels, width, height, color)
-                .map_err(errors::value)?;
-            let header = FrameHeader {
-                timestamp: timestamp.unwrap_or_else(unix_seconds),
-                frame_id,
-                width: width.into(),
-                height: height.into(),
-                jpeg_size: 0,
-            };
-            Ok(broker.broadcast_frame(&header, &jpeg).is_sent())
-        })
+            Encoder::new(&mut jpeg, quality.clamp(1, 100)).encode(pixels, width, height, color)?;
+            Ok(jpeg)
+        });
+        let jpeg = jpeg.map_err(|why: EncodingError| errors::value(why))?;
+        let header = FrameHeader {
+            timestamp: timestamp.unwrap_or_else(unix_seconds),
+            frame_id,
+            width: width.into(),
+            height: height.into(),
+            jpeg_size: 0,
+        };
+        self.broker.with(py, |broker| Ok(broker.broadcast_frame(&header, &jpeg).is_sent()))
     }
 
     /// Broadcasts lane lines. Whether they were sent.
@@ -191,6 +209,8 @@ impl Broker {
     }
 
     /// Broadcasts what the vehicle does, for a system whose simulation does not send vehicle status. Whether it was sent.
+    ///
+    /// Raises ValueError where a number is not finite.
     #[pyo3(signature = (*, steering, throttle, brake, speed_kmh, position = None, rotation = None, paused = None))]
     #[allow(clippy::too_many_arguments)]
     fn broadcast_state(
@@ -205,6 +225,7 @@ impl Broker {
         paused: Option<bool>,
     ) -> PyResult<bool> {
         let state = VehicleStateFields { steering, throttle, brake, speed_kmh, position, rotation, paused };
+        VehicleState::try_from(state).map_err(errors::value)?;
         self.broker.with(py, |broker| Ok(broker.broadcast_state(&state).is_sent()))
     }
 
@@ -246,9 +267,21 @@ impl Broker {
         Ok(statistics)
     }
 
-    /// Gives the ports back.
+    /// Gives the ports back, and forgets the callbacks.
     fn close(&self, py: Python<'_>) {
         self.broker.close(py);
+        self.__clear__();
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Whoever has the lock is done with it before anything is collected, or keeps what it looks at alive.
+        let Ok(handlers) = self.handlers.try_lock() else { return Ok(()) };
+        handlers.values().flatten().try_for_each(|handler| visit.call(handler))
+    }
+
+    fn __clear__(&self) {
+        let handlers = core::mem::take(&mut *self.handlers.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(handlers);
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

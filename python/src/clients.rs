@@ -8,6 +8,7 @@ use lkas_messages::names::Category;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use pyo3::{PyTraverseError, PyVisit};
 use std::sync::{Arc, Mutex, PoisonError};
 
 fn socket(why: impl ToString) -> PyErr {
@@ -52,13 +53,19 @@ impl ParameterClient {
     }
 
     /// Calls `callback(name, value)` for each value from now on, after those that were registered before.
-    fn register_callback(&self, callback: Py<PyAny>) {
-        self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).push(callback);
+    ///
+    /// Raises TypeError where it can't be called.
+    fn register_callback(&self, py: Python<'_>, callback: Bound<'_, PyAny>) -> PyResult<()> {
+        errors::check_callable(&callback)?;
+        self.client.with(py, |_| Ok(()))?;
+        self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).push(callback.unbind());
+        Ok(())
     }
 
     /// Calls back for what has arrived, in order. Never waits. How many values there were.
     ///
-    /// What a callback raises is printed (`sys.unraisablehook`), and the next one is called.
+    /// An error that a callback raises is printed (`sys.unraisablehook`), and the next one is called. What is no `Exception`
+    /// ends it, as Ctrl-C and `sys.exit()` do: then the next `poll` calls back for that value again, and for the rest.
     fn poll(&self, py: Python<'_>) -> PyResult<usize> {
         self.client.with(py, |client| client.poll().map_err(socket))?;
         let updates = core::mem::take(&mut *self.updates.lock().unwrap_or_else(PoisonError::into_inner));
@@ -66,11 +73,15 @@ impl ParameterClient {
             let callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
             callbacks.iter().map(|callback| callback.clone_ref(py)).collect()
         };
-        for (name, value) in &updates {
+        for (index, (name, value)) in updates.iter().enumerate() {
             let value = number(py, *value)?;
             for callback in &callbacks {
-                if let Err(why) = callback.bind(py).call1((*name, &value)) {
-                    why.write_unraisable(py, Some(callback.bind(py)));
+                let callback = callback.bind(py);
+                let called = callback.call1((*name, &value)).map(drop);
+                if let Err(why) = called.or_else(|why| errors::of_callback(callback, why)) {
+                    let mut later = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+                    later.splice(..0, updates[index..].iter().copied());
+                    return Err(why);
                 }
             }
         }
@@ -92,9 +103,21 @@ impl ParameterClient {
         })
     }
 
-    /// Disconnects.
+    /// Disconnects, and forgets the callbacks.
     fn close(&self, py: Python<'_>) {
         self.client.close(py);
+        self.__clear__();
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Whoever has the lock is done with it before anything is collected, or keeps what it looks at alive.
+        let Ok(callbacks) = self.callbacks.try_lock() else { return Ok(()) };
+        callbacks.iter().try_for_each(|callback| visit.call(callback))
+    }
+
+    fn __clear__(&self) {
+        let callbacks = core::mem::take(&mut *self.callbacks.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(callbacks);
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

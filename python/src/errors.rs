@@ -1,8 +1,8 @@
 //! Errors of the channels as exceptions, which Python code defines: several have two bases.
 
 use lkas_shm::{CreateError, HeaderError, OpenError, UnlinkError};
-use pyo3::PyErr;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
+use pyo3::prelude::*;
 
 pyo3::import_exception!(lkas_channels._errors, ChannelError);
 pyo3::import_exception!(lkas_channels._errors, Forked);
@@ -44,6 +44,29 @@ pub(crate) fn unlink(why: UnlinkError) -> PyErr {
         UnlinkError::InUse { .. } => InUse::new_err(why.to_string()),
         _ => ChannelError::new_err(why.to_string()),
     }
+}
+
+/// What a callback raised is printed where it is an error. What ends the program goes on: Ctrl-C, `sys.exit()`.
+///
+/// # Errors
+/// What is no `Exception`.
+pub(crate) fn of_callback(callback: &Bound<'_, PyAny>, why: PyErr) -> PyResult<()> {
+    let py = callback.py();
+    if !why.is_instance_of::<PyException>(py) {
+        return Err(why);
+    }
+    why.write_unraisable(py, Some(callback));
+    Ok(())
+}
+
+/// # Errors
+/// `TypeError` where it can't be called.
+pub(crate) fn check_callable(callback: &Bound<'_, PyAny>) -> PyResult<()> {
+    if callback.is_callable() {
+        return Ok(());
+    }
+    let kind = callback.get_type().name()?;
+    Err(PyTypeError::new_err(format!("the callback is of type {kind}, expected a function or another callable")))
 }
 
 pub(crate) fn value(why: impl ToString) -> PyErr {

@@ -68,6 +68,11 @@ impl Pixels {
         if flags & ffi::PyBUF_WRITABLE == ffi::PyBUF_WRITABLE {
             return Err(PyBufferError::new_err("a frame is read-only: others look at it too; use its copy()"));
         }
+        if flags & ffi::PyBUF_F_CONTIGUOUS == ffi::PyBUF_F_CONTIGUOUS {
+            return Err(PyBufferError::new_err(
+                "a frame's rows lie one after the other, not its columns; use its copy()",
+            ));
+        }
         let pixels = slf.get();
         pixels.check_fork()?;
         let Some(image) = pixels.pin.view() else {

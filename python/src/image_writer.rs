@@ -8,7 +8,7 @@ use core::slice;
 use lkas_messages::{Image, ImageShape, PixelFormat, UncheckedImage};
 use lkas_shm::{CreateError, ImageChannel, PixelsError, UncheckedImageChannel, clock};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use std::sync::{Mutex, PoisonError};
@@ -83,7 +83,49 @@ fn described(object: &Bound<'_, PyAny>) -> String {
     kind.map_or_else(|_| "something else".into(), |name| name.to_string())
 }
 
+/// The memory of an image.
+///
+/// # Errors
+/// `TypeError` where it has none, or none of bytes; and what the object itself says, as a frame that is closed does.
+pub(crate) fn image_buffer(image: &Bound<'_, PyAny>) -> PyResult<PyBuffer<u8>> {
+    PyBuffer::get(image).map_err(|why| {
+        let py = image.py();
+        if !why.get_type(py).is(py.get_type::<PyTypeError>()) && !why.is_instance_of::<PyBufferError>(py) {
+            return why;
+        }
+        PyTypeError::new_err(format!("an image of {}, expected an array or a buffer of uint8", described(image)))
+    })
+}
+
+/// The memory of an image, or of a copy whose pixels lie one after the other. numpy makes it, without the interpreter's
+/// lock.
+pub(crate) fn contiguous(image: &Bound<'_, PyAny>, buffer: PyBuffer<u8>) -> PyResult<PyBuffer<u8>> {
+    static CONTIGUOUS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if buffer.is_c_contiguous() {
+        return Ok(buffer);
+    }
+    PyBuffer::get(&numpy(image.py(), &CONTIGUOUS, "ascontiguousarray")?.call1((image,))?)
+}
+
+/// The bytes of what is [`contiguous`]; none of what is not.
+pub(crate) fn bytes_of(buffer: &PyBuffer<u8>) -> &[u8] {
+    if !buffer.is_c_contiguous() || buffer.len_bytes() == 0 {
+        return &[];
+    }
+    // SAFETY: contiguous memory of that many bytes, which the buffer keeps in place until it is dropped. Who writes to
+    // the array meanwhile, from another thread, gets some of both images, as from any copy of it, and it is not whole.
+    unsafe { slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) }
+}
+
 impl ImageWriter {
+    /// Whether an array is as a loan's has to be: whoever had it may have made something else of it.
+    fn fits(&self, image: &Bound<'_, PyAny>) -> bool {
+        let (height, width, channels) = self.expected();
+        PyBuffer::<u8>::get(image).is_ok_and(|buffer| {
+            !buffer.readonly() && buffer.is_c_contiguous() && buffer.shape() == [height, width, channels]
+        })
+    }
+
     fn expected(&self) -> (usize, usize, usize) {
         let shape = self.shape;
         (shape.height() as usize, shape.width() as usize, shape.format().channels() as usize)
@@ -147,9 +189,7 @@ impl ImageWriter {
     /// Raises TypeError and ValueError where the image is of another type or shape.
     #[pyo3(signature = (image, frame_id, timestamp = None))]
     fn write(&self, py: Python<'_>, image: &Bound<'_, PyAny>, frame_id: u64, timestamp: Option<f64>) -> PyResult<()> {
-        let buffer = PyBuffer::<u8>::get(image).map_err(|_| {
-            PyTypeError::new_err(format!("an image of {}, expected an array or a buffer of uint8", described(image)))
-        })?;
+        let buffer = image_buffer(image)?;
         let (height, width, channels) = self.expected();
         let fits = match *buffer.shape() {
             [h, w, c] => (h, w, c) == (height, width, channels),
@@ -163,29 +203,25 @@ impl ImageWriter {
                 buffer.shape()
             )));
         }
-        if !buffer.is_c_contiguous() {
-            return self.publish(py, frame_id, timestamp, &buffer.to_vec(py)?);
-        }
-        // SAFETY: contiguous memory of that many bytes, which the buffer keeps in place until it is dropped. Who writes to
-        // the array meanwhile, from another thread, gets some of both images, as from any copy of it, and it is not whole.
-        let pixels = unsafe { slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) };
-        self.publish(py, frame_id, timestamp, pixels)
+        let buffer = contiguous(image, buffer)?;
+        self.publish(py, frame_id, timestamp, bytes_of(&buffer))
     }
 
     /// An array to fill within `with`, which is published at its end; where an exception ends it, nothing is.
     ///
+    /// It begins black, or as an earlier loan left it: fill all of it, and raise where there is nothing to fill it with.
     /// `timestamp`: as for `write`; None is the moment of this call.
     #[pyo3(signature = (frame_id, timestamp = None))]
     fn loan(slf: Bound<'_, Self>, frame_id: u64, timestamp: Option<f64>) -> PyResult<Loan> {
-        static EMPTY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static ZEROS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = slf.py();
         let timestamp = checked_time(timestamp)?;
         let spare = slf.get().spare.lock().unwrap_or_else(PoisonError::into_inner).take();
         // SAFETY: an object that this has a reference to. With no other reference, no array uses its memory.
         let is_unused = |image: &Py<PyAny>| unsafe { pyo3::ffi::Py_REFCNT(image.as_ptr()) } == 1;
-        let image = match spare.filter(is_unused) {
+        let image = match spare.filter(is_unused).filter(|image| slf.get().fits(image.bind(py))) {
             Some(image) => image,
-            None => numpy(py, &EMPTY, "empty")?.call1((slf.get().expected(), "uint8"))?.unbind(),
+            None => numpy(py, &ZEROS, "zeros")?.call1((slf.get().expected(), "uint8"))?.unbind(),
         };
         Ok(Loan { writer: slf.unbind(), image: Mutex::new(Some(image)), frame_id, timestamp })
     }
@@ -282,7 +318,9 @@ impl Loan {
         if kind.is_none() {
             writer.write(py, image.bind(py), self.frame_id, Some(self.timestamp))?;
         }
-        *writer.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(image);
+        let before = writer.spare.lock().unwrap_or_else(PoisonError::into_inner).replace(image);
+        // Without the lock: what is told of its end may ask for a loan.
+        drop(before);
         Ok(())
     }
 }

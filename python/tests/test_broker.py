@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from conftest import wait_until
@@ -117,3 +120,108 @@ def test_urls_of_the_original_broker(base_port):
     for bad in ("5557", "tcp://host", "udp://host:1", "tcp://:1", "tcp://host:x"):
         with pytest.raises(ValueError, match="expected tcp://HOST:PORT"):
             LKASBroker(broadcast_url=bad)
+
+
+def test_what_ends_the_program_goes_through_callbacks(base_port, monkeypatch):
+    unraisable = []
+    monkeypatch.setattr("sys.unraisablehook", lambda what: unraisable.append(what.exc_type))
+    raising = [KeyboardInterrupt, SystemExit, ValueError]
+    seen = []
+
+    def callback(name, value):
+        if raising:
+            raise raising.pop(0)
+        seen.append((name, value))
+
+    with Broker(base_port=base_port) as broker, ParameterClient("decision", base_port=base_port) as client:
+        client.register_callback(callback)
+        broker.set_parameter("decision", "kp", 1)
+        broker.set_parameter("decision", "kd", 0.25)
+
+        def turn():
+            broker.poll()
+            return client.poll()
+
+        for wanted in (KeyboardInterrupt, SystemExit):
+            with pytest.raises(wanted):
+                wait_until(turn, "a value")
+        wait_until(lambda: (turn(), seen)[1], "what was left")
+    assert unraisable == [ValueError] and seen
+
+
+def test_what_ends_the_program_goes_through_handlers(base_port):
+    zmq = pytest.importorskip("zmq")
+    context = zmq.Context()
+    asking = context.socket(zmq.PUB)
+    asking.connect(f"tcp://localhost:{base_port + 1}")
+
+    def leave():
+        raise SystemExit
+
+    with Broker(base_port=base_port) as broker:
+        broker.register_action("pause", leave)
+
+        def turn():
+            asking.send_multipart([b"action", b'{"action": "pause"}'])
+            broker.wait(0.01)
+            broker.poll()
+
+        with pytest.raises(SystemExit):
+            wait_until(turn, "the action")
+    asking.close(0)
+    context.term()
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_who_owns_a_client_and_is_called_by_it_is_collected(base_port, close):
+    class Owner:
+        def __init__(self):
+            self.client = ParameterClient("decision", base_port=base_port)
+            self.client.register_callback(self.note)
+            self.broker = Broker(base_port=base_port)
+            self.broker.register_action("pause", self.note)
+
+        def note(self, *_):
+            pass
+
+    owner = Owner()
+    gone = weakref.ref(owner)
+    if close:
+        owner.client.close()
+        owner.broker.close()
+        del owner
+        assert gone() is None, "what is closed forgets its callbacks"
+    else:
+        del owner
+        gc.collect()
+        assert gone() is None
+
+
+def test_callbacks_are_checked(base_port):
+    with Broker(base_port=base_port) as broker, ParameterClient("decision", base_port=base_port) as client:
+        with pytest.raises(TypeError, match="of type int, expected a function"):
+            broker.register_action("pause", 5)
+        with pytest.raises(TypeError, match="of type int, expected a function"):
+            client.register_callback(5)
+
+
+def test_what_is_broadcast_is_checked_whether_or_not_somebody_watches(base_port):
+    gray, image = np.zeros((4, 6), np.uint8), np.zeros((4, 6, 3), np.uint8)
+    with Broker(base_port=base_port) as broker:
+        assert broker.broadcast_frame(image[:, ::-1], 1, format="bgr8") is False
+        for bad in ((gray, "hsv"), (image, "gray8"), (image[0, 0], "rgb8"), (image[:0], "rgb8")):
+            with pytest.raises(ValueError):
+                broker.broadcast_frame(bad[0], 1, format=bad[1])
+        with pytest.raises(TypeError):
+            broker.broadcast_frame(np.zeros((4, 6)), 1)
+        with pytest.raises(ValueError, match="timestamp"):
+            broker.broadcast_frame(image, 1, timestamp=float("nan"))
+        with pytest.raises(ValueError):
+            broker.broadcast_state(steering=float("nan"), throttle=0, brake=0, speed_kmh=0)
+
+
+def test_every_topic_is_documented(base_port):
+    with Broker(base_port=base_port) as broker, pytest.raises(ValueError) as caught:
+        broker.has_viewers("weather")
+    topics = str(caught.value).split("expected one of ")[1].split(", ")
+    assert all(f'"{topic}"' in Broker.has_viewers.__doc__ for topic in topics)

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import itertools
+import os
 import subprocess
 import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import GENEROUS, SHAPE, solid, wait_until
 
-from lkas_channels import ImageReader, ImageWriter, NoPlace, Released, unlink
+from lkas_channels import (
+    Channel,
+    ChannelError,
+    ControlReader,
+    ControlSupervisor,
+    ControlWriter,
+    DetectionReader,
+    DetectionWriter,
+    ImageReader,
+    ImageWriter,
+    NoPlace,
+    Released,
+    unlink,
+)
 
 
 @pytest.fixture(params=[True, False], ids=["checked", "unchecked"])
@@ -490,3 +506,96 @@ def test_who_never_waits_does_not_wait_for_a_thread_that_does(pair):
         thread.join()
     # Two milliseconds each, and tens or hundreds where the others are in the way.
     assert took < 2, f"{took / 100:.3f} s each"
+
+
+def test_the_end_of_a_loans_memory_may_ask_for_a_loan(name, process):
+    child = process(
+        "import sys, weakref; from lkas_channels import ImageWriter\n"
+        "with ImageWriter(sys.argv[1], (4, 6, 3)) as writer:\n"
+        "    first, second = writer.loan(1), writer.loan(2)\n"
+        "    weakref.finalize(second.image, lambda: writer.loan(3))\n"
+        "    with first, second:\n"
+        "        pass\n"
+        "    with writer.loan(4):\n"
+        "        pass\n"
+        "    print('done')",
+        name,
+    )
+    assert child.communicate(timeout=GENEROUS)[0] == "done\n"
+
+
+def test_a_loans_memory_is_fit_for_a_loan_whatever_was_done_to_it(pair):
+    writer, reader = pair
+    with writer.loan(1) as loan:
+        assert not loan.image.any(), "black, and nothing of this program's memory"
+        loan.image.flags.writeable = False
+    with writer.loan(2) as loan:
+        loan.image[:] = 2
+        image = loan.image
+    image.shape = (-1,)
+    del image
+    with writer.loan(3) as loan:
+        loan.image[:] = 3
+    assert (reader.take().image == 3).all()
+
+
+def test_what_a_closed_frame_says_is_passed_on(pair):
+    writer, reader = pair
+    writer.write(solid(1), 1)
+    frame = reader.take()
+    frame.close()
+    with pytest.raises(Released, match="frame 1 is closed"):
+        writer.write(frame, 2)
+
+
+def test_a_frame_has_no_columns_one_after_the_other(pair):
+    writer, reader = pair
+    writer.write(solid(1), 1)
+    frame = reader.take()
+    view = ctypes.create_string_buffer(256)
+    get = ctypes.pythonapi.PyObject_GetBuffer
+    get.argtypes = [ctypes.py_object, ctypes.c_void_p, ctypes.c_int]
+    f_contiguous, c_contiguous = 0x58, 0x38
+    for exporter in (frame, frame.image.base.obj):
+        with pytest.raises(BufferError, match="copy"):
+            get(exporter, view, f_contiguous)
+        assert get(exporter, view, c_contiguous) == 0
+        ctypes.pythonapi.PyBuffer_Release(view)
+
+
+def test_images_that_are_not_contiguous(pair):
+    writer, reader = pair
+    image = np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8)
+    for cut in (image[:, :, ::-1], image[::-1], image.transpose(1, 0, 2).copy().transpose(1, 0, 2)):
+        writer.write(cut, 1)
+        assert (reader.take().image == cut).all()
+    writer.write(memoryview(image)[::-1], 2)
+    assert (reader.take().image == image[::-1]).all()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="LEFT OUT: only root gives a file to another user")
+def test_channels_of_other_users_are_opened_only_where_that_is_wanted(name):
+    for kind, (writer_of, reader_of) in enumerate(
+        [
+            (lambda name: ImageWriter(name, SHAPE), ImageReader),
+            (DetectionWriter, DetectionReader),
+            (ControlWriter, ControlReader),
+            (lambda name: Channel(name, [("x", "<f4")]).create(), lambda name, **options: Channel(name).open(**options)),
+            (ControlWriter, lambda name, **options: supervise(name, **options)),
+        ]
+    ):
+        with writer_of(f"{name}.{kind}") as writer:
+            (file,) = [file for file in Path("/dev/shm").iterdir() if writer.name in file.name]
+            os.chown(file, 12345, -1)
+            try:
+                with pytest.raises(ChannelError, match="12345"):
+                    reader_of(writer.name)
+                reader_of(writer.name, foreign_owner=True).close()
+            finally:
+                os.chown(file, 0, -1)
+
+
+def supervise(name, **options):
+    supervisor = ControlSupervisor(name, **options)
+    supervisor.next()
+    return supervisor

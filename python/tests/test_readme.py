@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import private
 import pytest
+from conftest import SHAPE
+
+from lkas_channels import ImageReader, ImageWriter
 
 PACKAGE = Path(__file__).resolve().parents[1] / "README.md"
 REPOSITORY = PACKAGE.parents[1] / "README.md"
@@ -55,7 +59,7 @@ def test_the_repositorys_readme(tmp_path):
 
 @needs_private
 def test_the_packages_readme(tmp_path):
-    loop, own, names, *_ = blocks(PACKAGE)
+    loop, _capture, own, names, *_ = blocks(PACKAGE)
     script = tmp_path / "readme.py"
     # The loop ends with its camera.
     after = "answer = answers.latest()\nassert answer.frame_id == 9 and answer.left.y2 == 360, answer\n"
@@ -63,3 +67,22 @@ def test_the_packages_readme(tmp_path):
     script.write_text(CAMERA + guarded + "camera.join()\n" + own + names + after)
     done = private.run(script, timeout=120)
     assert (done.returncode, done.stdout) == (0, "[1.  1.  0.9 0.9]\n"), done.stderr
+
+
+def test_the_packages_readme_captures_no_frame_twice(name, tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    video = str(tmp_path / "video.avi")
+    recording = cv2.VideoWriter(video, cv2.VideoWriter_fourcc(*"MJPG"), 10, (SHAPE[1], SHAPE[0]))
+    recording.write(np.full(SHAPE, 200, np.uint8))
+    recording.release()
+    exec(blocks(PACKAGE)[1], defined := {})
+    with ImageWriter(name, SHAPE, format="bgr8") as writer, ImageReader(name) as reader:
+        camera = cv2.VideoCapture(video)
+        defined["capture"](camera, writer, 1)
+        assert (reader.take().image > 150).all()
+        with pytest.raises(RuntimeError, match="no frame of shape"):
+            defined["capture"](camera, writer, 2)
+    with ImageWriter(name + ".small", (24, 32, 3), format="bgr8") as writer:
+        with pytest.raises(RuntimeError, match="no frame of shape"):
+            defined["capture"](cv2.VideoCapture(video), writer, 1)
+        assert writer.sequence == 0

@@ -64,8 +64,7 @@ impl ImageReader {
         }
         let name = shared::channel_name(namespace, name)?;
         let options = shared::with_place(OpenOptions::new().foreign_owner(foreign_owner), place);
-        let open = |patience: Duration| Places::open(&name, options.patience(patience), places);
-        let found = shared::open_within(py, wait, open)?;
+        let found = shared::open_within(py, wait, options, |options| Places::open(&name, options, places))?;
         Ok(Self { places: Shared::new("reader", name.to_string(), found) })
     }
 

@@ -174,9 +174,11 @@ impl ImageWriter {
         let name = shared::channel_name(namespace, name)?;
         let options = WriterOptions { readers, period, max_age, mode, group, foreign_owner, grace }.checked()?;
         let sink = if checked {
-            Sink::Checked(writers::create(py, &name, || ImageChannel::create(&name, shape, options))?)
+            Sink::Checked(writers::create(py, &name, options, |options| ImageChannel::create(&name, shape, options))?)
         } else {
-            Sink::Unchecked(writers::create(py, &name, || UncheckedImageChannel::create(&name, shape, options))?)
+            Sink::Unchecked(writers::create(py, &name, options, |options| {
+                UncheckedImageChannel::create(&name, shape, options)
+            })?)
         };
         Ok(Self { writer: Shared::new("writer", name.to_string(), sink), shape, spare: Mutex::new(None) })
     }

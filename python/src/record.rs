@@ -91,7 +91,7 @@ impl RecordWriter {
         let name = shared::channel_name(namespace, name)?;
         let options = WriterOptions { readers, period, max_age, mode, group, foreign_owner, grace }.checked()?;
         let of = channel_type(type_name, fields, size, align)?;
-        let writer = writers::create(py, &name, || AnyChannel::create(&name, of, options))?;
+        let writer = writers::create(py, &name, options, |options| AnyChannel::create(&name, of.clone(), options))?;
         Ok(Self { writer: Shared::new("writer", name.to_string(), writer) })
     }
 
@@ -142,16 +142,16 @@ struct Records {
 /// Why a channel is not read.
 enum Unread {
     Open(OpenError),
-    Type { found: String, expected: String },
+    Type(String),
 }
 
 impl Unread {
     fn error(self, name: &ChannelName) -> PyErr {
         match self {
             Self::Open(why) => errors::open(why),
-            Self::Type { found, expected } => WrongType::new_err(format!(
-                "channel {name} carries {found}, expected {expected} with the fields of the dtype; compare the names, kinds \
-                 and offsets of the fields on both sides"
+            Self::Type(difference) => WrongType::new_err(format!(
+                "channel {name} carries another type than that of the dtype: {difference}; both sides have to agree on the \
+                 type's name, fields, offsets, units, size and alignment, which is that of np.dtype(..., align=True) in Rust"
             )),
         }
     }
@@ -164,10 +164,11 @@ fn open(
 ) -> Result<(Description, Reader<[u8]>), Unread> {
     let (description, reader) = AnyChannel::open(name, options).map_err(Unread::Open)?;
     match expected {
-        Some(expected) if description.channel_type() != expected => {
-            Err(Unread::Type { found: description.type_name().to_owned(), expected: expected.name().to_owned() })
-        }
-        _ => Ok((description, reader)),
+        Some(expected) => match description.channel_type().difference(expected) {
+            Some(difference) => Err(Unread::Type(difference)),
+            None => Ok((description, reader)),
+        },
+        None => Ok((description, reader)),
     }
 }
 
@@ -234,6 +235,9 @@ pub(crate) struct RecordReader {
     /// Bytes of a value.
     #[pyo3(get)]
     size: usize,
+    /// What the address of a value is a multiple of.
+    #[pyo3(get)]
+    align: usize,
 }
 
 impl RecordReader {
@@ -267,12 +271,11 @@ impl RecordReader {
         let channel = shared::channel_name(namespace, name)?;
         let of = |(name, fields, size, align): (String, _, _, _)| channel_type(&name, fields, size, align);
         let expected = expected.map(of).transpose()?;
-        let found = shared::open_within(py, wait, |patience| {
-            match open(&channel, expected.as_ref(), options.patience(patience)) {
+        let found =
+            shared::open_within(py, wait, options, |options| match open(&channel, expected.as_ref(), options) {
                 Err(Unread::Open(why)) => Err(why),
                 found => Ok(found),
-            }
-        })?;
+            })?;
         let (description, reader) = found.map_err(|why| why.error(&channel))?;
         let fields = fields_of(&description);
         // What is read without a type of one's own stays of the type that was found.
@@ -285,6 +288,7 @@ impl RecordReader {
             type_name: description.type_name().to_owned(),
             fields,
             size: description.channel_type().payload_size(),
+            align: description.channel_type().payload_align(),
         })
     }
 

@@ -295,21 +295,30 @@ impl<S> Drop for Shared<S> {
     }
 }
 
-/// Opens a channel by `open`, which does not wait, again and again for up to `wait` seconds while there is none.
+/// Opens a channel by `open` with `options`, again and again: for up to `wait` seconds while there is none, and for the grace
+/// of the options while all places are taken. Meanwhile, Python handles its signals.
 ///
 /// # Errors
 /// As `open`, and what a signal's handler raises.
 pub(crate) fn open_within<R: Send>(
     py: Python<'_>,
     wait: f64,
-    open: impl Fn(Duration) -> Result<R, OpenError> + Sync,
+    options: OpenOptions,
+    open: impl Fn(OpenOptions) -> Result<R, OpenError> + Sync,
 ) -> PyResult<R> {
     let wait = numbers::seconds("wait", wait)?;
     let start = Instant::now();
+    let mut taken_since = None;
     loop {
+        let asked = Instant::now();
         let left = wait.saturating_sub(start.elapsed());
-        match py.detach(|| open(left.min(SLICE))) {
+        let grace = options.grace.saturating_sub(taken_since.unwrap_or(asked).elapsed());
+        match py.detach(|| open(options.patience(left.min(SLICE)).grace(grace.min(SLICE)))) {
             Err(OpenError::NoSuchChannel { .. }) if start.elapsed() < wait => py.check_signals()?,
+            Err(OpenError::NoPlace { .. }) if !grace.is_zero() => {
+                taken_since.get_or_insert(asked);
+                py.check_signals()?;
+            }
             found => return found.map_err(errors::open),
         }
     }

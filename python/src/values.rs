@@ -124,9 +124,10 @@ macro_rules! value_reader {
             ) -> PyResult<Self> {
                 let name = shared::channel_name(namespace, name)?;
                 let options = shared::with_place(OpenOptions::new().foreign_owner(foreign_owner), place);
-                let feed = shared::open_within(py, wait, |patience| {
+                let options = options.grace(Duration::ZERO);
+                let feed = shared::open_within(py, wait, options, |options| {
                     let mut feed = Feed::new(name.clone(), $channel::open).with_options(options);
-                    if feed.find(patience)? { Ok(feed) } else { Err(OpenError::NoSuchChannel { name: name.clone() }) }
+                    if feed.find(options.patience)? { Ok(feed) } else { Err(OpenError::NoSuchChannel { name: name.clone() }) }
                 })?;
                 Ok(Self { values: Shared::new("reader", name.to_string(), Values::new(feed)) })
             }

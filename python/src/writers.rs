@@ -4,11 +4,12 @@ use crate::control::Control;
 use crate::detection::Detection;
 use crate::errors;
 use crate::numbers::seconds;
-use crate::shared::{self, Shared};
+use crate::shared::{self, SLICE, Shared};
 use lkas_core::Payload;
 use lkas_shm::{Contract, ControlChannel, CreateError, DetectionChannel, NameCheck, Options, Writer, clock};
 use pyo3::exceptions::{PyRuntimeWarning, PyValueError};
 use pyo3::prelude::*;
+use std::time::Instant;
 
 /// How often a writer looks whether its channel still has its name, in nanoseconds.
 const LOOK_EVERY: u64 = 1_000_000_000;
@@ -90,16 +91,25 @@ where
     if moved { warn_moved(py, shared.name()) } else { Ok(()) }
 }
 
-/// Creates a channel without the interpreter: it may wait for a predecessor's role to become free.
+/// Creates a channel without the interpreter: it may wait for a predecessor's role to become free. Meanwhile, Python
+/// handles its signals.
 pub(crate) fn create<T: Payload + ?Sized + 'static>(
     py: Python<'_>,
     name: &lkas_shm::ChannelName,
-    create: impl FnOnce() -> Result<Writer<T>, CreateError> + Send,
+    options: Options,
+    create: impl Fn(Options) -> Result<Writer<T>, CreateError> + Sync,
 ) -> PyResult<Named<T>>
 where
     Named<T>: Send,
 {
-    let writer = py.detach(create).map_err(errors::create)?;
+    let start = Instant::now();
+    let writer = loop {
+        let left = options.grace.saturating_sub(start.elapsed());
+        match py.detach(|| create(options.grace(left.min(SLICE)))) {
+            Err(CreateError::HasWriter { .. }) if start.elapsed() < options.grace => py.check_signals()?,
+            found => break found.map_err(errors::create)?,
+        }
+    };
     for warning in writer.warnings() {
         let text = std::ffi::CString::new(format!("channel {name}: {warning}")).unwrap_or_default();
         PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 1)?;
@@ -135,7 +145,7 @@ macro_rules! value_writer {
             ) -> PyResult<Self> {
                 let name = shared::channel_name(namespace, name)?;
                 let options = WriterOptions { readers, period, max_age, mode, group, foreign_owner, grace }.checked()?;
-                let writer = create(py, &name, || $channel::create(&name, options))?;
+                let writer = create(py, &name, options, |options| $channel::create(&name, options))?;
                 Ok(Self { writer: Shared::new("writer", name.to_string(), writer) })
             }
 

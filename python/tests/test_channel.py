@@ -155,3 +155,25 @@ def test_only_whole_values_are_written(name):
         record = reader.take()
         record["count"] = 7
         assert record["count"] == 7 and reader.latest()["count"] == 1, "a record of one's own"
+
+
+def test_the_type_that_a_reader_got_is_that_of_the_channel(name):
+    packed = np.dtype([("x", "<f4"), ("flag", "?")])
+    for kind, dtype in enumerate([CAR, packed, np.dtype([("flag", "?"), ("x", "<f4")]), np.dtype([("word", "S8")])]):
+        with Channel(f"{name}.{kind}", dtype).create() as writer, Channel(f"{name}.{kind}").open() as reader:
+            with Channel(f"{name}.{kind}", reader.dtype).open() as other:
+                assert other.dtype.alignment == dtype.alignment and other.sequence == 0
+            del writer
+
+
+def test_what_is_different_about_a_type_is_said(name):
+    fields = [("x", "<f4"), ("y", "<f4")]
+    with Channel(name, np.dtype(fields, align=True), units={"x": "m"}).create():
+        for other, what in (
+            (Channel(name, np.dtype(fields, align=True)), 'found field "x f32 0 m .*expected "x f32 0 - '),
+            (Channel(name, np.dtype(fields), units={"x": "m"}), "found an alignment of 4, expected 1"),
+            (Channel(name, np.dtype(fields[:1], align=True), units={"x": "m"}), 'found field "y .*expected no more'),
+            (Channel(name, np.dtype(fields, align=True), type_name="other"), "found type .*, expected other"),
+        ):
+            with pytest.raises(WrongType, match=what):
+                other.open()

@@ -145,7 +145,8 @@ def test_an_open_that_waits_finds_a_channel_that_comes_later(name, process):
 @pytest.mark.parametrize(
     "waiting",
     ["ImageReader(name).wait()", "next(ImageReader(name).frames())", "ImageReader(name + '-nowhere', wait=1000)",
-     "ControlReader(name + '.c').wait(1000)", "ControlSupervisor(name + '.c').next(1000)"],
+     "ControlReader(name + '.c').wait(1000)", "ControlSupervisor(name + '.c').next(1000)", "ControlWriter(name + '.c', grace=1000)",
+     "ImageWriter(name, (48, 64, 3), grace=1000)"],
 )
 def test_ctrl_c_ends_every_wait(name, process, waiting):
     with ImageWriter(name, SHAPE), ControlWriter(name + ".c"):
@@ -305,3 +306,15 @@ def test_a_fresh_interpreter_imports_without_numpy(process):
     assert (out, err) == ("1.0\n", "")
 
 
+
+
+def test_a_subinterpreter_is_refused(process):
+    pytest.importorskip("_xxsubinterpreters")
+    child = process(
+        "import _xxsubinterpreters as interpreters\n"
+        "try:\n    interpreters.run_string(interpreters.create(), 'import lkas_channels')\n"
+        "except interpreters.RunFailedError as why:\n    print(why)\n"
+        "import lkas_channels; print('here')",
+    )
+    out, err = child.communicate(timeout=GENEROUS)
+    assert "ImportError" in out and out.endswith("here\n"), out + err

@@ -87,6 +87,41 @@ impl ChannelType {
         self.payload_size
     }
 
+    /// What the address of a value is a multiple of.
+    #[must_use]
+    pub fn payload_align(&self) -> usize {
+        self.payload_align
+    }
+
+    /// What is different about what is `expected`, for a person; `None` where it is the same type.
+    #[must_use]
+    pub fn difference(&self, expected: &Self) -> Option<String> {
+        if self == expected {
+            return None;
+        }
+        if self.name != expected.name {
+            return Some(format!("found type {}, expected {}", self.name, expected.name));
+        }
+        let (mut ours, mut theirs) = (self.fields.lines(), expected.fields.lines());
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) => break,
+                (found, wanted) if found == wanted => (),
+                (found, wanted) => {
+                    let line = |line: Option<&str>| line.map_or("no more".to_owned(), |line| format!("\"{line}\""));
+                    return Some(format!("found field {}, expected {}", line(found), line(wanted)));
+                }
+            }
+        }
+        if self.payload_size != expected.payload_size {
+            return Some(format!("found {} bytes, expected {}", self.payload_size, expected.payload_size));
+        }
+        if self.payload_align != expected.payload_align {
+            return Some(format!("found an alignment of {}, expected {}", self.payload_align, expected.payload_align));
+        }
+        Some("found the same fields of another shape or meaning".to_owned())
+    }
+
     /// The hash that stands for name, semantics and fields; see [`lkas_core::fingerprint`].
     #[must_use]
     pub fn fingerprint(&self) -> u64 {

@@ -16,11 +16,19 @@ clock, as `now()` gives them.
 
 from __future__ import annotations
 
+import importlib as _importlib
+import importlib.util as _importlib_util
 import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
     from ._channel import Channel, ChannelReader, ChannelWriter
+
+# Python 3.13 and newer refuse by themselves. The types of what is written in Rust would be those of another interpreter.
+if _importlib_util.find_spec("_xxsubinterpreters"):
+    _interpreters = _importlib.import_module("_xxsubinterpreters")
+    if _interpreters.get_current() != _interpreters.get_main():
+        raise ImportError("lkas_channels works in the main interpreter only; use a process in place of a subinterpreter")
 
 from ._errors import (
     ChannelError,

@@ -55,7 +55,7 @@ def _described(dtype: np.dtype[Any], units: Mapping[str, str], path: str = "", s
                 yield from _described(base, units, f"{whole}[{index}].", at)
 
 
-def _dtype_of(fields: list[_Field], size: int) -> np.dtype[Any]:
+def _dtype_of(fields: list[_Field], size: int, align: int) -> np.dtype[Any]:
     """A structured type of fields that a channel describes."""
     def format_of(kind: str, count: int | None) -> Any:
         if kind == "text":
@@ -63,14 +63,18 @@ def _dtype_of(fields: list[_Field], size: int) -> np.dtype[Any]:
         return _FORMATS[kind] if count is None else (_FORMATS[kind], (count,))
 
     formats = [format_of(kind, count) for _, kind, count, _, _ in fields]
-    return np.dtype(
-        {
-            "names": [field[0] for field in fields],
-            "formats": formats,
-            "offsets": [field[3] for field in fields],
-            "itemsize": size,
-        }
-    )
+    layout: Any = {
+        "names": [field[0] for field in fields],
+        "formats": formats,
+        "offsets": [field[3] for field in fields],
+        "itemsize": size,
+    }
+    try:
+        aligned = np.dtype(layout, align=True)
+    except ValueError:
+        # Fields at odd offsets, which no type in Rust has.
+        return np.dtype(layout)
+    return aligned if aligned.alignment == align else np.dtype(layout)
 
 
 def _fill(into: np.ndarray[Any, Any], value: Any, what: str) -> None:
@@ -109,9 +113,12 @@ def _fill(into: np.ndarray[Any, Any], value: Any, what: str) -> None:
             raise TypeError(f"{what} is {value!r}, expected {dtype}")
         if found.shape != into.shape:
             raise ValueError(f"{what} is of shape {found.shape}, expected {into.shape}")
+        if dtype.kind == "f":
+            into[...] = found
+            return
         with np.errstate(invalid="ignore"):
             into[...] = found
-        if dtype.kind != "f" and not (into == found).all():
+        if not np.array_equal(into, found):
             raise ValueError(f"{what} is {value!r}, which does not fit into {dtype}")
 
 
@@ -175,7 +182,7 @@ class Channel:
         reader = _native._RecordReader(
             self.name, expected, wait=wait, namespace=self.namespace, foreign_owner=foreign_owner
         )
-        dtype = self.dtype if self.dtype is not None else _dtype_of(reader.fields, reader.size)
+        dtype = self.dtype if self.dtype is not None else _dtype_of(reader.fields, reader.size, reader.align)
         return ChannelReader(reader, dtype)
 
     def __repr__(self) -> str:

@@ -69,12 +69,13 @@ def _dtype_of(fields: list[_Field], size: int, align: int) -> np.dtype[Any]:
         "offsets": [field[3] for field in fields],
         "itemsize": size,
     }
+    packed: np.dtype[Any] = np.dtype(layout)
     try:
-        aligned = np.dtype(layout, align=True)
+        aligned: np.dtype[Any] = np.dtype(layout, align=True)
     except ValueError:
         # Fields at odd offsets, which no type in Rust has.
-        return np.dtype(layout)
-    return aligned if aligned.alignment == align else np.dtype(layout)
+        return packed
+    return aligned if aligned.alignment == align else packed
 
 
 def _fill(into: np.ndarray[Any, Any], value: Any, what: str) -> None:

@@ -153,6 +153,26 @@ mod tests {
     }
 
     #[test]
+    fn what_differs_is_said() {
+        let of = |name, lines: &str, semantics, size, align| {
+            let fields = fields::read(lines.as_bytes(), size).unwrap();
+            ChannelType::new(name, &fields, semantics, size, align).unwrap()
+        };
+        let expected = of("T", "x f32 0 m - -\n", "", 4, 4);
+        for (found, difference) in [
+            (expected.clone(), None),
+            (of("S", "x f32 0 m - -\n", "", 4, 4), Some("found type S, expected T")),
+            (of("T", "x f32 0 - - -\n", "", 4, 4), Some("found field \"x f32 0 - - -\", expected \"x f32 0 m - -\"")),
+            (of("T", "", "", 4, 4), Some("found field no more, expected \"x f32 0 m - -\"")),
+            (of("T", "x f32 0 m - -\n", "", 8, 4), Some("found 8 bytes, expected 4")),
+            (of("T", "x f32 0 m - -\n", "", 4, 1), Some("found an alignment of 1, expected 4")),
+            (of("T", "x f32 0 m - -\n", "other", 4, 4), Some("found the same fields of another shape or meaning")),
+        ] {
+            assert_eq!(found.difference(&expected).as_deref(), difference);
+        }
+    }
+
+    #[test]
     fn a_type_that_others_could_not_read_is_an_error() {
         let field = |name: &str| DescribedField {
             name: name.to_owned(),

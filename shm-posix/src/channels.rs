@@ -8,14 +8,18 @@ use crate::fork::Generation;
 use crate::name::ChannelName;
 use crate::options::{OpenOptions, Options};
 use crate::roles;
-use crate::segment::Segment;
+use crate::segment::{self, Segment};
 use crate::wait::{self, SLICE, Slept};
+use crate::watcher::Watchable;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut, RangeInclusive};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use lkas_core::{Latest, LiveWords, Message, Payload, Plain, Promise, Reading, Sample, SleepWord};
+use lkas_core::{Latest, Message, Payload, Plain, Promise, Reading, Sample, SleepWord};
+use rustix::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
 
 /// How often a wait looks before it sleeps or reads the clock: some microseconds, less than falling asleep and waking cost.
 const SPINS: u32 = 100;
@@ -335,8 +339,8 @@ pub struct Reader<T: Payload + ?Sized> {
     segment: Segment,
     /// How many waits in a row have slept.
     slept: u32,
-    /// The segment has neither name nor writer: whoever replaced or removed it died before it said so.
-    orphaned: bool,
+    /// Whether somebody found that the segment has neither name nor writer: this reader, or who watches it.
+    orphaned: Arc<AtomicBool>,
     /// The last end that a wait has told of.
     told: Option<End>,
 }
@@ -371,7 +375,7 @@ impl<T: Payload + ?Sized> Reader<T> {
     ) -> Result<Self, OpenError> {
         let (segment, place) = Segment::open(name, wanted, options)?;
         match roles::reader(&segment, place) {
-            Some(reader) => Ok(Self { reader, segment, slept: 0, orphaned: false, told: None }),
+            Some(reader) => Ok(Self { reader, segment, slept: 0, orphaned: Arc::default(), told: None }),
             None => {
                 let places = segment.mapping.layout().readers();
                 Err(OpenError::NoPlace { name: name.clone(), places, reserved: 0 })
@@ -458,15 +462,19 @@ impl<T: Payload + ?Sized> Reader<T> {
         self.segment.is_forked()
     }
 
-    /// The words that a sleeper in this reader's place looks at.
+    /// What a sleeper in this reader's place looks at.
     ///
     /// # Safety
-    /// They are not used after the reader is dropped.
-    pub(crate) unsafe fn words(&self) -> (SleepWord<'static>, &'static LiveWords) {
+    /// It is not used after the reader is dropped.
+    pub(crate) unsafe fn watchable(&self) -> Watchable {
         self.segment.check_fork();
         let live = core::ptr::from_ref(self.segment.mapping.live());
         // SAFETY: the caller's.
-        (self.reader.sleep_word(), unsafe { &*live })
+        let live = unsafe { &*live };
+        // SAFETY: likewise; the file is open until then.
+        let file = unsafe { BorrowedFd::borrow_raw(self.segment.fd().as_raw_fd()) };
+        let (name, orphaned) = (self.segment.name().clone(), self.orphaned.clone());
+        Watchable { word: self.reader.sleep_word(), live, file, name, orphaned }
     }
 
     /// Whether there is something new to take.
@@ -589,7 +597,10 @@ impl<T: Payload + ?Sized> Reader<T> {
 
     /// Finds out whether the segment lost its name and its writer.
     pub(crate) fn look_for_name(&mut self) {
-        self.orphaned = self.orphaned || !self.segment.is_linked() && !self.segment.has_writer();
+        if segment::is_orphaned(self.segment.name(), self.segment.fd()) {
+            // ORDERING: Relaxed. A flag without data, which stays.
+            self.orphaned.store(true, Ordering::Relaxed);
+        }
     }
 
     /// How many values were published and replaced before this reader took them, since it opened the channel.
@@ -613,10 +624,12 @@ impl<T: Payload + ?Sized> Reader<T> {
 
     /// Whether the channel was replaced by one of another shape, or removed. Nothing will come any more: open it again.
     ///
-    /// Also where a wait found that the segment has neither name nor writer.
+    /// Also where a wait, or who watches for a [`PollReader`](crate::PollReader) or a stream, found that the segment has
+    /// neither name nor writer.
     #[must_use]
     pub fn is_retired(&self) -> bool {
-        self.orphaned || self.segment.mapping.live().is_retired()
+        // ORDERING: Relaxed. A flag without data.
+        self.orphaned.load(Ordering::Relaxed) || self.segment.mapping.live().is_retired()
     }
 
     /// Whether the segment lost its name without being retired: somebody removed its file, or gave it another name. Two

@@ -8,7 +8,8 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::io;
 use std::sync::Arc;
 
-/// A [`Reader`] with a descriptor that becomes readable when there is a new value, or when the writer has left.
+/// A [`Reader`] with a descriptor that becomes readable when there is a new value, when the writer has left, or when the
+/// channel was replaced or removed ([`Reader::is_retired`]).
 ///
 /// Take until there is nothing, [`arm`](Self::arm), then wait for the descriptor. It becomes readable once for each time it
 /// is armed.
@@ -16,7 +17,8 @@ use std::sync::Arc;
 /// # Costs
 /// One thread for all such readers of a process, started with the first. It sleeps on all of their channels at once, and
 /// each value that is waited for costs its wake-up in addition to that of the program: tens of microseconds. Arming is a
-/// lock and a system call. Channels and readers without a descriptor are not affected. Before Linux 5.16, where a sandbox
+/// lock and a system call. Each 100 ms the thread asks the system whether the channels that are waited for still have their
+/// names. Channels and readers without a descriptor are not affected. Before Linux 5.16, where a sandbox
 /// forbids futex_waitv(2), and with more than 127 such readers in a process, values are found within 5 ms.
 ///
 /// # Examples
@@ -64,10 +66,10 @@ impl<T: Payload + ?Sized> PollReader<T> {
     /// In a forked process, where the reader was made before.
     pub fn new(reader: Reader<T>) -> io::Result<Self> {
         let event = watcher::event()?;
-        // SAFETY: the reader is dropped after what looks at them.
-        let words = unsafe { reader.words() };
-        // SAFETY: the reader keeps their memory.
-        let watched = unsafe { Watched::new(words) }?;
+        // SAFETY: the reader is dropped after what looks at it.
+        let watchable = unsafe { reader.watchable() };
+        // SAFETY: the reader keeps memory and file.
+        let watched = unsafe { Watched::new(watchable) }?;
         Ok(Self { watched, event, reader })
     }
 

@@ -15,7 +15,7 @@ use crate::page::Page;
 use core::ops::{Range, RangeInclusive};
 use core::time::Duration;
 use lkas_core::{Layout, MAX_READERS, Plain};
-use rustix::fd::{AsFd, AsRawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs::Gid;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -80,7 +80,7 @@ impl Segment {
         };
         if !claim::claim(file.as_fd(), Role::Writer).map_err(system("lock segment"))? {
             let mapping = Mapping::to_look(file.as_fd(), found).map_err(system("map segment"))?;
-            return Err(has_writer(name, &mapping));
+            return Err(taken_by(name, &mapping));
         }
         if !is_linked(name, &file).map_err(system("look at segment"))? {
             // Removed or replaced between opening and locking.
@@ -243,15 +243,37 @@ impl Segment {
 
     /// Whether some process has the writer's role now, running or suspended.
     pub(crate) fn has_writer(&self) -> bool {
-        // A system that can't tell is treated as one without a writer: the safe side for a reader.
-        claim::is_taken(self.file.as_fd(), Role::Writer).unwrap_or(false)
+        has_writer(self.fd())
+    }
+
+    pub(crate) fn name(&self) -> &ChannelName {
+        &self.name
+    }
+
+    /// The segment's file.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// Whether the segment still has its name. Two system calls.
     pub(crate) fn is_linked(&self) -> bool {
-        // A system that can't tell has not removed it.
-        is_linked(&self.name, &self.file).unwrap_or(true)
+        keeps_name(&self.name, self.fd())
     }
+}
+
+/// Whether the segment has neither name nor writer: whoever replaced or removed it died before it said so.
+pub(crate) fn is_orphaned(name: &ChannelName, fd: BorrowedFd<'_>) -> bool {
+    !keeps_name(name, fd) && !has_writer(fd)
+}
+
+fn keeps_name(name: &ChannelName, fd: BorrowedFd<'_>) -> bool {
+    // A system that can't tell has not removed it.
+    rustix::fs::fstat(fd).and_then(|own| has_name(name, &own)).unwrap_or(true)
+}
+
+fn has_writer(fd: BorrowedFd<'_>) -> bool {
+    // A system that can't tell is treated as one without a writer: the safe side for a reader.
+    claim::is_taken(fd, Role::Writer).unwrap_or(false)
 }
 
 /// Removes the channel's name, unless somebody uses it. Nothing happens where there is no such channel.
@@ -397,7 +419,7 @@ fn set_permissions(file: &File, options: &Options) -> Result<(), (&'static str, 
     Ok(())
 }
 
-fn has_writer(name: &ChannelName, mapping: &Mapping) -> CreateError {
+fn taken_by(name: &ChannelName, mapping: &Mapping) -> CreateError {
     let (writer, own) = (mapping.live().writer(), clock::identity());
     let same_namespace = writer.pid_namespace == own.pid_namespace;
     CreateError::HasWriter { name: name.clone(), pid: writer.process, same_namespace }

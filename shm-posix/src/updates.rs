@@ -59,10 +59,10 @@ impl<T: Payload + Copy> Updates<T> {
     /// # Panics
     /// In a forked process, where the reader was made before.
     pub fn new(reader: Reader<T>) -> io::Result<Self> {
-        // SAFETY: the reader is dropped after what looks at them.
-        let words = unsafe { reader.words() };
-        // SAFETY: the reader keeps their memory.
-        let watched = unsafe { Watched::new(words) }?;
+        // SAFETY: the reader is dropped after what looks at it.
+        let watchable = unsafe { reader.watchable() };
+        // SAFETY: the reader keeps memory and file.
+        let watched = unsafe { Watched::new(watchable) }?;
         Ok(Self { watched, reader })
     }
 

@@ -1,13 +1,17 @@
 //! One thread of a process that sleeps in the place of many readers, and tells whoever asked that something is there.
 
+use crate::clock;
 use crate::fork::Generation;
+use crate::name::ChannelName;
+use crate::segment;
 use crate::wait::{self, SLICE, Words};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 #[cfg(feature = "stream")]
 use core::task::Waker;
+use core::time::Duration;
 use lkas_core::{LiveWords, SleepWord};
-use rustix::fd::OwnedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,12 +41,23 @@ impl Tell {
     }
 }
 
+/// What is looked at in a reader's place.
+#[derive(Debug)]
+pub(crate) struct Watchable {
+    pub(crate) word: SleepWord<'static>,
+    pub(crate) live: &'static LiveWords,
+    /// The segment's.
+    pub(crate) file: BorrowedFd<'static>,
+    pub(crate) name: ChannelName,
+    /// Set where the segment has neither name nor writer.
+    pub(crate) orphaned: Arc<AtomicBool>,
+}
+
 /// A reader that is watched.
 #[derive(Debug)]
 struct Entry {
     number: u64,
-    word: SleepWord<'static>,
-    live: &'static LiveWords,
+    watchable: Watchable,
     /// Whom to tell at the next value; `None` where nobody asked since the last one.
     tell: Option<Tell>,
     /// Whether it was told that the writer has left, and that the channel was replaced or removed.
@@ -79,8 +94,8 @@ impl Watched {
     /// Puts a reader on the list, and starts the thread where there is none yet.
     ///
     /// # Safety
-    /// The words' memory stays where it is until the result is dropped.
-    pub(crate) unsafe fn new((word, live): (SleepWord<'static>, &'static LiveWords)) -> io::Result<Self> {
+    /// The memory stays where it is, and the file open, until the result is dropped.
+    pub(crate) unsafe fn new(watchable: Watchable) -> io::Result<Self> {
         let watcher = Watcher::of_this_process();
         let mut list = watcher.lock();
         if !list.has_thread {
@@ -90,7 +105,7 @@ impl Watched {
         }
         list.last_number += 1;
         let number = list.last_number;
-        list.entries.push(Entry { number, word, live, tell: None, told: [false; 2] });
+        list.entries.push(Entry { number, watchable, tell: None, told: [false; 2] });
         Ok(Self { watcher, number, born: Generation::now() })
     }
 
@@ -162,13 +177,22 @@ impl Watcher {
         block_signals();
         let mut words = Words::default();
         let mut tells = Vec::new();
+        let mut looked = clock::now();
         loop {
             words.clear();
             // ORDERING: Relaxed. Read before the list: a change that comes later makes the sleep below end at once.
             words.push_private(&self.changes, self.changes.load(Ordering::Relaxed));
             let mut changed = false;
-            // While the list is locked nobody leaves it, so that the words are there.
+            let now = clock::now();
+            let look_for_names = Duration::from_nanos(now.saturating_sub(looked)) >= SLICE;
+            if look_for_names {
+                looked = now;
+            }
+            // While the list is locked nobody leaves it, so that words and files are there.
             for entry in &mut self.lock().entries {
+                if look_for_names {
+                    entry.look_for_name();
+                }
                 changed |= entry.look(&mut words, &mut tells);
             }
             // Outside of the lock: the words are only addresses now, and where memory is gone the sleep ends.
@@ -188,19 +212,29 @@ impl Entry {
         if self.tell.is_none() {
             return false;
         }
-        let end = [self.word.is_closed(), self.live.is_retired()];
+        let Watchable { word, live, orphaned, .. } = &self.watchable;
+        // ORDERING: Relaxed. A flag without data.
+        let end = [word.is_closed(), live.is_retired() || orphaned.load(Ordering::Relaxed)];
         let ended = end != self.told && end != [false; 2];
         self.told = end;
-        if !ended && let Some(value) = self.word.announce() {
-            words.push(self.word, value);
+        if !ended && let Some(value) = word.announce() {
+            words.push(*word, value);
             return false;
         }
-        if !ended && !self.word.is_fresh() {
+        if !ended && !word.is_fresh() {
             // The word changed while sleep was announced.
             return true;
         }
         tells.extend(self.tell.take());
         true
+    }
+
+    /// Finds out, for whoever asked, whether the segment lost its name and its writer.
+    fn look_for_name(&self) {
+        if self.tell.is_some() && segment::is_orphaned(&self.watchable.name, self.watchable.file) {
+            // ORDERING: Relaxed. A flag without data, which stays; who is told of it looks later.
+            self.watchable.orphaned.store(true, Ordering::Relaxed);
+        }
     }
 }
 

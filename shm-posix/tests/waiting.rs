@@ -169,6 +169,37 @@ fn a_descriptor_becomes_readable_once_for_each_time_it_is_armed() {
 }
 
 #[test]
+fn a_descriptor_becomes_readable_where_the_channel_was_removed() {
+    let Name(name) = &Name::new("poll_removed");
+    let (writer, reader) = pair(name);
+    let mut reader = PollReader::new(reader).unwrap();
+    reader.arm();
+    drop(writer);
+    assert!(is_readable(&reader, LONG));
+    assert!(reader.reader().is_closed() && !reader.reader().is_retired());
+    reader.arm();
+    // By hand, as whoever cleans up a machine does it: nothing in the segment says so.
+    std::fs::remove_file(format!("/dev/shm/{name}")).unwrap();
+    assert!(is_readable(&reader, LONG), "removed");
+    assert!(reader.reader().is_retired());
+    reader.arm();
+    assert!(!is_readable(&reader, Duration::from_millis(20)), "said once");
+}
+
+#[test]
+fn a_removed_channel_with_a_writer_is_watched_on() {
+    let Name(name) = &Name::new("poll_nameless");
+    let (mut writer, reader) = pair(name);
+    let mut reader = PollReader::new(reader).unwrap();
+    std::fs::remove_file(format!("/dev/shm/{name}")).unwrap();
+    reader.arm();
+    assert!(!is_readable(&reader, Duration::from_millis(250)), "the writer may move it yet");
+    assert!(!reader.reader().is_retired());
+    writer.publish(control(1));
+    assert!(is_readable(&reader, LONG) && reader.take().is_some());
+}
+
+#[test]
 fn readers_come_and_go_while_others_are_watched() {
     let names: Vec<Name> = (0..8).map(|number| Name::new(&format!("come_and_go_{number}"))).collect();
     let mut channels: Vec<_> =
@@ -220,6 +251,25 @@ fn streams_end_with_their_channel_and_share_a_thread() {
             waiting.join().unwrap();
         }
         assert!(tokio::time::timeout(LONG, both.next()).await.unwrap().is_none(), "both were replaced");
+    });
+}
+
+#[cfg(feature = "stream")]
+#[test]
+fn a_stream_ends_where_the_channel_was_removed() {
+    use lkas_shm::Updates;
+    use tokio_stream::StreamExt;
+
+    let Name(name) = &Name::new("stream_removed");
+    let (mut writer, reader) = pair(name);
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+        let mut updates = Updates::new(reader).unwrap();
+        writer.publish(control(1));
+        assert!(tokio::time::timeout(LONG, updates.next()).await.unwrap().is_some());
+        drop(writer);
+        std::fs::remove_file(format!("/dev/shm/{name}")).unwrap();
+        assert!(tokio::time::timeout(LONG, updates.next()).await.expect("it ends").is_none());
+        assert!(updates.reader().is_retired());
     });
 }
 

@@ -173,6 +173,31 @@ mod tests {
     }
 
     #[test]
+    fn whoever_was_not_compiled_for_a_type_reads_its_empty_arrays_too() {
+        #[derive(Clone, Copy, lkas_core::Message)]
+        #[repr(C)]
+        struct Wheel {
+            rate: f32,
+            nothing: [u8; 0],
+            teeth: u32,
+        }
+        #[derive(lkas_core::Message)]
+        #[repr(C)]
+        struct Car {
+            spare: [Wheel; 0],
+            wheels: [Wheel; 2],
+            numbers: [u8; 0],
+            grid: [[u16; 0]; 3],
+        }
+        let of = ChannelType::of::<Car>();
+        let fields = fields::read(of.fields.as_bytes(), of.payload_size).unwrap();
+        let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, ["wheels[].rate", "wheels[].nothing", "wheels[].teeth", "numbers"]);
+        assert_eq!(fields[1].read(&[0; 16]).unwrap().to_string(), "[[], []]");
+        assert_eq!(ChannelType::new("Car", &fields, "", 16, 4).unwrap(), of);
+    }
+
+    #[test]
     fn a_type_that_others_could_not_read_is_an_error() {
         let field = |name: &str| DescribedField {
             name: name.to_owned(),

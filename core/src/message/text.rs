@@ -138,6 +138,8 @@ impl DescriptionText {
             Kind::Array(Kind::Code(scalar, names), count) => {
                 self.line(path, scalar.name(), Some(count), offset, common, names);
             }
+            // There is nothing to read, and no line of so many of nothing.
+            Kind::Array(of, count) if count == 0 || of.size() == 0 => (),
             // The outermost array is one line for all, what is within it again an array is a line for each.
             Kind::Array(of, count) if common.repeat.is_none() => {
                 let repeat = Some((count, of.size()));
@@ -339,6 +341,22 @@ mod tests {
             deep[][1].y f32*3+16 68 m - -\n\
             name text[8] 104 - - -\n";
         assert_eq!(text.as_str(), expected);
+    }
+
+    #[test]
+    fn arrays_without_a_byte_have_no_line_where_each_item_would_have_one() {
+        let text = DescriptionText::of(
+            "Test",
+            &[
+                field("none", Kind::Array(&Kind::Message(POINT), 0), 0),
+                field("deep", Kind::Array(&Kind::Array(&Kind::Message(POINT), 0), 3), 0),
+                field("grid", Kind::Array(&Kind::Array(&F32, 0), 2), 0),
+                field("names", Kind::Array(&Kind::Text(8), 0), 0),
+                field("numbers", Kind::Array(&F32, 0), 0),
+                field("one", F32, 0),
+            ],
+        );
+        assert_eq!(text.as_str(), "numbers f32[0] 0 - - -\none f32 0 - - -\n");
     }
 
     #[test]

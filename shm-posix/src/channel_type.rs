@@ -205,6 +205,8 @@ mod tests {
         };
         let new = |name, fields: &[DescribedField], size| ChannelType::new(name, fields, "", size, 1);
         assert!(new("T", &[field("x")], 1).is_ok());
+        let quoted = DescribedField { unit: "\"'\\".to_owned(), ..field("driver's") };
+        assert!(new("driver's", &[quoted], 1).is_ok());
         let long = "x".repeat(64);
         for name in ["", "a b", "a\n", &long] {
             assert_eq!(new(name, &[], 1), Err(TypeError::Name { found: name.to_owned() }));

@@ -53,7 +53,8 @@ pub enum FieldValue {
     Float(f64),
     /// A truth value.
     Bool(bool),
-    /// A name that a number stands for, or text.
+    /// A name that a number stands for, or text: all that was written, which may be control characters too. Shown as text,
+    /// those are escaped.
     Name(String),
     /// The values of an array.
     List(Vec<Self>),
@@ -66,7 +67,7 @@ impl fmt::Display for FieldValue {
             Self::Signed(number) => number.fmt(f),
             Self::Float(number) => number.fmt(f),
             Self::Bool(value) => value.fmt(f),
-            Self::Name(name) => f.write_str(name),
+            Self::Name(name) => f.write_str(&printable(name)),
             Self::List(values) => {
                 f.write_str("[")?;
                 for (index, value) in values.iter().enumerate() {
@@ -146,7 +147,8 @@ impl DescribedField {
         let Some(count) = self.count else { return self.kind.read(bytes) };
         let size = self.kind.scalar().size();
         if self.kind == FieldKind::Text {
-            return bytes.get(..count).map(|bytes| FieldValue::Name(text(bytes)));
+            let text = |bytes| String::from_utf8_lossy(until_zero(bytes)).into_owned();
+            return bytes.get(..count).map(text).map(FieldValue::Name);
         }
         let values = bytes.get(..size * count)?.chunks_exact(size).map(|bytes| self.kind.read(bytes));
         values.collect::<Option<_>>().map(FieldValue::List)
@@ -260,9 +262,22 @@ pub(crate) fn read(bytes: &[u8], size: usize) -> Result<Vec<DescribedField>, Hea
         .collect()
 }
 
-/// Foreign bytes up to the first zero, as text to print: line ends and what can't be printed are escaped.
+/// Foreign bytes up to the first zero, as text to print.
 pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(until_zero(bytes)).escape_debug().collect()
+    printable(&String::from_utf8_lossy(until_zero(bytes)))
+}
+
+/// `text` for a person: control characters, which a terminal obeys, are escaped, and nothing else is changed.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            printable.extend(letter.escape_debug());
+        } else {
+            printable.push(letter);
+        }
+    }
+    printable
 }
 
 fn until_zero(bytes: &[u8]) -> &[u8] {
@@ -293,6 +308,26 @@ mod tests {
             (fields[1].kind.clone(), fields[2].present),
             (FieldKind::Code(Scalar::I16, vec![(-1, "off".into()), (0, "on".into())]), Some((63, 7)))
         );
+    }
+
+    #[test]
+    fn quotes_and_backslashes_are_letters_like_any_other() {
+        let line = "driver's u8 0 \"/\\ - 0=don't,1=\"\n";
+        let fields = described(line).unwrap();
+        assert_eq!((fields[0].name.as_str(), fields[0].unit.as_str()), ("driver's", "\"/\\"));
+        assert_eq!(fields[0].to_string(), line);
+        assert_eq!(fields[0].read(&[0]), Some(FieldValue::Name("don't".into())));
+    }
+
+    #[test]
+    fn text_is_what_was_written_and_shown_without_what_a_terminal_obeys() {
+        let fields = described("name text[16] 0 - - -").unwrap();
+        let mut payload = [0; 64];
+        let written = "it's \"5\\6\"\n\x1b\u{9b}";
+        payload[..written.len()].copy_from_slice(written.as_bytes());
+        let value = fields[0].read(&payload).unwrap();
+        assert_eq!(value, FieldValue::Name(written.into()));
+        assert_eq!(value.to_string(), "it's \"5\\6\"\\n\\u{1b}\\u{9b}");
     }
 
     #[test]

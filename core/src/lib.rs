@@ -17,7 +17,8 @@
 //!
 //! # Guarantees
 //! - A value is never torn, and does not change while it is looked at.
-//! - A take returns the newest value; each is new at most once; sequence numbers only rise; what was skipped is counted.
+//! - A take returns the newest value; each is new at most once; sequence numbers only rise in one
+//!   channel's memory; what was skipped is counted.
 //! - Both sides are wait-free with constant bounds, counted in atomic operations, whatever the other side does. Both may
 //!   stop for ever at any instruction, and a successor goes on.
 //!

@@ -248,7 +248,7 @@ pub struct Sample<'r, T: ?Sized> {
 }
 
 impl<T: ?Sized> Sample<'_, T> {
-    /// The number of its publish, from 1; only rises.
+    /// The number of its publish, from 1; only rises in one channel's memory.
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.slot.stamp.sequence

@@ -247,7 +247,8 @@ impl<'a, T: Payload + ?Sized> Loan<'_, 'a, T> {
     ///
     /// # Progress
     /// Wait-free: for each reader a load and one compare-and-swap, at most three; where one has taken since the last publish,
-    /// at most four bytes of the next slot are rewritten. No copy, no system call, whatever the payload's size.
+    /// the eight bytes of the next slot's sequence number and at most three more are rewritten. No copy, no system call,
+    /// whatever the payload's size.
     // Always: as a function of its own it is half as long again (instructions, by the bench of that name).
     #[inline(always)]
     pub fn publish(self, time: u64) -> Sleepers {

@@ -226,7 +226,8 @@ impl<T: Payload + ?Sized> Writer<T> {
     ///
     /// # Progress
     /// Wait-free: one copy, one reading of the clock, at most three compare-and-swaps for each reader place. A system
-    /// call only for readers that sleep.
+    /// call only for readers that sleep; the first publish after taking a channel over that has a value makes one for
+    /// each place, because the writer before may have died before it woke them.
     ///
     /// # Panics
     /// In a forked process.

@@ -16,7 +16,7 @@ use lkas_core::{Payload, Promise, Verdict};
 pub struct Received<T> {
     /// The value.
     pub value: T,
-    /// The number of its publish.
+    /// The number of its publish. Only rises within one segment: where that was replaced it may begin anew.
     pub sequence: u64,
     /// When it was published, in nanoseconds of the [clock].
     pub published: u64,

@@ -20,7 +20,8 @@ pub(crate) type Open<T> = fn(&ChannelName, OpenOptions) -> Result<Reader<T>, Ope
 ///
 /// It may be made before the channel is there. When a new writer replaces the channel by one of another shape, or
 /// somebody removes it from the system and it is created anew, the feed goes on with the new one by itself. It follows
-/// the name: a channel that lost its name is read for as long as there is no other of that name.
+/// the name: a channel that lost its name is read for as long as there is no other of that name. Sequence numbers only rise
+/// within one segment, so from one channel to the next they may begin anew.
 ///
 /// Who wants to be told instead uses a [`Reader`]: its wait ends with [`Wait::Closed`], [`Reader::is_retired`] says
 /// that nothing will come any more, and opening it again gives the new channel or a typed error.

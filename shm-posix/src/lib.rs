@@ -32,7 +32,8 @@
 //! whatever moves a vehicle: it says what to execute now, and stops the vehicle when controls stop coming.
 //!
 //! # Guarantees
-//! - A value is never torn, sequence numbers only rise, what was replaced before it was taken is counted as missed.
+//! - A value is never torn, the sequence numbers of a segment only rise, what was replaced before it was taken is counted
+//!   as missed. A segment that replaces another begins anew at 1, unless its [writer moved](Writer::check_name).
 //! - Publishing and taking never block and never retry without bound, whatever the other side does.
 //! - A process may die at any instruction. Roles are locks of the kernel that die with it; a successor takes over and
 //!   goes on; nothing has to be cleaned up.
@@ -41,7 +42,7 @@
 //! # Costs
 //! A channel with `R` reader places is one page, `R` mailboxes of 128 bytes and `R + 2` slots. Publishing is a
 //! compare-and-swap for each place and a reading of the clock; taking is one read-modify-write, and a load when there is
-//! nothing new. System calls happen only to sleep and to wake.
+//! nothing new. System calls happen only to sleep and to wake; a writer that takes over wakes everybody once.
 //!
 //! # Limits
 //! Linux on little-endian machines, 1 to 29 readers for a channel, one size of value for each channel. Truncating a

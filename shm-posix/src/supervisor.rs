@@ -111,7 +111,7 @@ impl ControlSupervisor {
     /// more than 0.1 s, 0.1 s count.
     ///
     /// # Progress
-    /// A fixed number of steps, two or three readings of the clock, no allocation, no waiting. A system call only where
+    /// A fixed number of steps, one reading of the clock, no allocation, no waiting. A system call only where
     /// the control is overdue: older than the contract's period, or than the limit where there is no contract.
     #[must_use = "the vehicle executes this and nothing else"]
     pub fn decide(&mut self, standing: bool) -> (Control, SafetyEvents) {

@@ -296,6 +296,7 @@ fn in_json(value: FieldValue, kind: &FieldKind) -> Option<Value> {
         (FieldValue::Bool(value), _) => Some(value.into()),
         (_, FieldKind::Bool) => None,
         // Also a number that should stand for a name, and does not.
+        (FieldValue::Name(text), _) => Some(text.into()),
         (other, _) => Some(other.to_string().into()),
     }
 }

@@ -128,6 +128,8 @@ fn json_value(value: FieldValue) -> Value {
         FieldValue::Float(number) => number.into(),
         FieldValue::Bool(value) => value.into(),
         FieldValue::List(values) => values.into_iter().map(json_value).collect(),
+        // As it is: a string of JSON is escaped by who writes it.
+        FieldValue::Name(text) => text.into(),
         other => other.to_string().into(),
     }
 }

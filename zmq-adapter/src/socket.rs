@@ -33,8 +33,8 @@ pub(crate) struct Kind {
 
 impl Kind {
     pub(crate) const fn sender(mark: i32) -> Self {
-        // The only things received here are subscriptions: short.
-        Self { socket: zmq::XPUB, mark, max_part: 256, kernel: None }
+        // The only things received here are subscriptions: short. What CURVE says at a handshake counts too, and is longer.
+        Self { socket: zmq::XPUB, mark, max_part: 1024, kernel: None }
     }
 
     pub(crate) const fn receiver(mark: i32) -> Self {

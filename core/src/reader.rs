@@ -121,8 +121,8 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
     /// which the writer stamps. A publish time in the future counts as stale: its clock can't be trusted.
     ///
     /// So does a value that is published after `now` was read and before this call takes it: its age is `None`, new as it
-    /// is. Where the writer may publish meanwhile, take [`latest`](Self::latest) first, then read the clock and compare it
-    /// with [`Sample::time`].
+    /// is. Where the writer may publish meanwhile, take [`latest`](Self::latest) first, then read the clock and give both to
+    /// [`Latest::new`].
     ///
     /// # Progress
     /// As [`take`](Self::take).
@@ -140,11 +140,7 @@ impl<'a, T: Payload + ?Sized> Reader<'a, T> {
     /// ```
     #[inline]
     pub fn latest_within(&mut self, max_age: u64, now: u64) -> Latest<'_, T> {
-        let Some(sample) = self.latest() else { return Latest::Empty };
-        match now.checked_sub(sample.time()) {
-            Some(age) if age <= max_age => Latest::Fresh(sample),
-            age => Latest::Stale { age, sample },
-        }
+        Latest::new(self.latest(), max_age, now)
     }
 
     /// Whether [`take`](Self::take) would return something now. Once it would, it does until this reader takes.
@@ -302,4 +298,17 @@ pub enum Latest<'r, T: ?Sized> {
     },
     /// Nothing was published yet.
     Empty,
+}
+
+impl<'r, T: ?Sized> Latest<'r, T> {
+    /// The verdict on the newest value, if there is one, `now`. Times are nanoseconds of the clock with which the writer
+    /// stamps.
+    #[inline]
+    pub fn new(sample: Option<Sample<'r, T>>, max_age: u64, now: u64) -> Self {
+        let Some(sample) = sample else { return Self::Empty };
+        match now.checked_sub(sample.time()) {
+            Some(age) if age <= max_age => Self::Fresh(sample),
+            age => Self::Stale { age, sample },
+        }
+    }
 }

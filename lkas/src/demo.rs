@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::log::Output;
 use crate::notify::Notify;
-use crate::options::SystemOptions;
+use crate::options::{PROCESSES, SystemOptions};
 use crate::report::{A_RATE_NEEDS, AllVitals};
 use crate::servers::{self, server};
 use crate::simulation_program::SimulationOptions;
@@ -19,7 +19,10 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What can't be there twice. Viewers can, each on a port of its own.
-const SYSTEM: [&str; 4] = ["simulation", "detection", "decision", "broker"];
+const SYSTEM: [&str; 4] = {
+    let [simulation, detection, decision, broker, _viewer] = PROCESSES;
+    [simulation, detection, decision, broker]
+};
 
 /// How often the live line is written: to a terminal, and to anything else.
 const LINE_EVERY: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];

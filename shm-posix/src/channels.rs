@@ -86,7 +86,6 @@ pub struct Writer<T: Payload + ?Sized> {
     // Dropped by hand, before the segment whose memory it uses.
     writer: ManuallyDrop<lkas_core::Writer<'static, T>>,
     segment: Segment,
-    name: ChannelName,
     channel_type: ChannelType,
     options: Options,
     /// Since when, of the [clock], each look at the name has found another writer there.
@@ -107,13 +106,13 @@ impl<T: Payload + ?Sized> Writer<T> {
     pub(crate) fn create(name: &ChannelName, channel_type: ChannelType, options: Options) -> Result<Self, CreateError> {
         let segment = Segment::create(name, &channel_type, &options)?;
         let writer = ManuallyDrop::new(roles::writer(&segment));
-        Ok(Self { writer, segment, name: name.clone(), channel_type, options, contested: None })
+        Ok(Self { writer, segment, channel_type, options, contested: None })
     }
 
     /// The channel's name.
     #[must_use]
     pub fn name(&self) -> &ChannelName {
-        &self.name
+        self.segment.name()
     }
 
     /// What the channel carries.
@@ -152,7 +151,7 @@ impl<T: Payload + ?Sized> Writer<T> {
         if self.segment.is_linked() {
             return Ok(NameCheck::Kept);
         }
-        let mut new = match Self::create(&self.name, self.channel_type.clone(), self.options.grace(Duration::ZERO)) {
+        let mut new = match Self::create(self.name(), self.channel_type.clone(), self.options.grace(Duration::ZERO)) {
             Ok(new) => new,
             Err(taken @ CreateError::HasWriter { .. }) => {
                 // The other may be dying, or have the role for a moment as `unlink` does. To be retired is for good.
@@ -206,7 +205,7 @@ impl<T: Payload + ?Sized> Writer<T> {
     }
 
     fn retired(&self) -> CreateError {
-        CreateError::Retired { name: self.name.clone() }
+        CreateError::Retired { name: self.name().clone() }
     }
 
     /// The free slot, to be filled in place. It holds some earlier value, or zeroes: write every field.
@@ -422,12 +421,9 @@ impl<T: Payload + ?Sized> Reader<T> {
     pub fn latest_within(&mut self, max_age: Duration) -> Latest<'_, T> {
         self.segment.check_fork();
         let max_age = u64::try_from(max_age.as_nanos()).unwrap_or(u64::MAX);
-        let Some(sample) = self.reader.latest() else { return Latest::Empty };
+        let sample = self.reader.latest();
         // The clock after the value: one that is published in between would be of the future.
-        match clock::now().checked_sub(sample.time()) {
-            Some(age) if age <= max_age => Latest::Fresh(sample),
-            age => Latest::Stale { age, sample },
-        }
+        Latest::new(sample, max_age, clock::now())
     }
 
     /// The newest value with the verdict of the channel's contract: fresh, late and by how much, stale, without a writer,

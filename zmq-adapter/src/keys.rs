@@ -209,6 +209,22 @@ impl BrokerKeys {
         if own.secret.is_some() { Ok(own) } else { Err(KeyError::Missing { path, key: "secret-key" }) }
     }
 
+    /// What is wrong with the files: each that is no key and so lets nobody in.
+    ///
+    /// # Errors
+    /// The broker can't use its own keys, and so can't start.
+    pub fn check(&self) -> Result<Vec<KeyError>, KeyError> {
+        self.own()?;
+        let of_role = |role| self.read_all(role).filter_map(Result::err);
+        Ok(["watch", "command"].into_iter().flat_map(of_role).collect())
+    }
+
+    /// The keys of those who may `role`.
+    fn read_all(&self, role: &str) -> impl Iterator<Item = Result<Certificate, KeyError>> + use<> {
+        let files = fs::read_dir(self.folder.join(role)).into_iter().flatten().flatten().map(|file| file.path());
+        files.filter(|path| path.extension().is_some_and(|kind| kind == "key")).map(|path| Certificate::read(&path))
+    }
+
     /// Makes a socket one that asks for keys, for those of `domain`.
     pub(crate) fn apply(&self, socket: &zmq::Socket, domain: &str) -> Result<(), KeyError> {
         self.own()?.apply(socket, &self.folder.join("broker.key_secret"))?;
@@ -218,11 +234,7 @@ impl BrokerKeys {
 
     /// Who may what now. A file that is no certificate lets nobody in.
     pub(crate) fn allowed(&self) -> Allowed {
-        let keys = |role: &str| -> BTreeSet<String> {
-            let files = fs::read_dir(self.folder.join(role)).into_iter().flatten().flatten().map(|file| file.path());
-            let keys = files.filter(|path| path.extension().is_some_and(|kind| kind == "key"));
-            keys.filter_map(|path| Certificate::read(&path).ok()).map(|certificate| certificate.public).collect()
-        };
+        let keys = |role| self.read_all(role).flatten().map(|certificate| certificate.public).collect();
         Allowed { watch: keys("watch"), command: keys("command") }
     }
 }

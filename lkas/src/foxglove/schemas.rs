@@ -295,8 +295,8 @@ fn in_json(value: FieldValue, kind: &FieldKind) -> Option<Value> {
         (FieldValue::Float(number), _) => number.is_finite().then(|| number.into()),
         (FieldValue::Bool(value), _) => Some(value.into()),
         (_, FieldKind::Bool) => None,
-        // Also a number that should stand for a name, and does not.
         (FieldValue::Name(text), _) => Some(text.into()),
+        // Also a number that should stand for a name, and does not.
         (other, _) => Some(other.to_string().into()),
     }
 }

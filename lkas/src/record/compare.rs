@@ -2,7 +2,7 @@
 
 use super::content::JpegFrame;
 use super::reading::{Ending, Recording, Source, Value};
-use super::{is_among, writing::Encoding};
+use super::{is_among, missing, writing::Encoding};
 use crate::Failure;
 use crate::tools::unless_nobody_reads;
 use clap::Args;
@@ -51,8 +51,7 @@ pub fn compare(options: &CompareOptions) -> Result<bool, Failure> {
             }
         }
     }
-    let is_missing = |topic: &&String| !comparison.channels.contains_key(topic.as_str());
-    if let Some(missing) = options.topics.iter().find(is_missing) {
+    if let Some(missing) = missing(&options.topics, |topic| comparison.channels.contains_key(topic)) {
         let (a, b) = (options.a.display(), options.b.display());
         return Err(format!("neither {a} nor {b} has a value of {missing}; lkas info says what they have").into());
     }

@@ -42,6 +42,12 @@ fn topic_of<'a>(system: &SystemOptions, name: &'a ChannelName) -> Option<&'a str
     name.strip_prefix(&system.namespace)?.strip_prefix('.')
 }
 
+/// Those of the named channels that were not there, with commas between them; `None` where all were.
+fn missing(topics: &[String], was_there: impl Fn(&str) -> bool) -> Option<String> {
+    let missing: Vec<&str> = topics.iter().map(String::as_str).filter(|topic| !was_there(topic)).collect();
+    (!missing.is_empty()).then(|| missing.join(", "))
+}
+
 /// Whether the channel is one of `topics`; where there are none, whether it carries something else than what a process says
 /// of itself.
 fn is_among(topics: &[String], topic: &str) -> bool {

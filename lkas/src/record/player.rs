@@ -1,9 +1,9 @@
 //! Values of a recording into channels.
 
 use super::content::Content;
-use super::is_among;
 use super::reading::{Ending, Recording, Source, Value};
 use super::writing::Encoding;
+use super::{is_among, missing};
 use crate::Failure;
 use crate::options::{SERVERS, SystemOptions};
 use crate::tools;
@@ -153,8 +153,8 @@ impl<'a> Player<'a> {
             tools::counted(self.channels.len() as u64, "channel", "channels")
         ))?;
         // Who ended it may have done so before their first value.
-        let whole = recording.ending().is_some();
-        match self.topics.iter().find(|topic| whole && !self.channels.contains_key(topic.as_str())) {
+        let is_over = recording.ending().is_some();
+        match missing(&self.topics, |topic| self.channels.contains_key(topic)).filter(|_| is_over) {
             Some(missing) => Err(format!("there was nothing of {missing} in {}", recording.path().display()).into()),
             None => Ok(()),
         }

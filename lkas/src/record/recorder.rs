@@ -5,8 +5,8 @@ use super::content::{self, Content};
 use super::described::Described;
 use super::queue::{Emptying, Filling, Queued, queue};
 use super::shown::Memory;
-use super::topic_of;
 use super::writing::{Encoding, Entry, Output};
+use super::{missing, topic_of};
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::stop::Stop;
@@ -107,9 +107,10 @@ pub fn record(system: &SystemOptions, options: &RecordOptions, stop: &Stop) -> R
         tools::size(written.bytes),
         tools::counted(written.files.into(), "file", "files"),
     ))?;
-    let is_missing = |channel: &&String| !written.channels.contains(channel.as_str());
-    let missing: Vec<&str> = options.channels.iter().filter(is_missing).map(String::as_str).collect();
-    if missing.is_empty() { Ok(()) } else { Err(format!("nothing came of {}", missing.join(", ")).into()) }
+    match missing(&options.channels, |channel| written.channels.contains(channel)) {
+        Some(missing) => Err(format!("nothing came of {missing}").into()),
+        None => Ok(()),
+    }
 }
 
 type Dropped = Arc<Mutex<BTreeMap<String, u64>>>;

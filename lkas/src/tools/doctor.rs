@@ -6,7 +6,7 @@ use crate::Failure;
 use crate::options::SystemOptions;
 use core::fmt;
 use lkas_shm::{ChannelName, Observation, Observer, OpenError, clock};
-use lkas_zmq::keys::Certificate;
+use lkas_zmq::keys::BrokerKeys;
 use rustix::process::{Resource, getrlimit};
 use std::io::{self, Write};
 use std::net::{TcpListener, ToSocketAddrs};
@@ -92,18 +92,15 @@ pub fn doctor(system: &SystemOptions, web_port: u16) -> Result<bool, Failure> {
 
 /// The broker's keys, and those of who may watch or command.
 fn keys(folder: &Path) -> Vec<Finding> {
-    let mut findings = vec![match Certificate::read(&folder.join("broker.key_secret")) {
-        Ok(_) => Finding::good(format!("the broker's keys in {}", folder.display())),
-        Err(why) => Finding::bad(why.to_string(), "the broker needs its own keys: mend that file, or lkas keygen"),
-    }];
-    for role in ["watch", "command"] {
-        let files = std::fs::read_dir(folder.join(role)).into_iter().flatten().flatten().map(|file| file.path());
-        let is_key = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "key");
-        for why in files.filter(is_key).filter_map(|path| Certificate::read(&path).err()) {
-            findings.push(Finding::note(why.to_string(), "this file lets nobody in"));
+    match BrokerKeys::in_folder(folder).check() {
+        Err(why) => {
+            vec![Finding::bad(why.to_string(), "the broker needs its own keys: mend that file, or lkas keygen")]
+        }
+        Ok(useless) => {
+            let useless = useless.into_iter().map(|why| Finding::note(why.to_string(), "this file lets nobody in"));
+            [Finding::good(format!("the broker's keys in {}", folder.display()))].into_iter().chain(useless).collect()
         }
     }
-    findings
 }
 
 fn memory() -> Vec<Finding> {

@@ -2,6 +2,7 @@
 
 use super::channels::{BETWEEN_LOOKS, Looks, Row};
 use super::keys::Keys;
+use super::names::printable;
 use super::short;
 use crate::Failure;
 use crate::options::{PROCESSES, SystemOptions};
@@ -157,9 +158,9 @@ fn line<const N: usize>(cells: [&str; N], widths: [usize; N]) -> String {
     padded.collect::<Vec<_>>().join(" ").trim_end().to_owned()
 }
 
-/// At most `width` characters; what was cut off is shown by a dot, and so is what would command the terminal.
+/// At most `width` characters, of which none commands the terminal; what was cut off is shown by a dot.
 fn cut(text: &str, width: usize) -> String {
-    let text: String = text.chars().map(|sign| if sign.is_control() { '·' } else { sign }).collect();
+    let text = printable(text);
     if text.chars().count() <= width {
         return text;
     }

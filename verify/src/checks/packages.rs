@@ -3,7 +3,7 @@
 use crate::tools::{cargo, copy, output, root, run, target};
 use crate::{How, Outcome};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packages for the registry, and their folders.
@@ -31,6 +31,7 @@ fn each(command: &mut Command) -> &mut Command {
 
 /// Packages every library, and builds it from its package.
 pub(crate) fn package(_: &How) -> Outcome {
+    forget_packages()?;
     // What is not committed yet is packaged as well.
     let mut command = cargo(None, "package", &["package", "--allow-dirty"]);
     run(each(&mut command).env_remove("RUSTFLAGS"), "")?;
@@ -59,6 +60,24 @@ pub(crate) fn package(_: &How) -> Outcome {
     );
     if without.len() > MOST_PACKAGES {
         return Err(format!("{} packages, expected at most {MOST_PACKAGES}: {}", without.len(), without.join(" ")));
+    }
+    Ok(())
+}
+
+/// Removes what was unpacked and built of these packages when they were last packaged at this path: cargo takes a package
+/// of the same name and version for the same package, and would build the next against sources of before.
+fn forget_packages() -> Outcome {
+    let _ = fs::remove_dir_all(target("package"));
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo"))).ok_or("no home of cargo")?;
+    let Ok(registries) = fs::read_dir(home.join("registry/src")) else { return Ok(()) };
+    // A registry in a folder, as `cargo package` makes one, has no host before its hyphen.
+    let in_folders = registries.flatten().filter(|found| found.file_name().as_encoded_bytes().starts_with(b"-"));
+    for unpacked in in_folders.flat_map(|registry| fs::read_dir(registry.path())).flatten().flatten() {
+        let name = unpacked.file_name().to_string_lossy().into_owned();
+        if LIBRARIES.iter().any(|(library, _)| name.starts_with(&format!("{library}-"))) {
+            fs::remove_dir_all(unpacked.path()).map_err(|why| format!("{}: {why}", unpacked.path().display()))?;
+        }
     }
     Ok(())
 }

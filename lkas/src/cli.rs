@@ -140,6 +140,7 @@ pub fn lkas() -> ExitCode {
     let (Lkas { command, servers, system }, matches) = parse_with_matches::<Lkas>();
     if let Some(subcommand) = matches.subcommand_name() {
         without_server_options(&matches, subcommand);
+        in_memory_alone(&matches, subcommand);
     }
     let system = system.settled();
     match command {
@@ -223,6 +224,18 @@ fn without_server_options(matches: &ArgMatches, subcommand: &str) {
     if let Some(option) = options.get_arguments().find(given) {
         let name = option.get_long().unwrap_or_default();
         let why = format!("--{name} is for `lkas` without a subcommand, found before `{subcommand}`");
+        Lkas::command().error(ErrorKind::ArgumentConflict, why).exit();
+    }
+}
+
+/// Who asks a tool for another machine's system must not be shown this one's.
+fn in_memory_alone(matches: &ArgMatches, subcommand: &str) {
+    let looks = ["channels", "top", "hz", "echo", "record", "play", "clean"].contains(&subcommand);
+    if looks && matches.value_source("broker") == Some(ValueSource::CommandLine) {
+        let why = format!(
+            "`lkas {subcommand}` is about the channels in this machine's memory, found --broker; what another machine's \
+             broker tells, `lkas info broker`, `lkas param` and a viewer show"
+        );
         Lkas::command().error(ErrorKind::ArgumentConflict, why).exit();
     }
 }

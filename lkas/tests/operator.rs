@@ -185,6 +185,10 @@ fn options_stand_before_or_after_a_subcommand() {
     let (code, said) = run("--broadcast channels");
     assert_eq!(code, Some(2));
     assert!(said.contains("--broadcast is for `lkas` without a subcommand"), "{said}");
+    // Who asks for another machine's system is not shown this one's.
+    let (code, said) = run("top --broker 192.0.2.1");
+    assert_eq!(code, Some(2));
+    assert!(said.contains("`lkas top` is about the channels in this machine's memory, found --broker"), "{said}");
 }
 
 /// A vehicle of this machine that says that its emergency stop is latched, whatever one asks.

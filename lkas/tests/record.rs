@@ -393,6 +393,12 @@ fn a_full_disk_ends_the_recording_which_is_read_up_to_there() {
     assert!(found["whole"] == false && channel(&found, "wheels")["values"].as_u64() > Some(0), "{found:#}");
     drop(wheels);
     unlink(&ChannelName::new(&namespace, "wheels").unwrap()).unwrap();
+    // One that is full from the start is named as well.
+    let (other, none) = (folder.file("other.mcap"), r#"trap "" XFSZ; ulimit -f 0; exec "$0" "$@""#);
+    let arguments = ["-c", none, env!("CARGO_BIN_EXE_lkas"), "record", "-o", &other, "--namespace", &namespace];
+    let ended = Command::new("sh").args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && said.contains(&other) && said.contains("File too large"), "{said}");
 }
 
 #[test]

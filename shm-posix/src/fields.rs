@@ -22,9 +22,28 @@ pub struct DescribedField {
     pub offset: usize,
     /// Its unit, empty where it has none.
     pub unit: String,
-    /// The byte of the payload, and the bit in it (0 to 7), that say whether there is a value; `None` if there always is
-    /// one.
-    pub present: Option<(usize, u8)>,
+    /// What says whether there is a value; `None` if there always is one.
+    pub present: Option<PresentBit>,
+}
+
+/// A bit of the payload that is 1 where a field has a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresentBit {
+    /// The byte that it is in, from the start of the payload.
+    pub byte: usize,
+    /// Which one of that byte: 0, the least, to 7.
+    pub bit: u8,
+    /// Whether each of a [repeated](DescribedField::repeat) field has one of its own, as far apart as the values are; this is
+    /// that of the first. Otherwise it is the one for all.
+    pub in_each: bool,
+}
+
+impl PresentBit {
+    /// Whether the bit is 1, for the field's value `moved` bytes behind its first; `None` where `payload` is too short.
+    fn is_set(self, payload: &[u8], moved: usize) -> Option<bool> {
+        let moved = if self.in_each { moved } else { 0 };
+        payload.get(self.byte + moved).map(|byte| byte & 1 << self.bit != 0)
+    }
 }
 
 /// How a field's bytes are to be read. Numbers are little-endian.
@@ -58,6 +77,8 @@ pub enum FieldValue {
     Name(String),
     /// The values of an array.
     List(Vec<Self>),
+    /// In a list: there is no value here, though there may be in the next place.
+    Absent,
 }
 
 impl fmt::Display for FieldValue {
@@ -76,6 +97,7 @@ impl fmt::Display for FieldValue {
                 }
                 f.write_str("]")
             }
+            Self::Absent => f.write_str("-"),
         }
     }
 }
@@ -132,13 +154,19 @@ impl DescribedField {
     /// The field's value in `payload`; `None` where a bit says that there is none, or where `payload` is too short.
     #[must_use]
     pub fn read(&self, payload: &[u8]) -> Option<FieldValue> {
-        if let Some((byte, bit)) = self.present
-            && payload.get(byte)? & 1 << bit == 0
+        if let Some(present) = self.present.filter(|present| !present.in_each)
+            && !present.is_set(payload, 0)?
         {
             return None;
         }
         let Some((count, stride)) = self.repeat else { return self.read_at(payload, self.offset) };
-        let each = (0..count).map(|item| self.read_at(payload, self.offset + item * stride));
+        let each = (0..count).map(|item| {
+            let moved = item * stride;
+            match self.present {
+                Some(present) if !present.is_set(payload, moved)? => Some(FieldValue::Absent),
+                _ => self.read_at(payload, self.offset + moved),
+            }
+        });
         each.collect::<Option<_>>().map(FieldValue::List)
     }
 
@@ -205,8 +233,15 @@ impl DescribedField {
         let present = match present {
             "-" => None,
             place => {
-                let (byte, bit) = place.split_once(':')?;
-                Some((byte.parse().ok().filter(|byte| *byte < size)?, bit.parse().ok().filter(|bit| *bit < 8)?))
+                let in_each = place.ends_with('*');
+                let (byte, bit) = place.strip_suffix('*').unwrap_or(place).split_once(':')?;
+                let (byte, bit): (usize, u8) = (byte.parse().ok()?, bit.parse().ok()?);
+                // The last one is in the payload as well.
+                let last = if in_each { byte.checked_add(more.checked_mul(stride)?)? } else { byte };
+                if last >= size || bit > 7 || in_each && repeat.is_none() {
+                    return None;
+                }
+                Some(PresentBit { byte, bit, in_each })
             }
         };
         let unit = if unit == "-" { "" } else { unit };
@@ -232,7 +267,7 @@ impl fmt::Display for DescribedField {
         }
         write!(f, " {} {} ", self.offset, if self.unit.is_empty() { "-" } else { &self.unit })?;
         match self.present {
-            Some((byte, bit)) => write!(f, "{byte}:{bit} ")?,
+            Some(PresentBit { byte, bit, in_each }) => write!(f, "{byte}:{bit}{} ", if in_each { "*" } else { "" })?,
             None => f.write_str("- ")?,
         }
         match &self.kind {
@@ -298,7 +333,8 @@ mod tests {
         on bool 9 - - -\n\
         gears[1].speed f64 10 km/h - -\n\
         wheels[].rate u8[2]*3+4 20 - - -\n\
-        wheels[].name text[2]*3+4 22 - - -\n";
+        wheels[].name text[2]*3+4 22 - - -\n\
+        spots[].hue u8*3+2 33 - 32:7* -\n";
 
     #[test]
     fn what_is_read_is_written() {
@@ -306,7 +342,10 @@ mod tests {
         assert_eq!(fields.iter().map(ToString::to_string).collect::<String>(), LINES);
         assert_eq!(
             (fields[1].kind.clone(), fields[2].present),
-            (FieldKind::Code(Scalar::I16, vec![(-1, "off".into()), (0, "on".into())]), Some((63, 7)))
+            (
+                FieldKind::Code(Scalar::I16, vec![(-1, "off".into()), (0, "on".into())]),
+                Some(PresentBit { byte: 63, bit: 7, in_each: false })
+            )
         );
     }
 
@@ -342,15 +381,16 @@ mod tests {
         };
         payload[20..32].copy_from_slice(b"\x01\x02ab\x03\x04c\0\x05\x06de");
         let wheels = ["[[1, 2], [3, 4], [5, 6]]", "[ab, c, de]"];
-        assert_eq!(shown(&payload), ["0.1", "off", "-", "true", "0", wheels[0], wheels[1]]);
+        payload[32..38].copy_from_slice(&[0x7f, 1, 0x80, 2, 0, 3]);
+        assert_eq!(shown(&payload), ["0.1", "off", "-", "true", "0", wheels[0], wheels[1], "[-, 2, -]"]);
         payload[63] = 0x80;
         payload[4..10].copy_from_slice(&[0xfe, 0xff, 7, 8, 9, 2]);
         assert_eq!(
             shown(&payload),
-            ["0.1", "-2", "[7, 8, 9]", "2", "0", wheels[0], wheels[1]],
+            ["0.1", "-2", "[7, 8, 9]", "2", "0", wheels[0], wheels[1], "[-, 2, -]"],
             "what means nothing is a number"
         );
-        assert_eq!(shown(&payload[..8]), ["0.1", "-2", "-", "-", "-", "-", "-"], "too short");
+        assert_eq!(shown(&payload[..8]), ["0.1", "-2", "-", "-", "-", "-", "-", "-"], "too short");
     }
 
     #[test]
@@ -365,6 +405,10 @@ mod tests {
             "a f32 0 - 64:0 -",
             "a f32 0 - 0:8 -",
             "a f32 0 - 0 -",
+            "a f32 0 - 8:0* -",
+            "a u8*3+4 0 - 56:0* -",
+            "a u8*3+4 0 - 18446744073709551615:0* -",
+            "a u8*3+4 0 - 0:0** -",
             "a f32 0 - - 0=off",
             "a u8 0 - - off",
             "a u8[65] 0 - - -",

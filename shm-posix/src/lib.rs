@@ -99,7 +99,7 @@ pub use deadline::{Deadline, DeadlineReader, Gone, Received};
 pub use description::Description;
 pub use error::{CreateError, HeaderError, OpenError, TypeError, UnlinkError, Warning};
 pub use feed::Feed;
-pub use fields::{DescribedField, FieldKind, FieldValue};
+pub use fields::{DescribedField, FieldKind, FieldValue, PresentBit};
 pub use header::MAGIC;
 pub use limits::Limit;
 // Also for what the derive macros write.

@@ -3,7 +3,7 @@
 mod foreign;
 
 use foreign::{look_at, patched, segment};
-use lkas_shm::HeaderError;
+use lkas_shm::{HeaderError, PresentBit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -52,6 +52,6 @@ fn a_segment_describes_itself() {
     assert_eq!(description.type_name(), "lkas.Control");
     assert_eq!((description.layout().readers(), description.layout().payload_size()), (4, 64));
     let field = description.fields().iter().find(|field| field.name == "lateral_offset_m").unwrap();
-    assert_eq!((field.unit.as_str(), field.present), ("m", Some((32, 1))));
+    assert_eq!((field.unit.as_str(), field.present), ("m", Some(PresentBit { byte: 32, bit: 1, in_each: false })));
     assert_eq!(look_at(&SEGMENT[..4095], SEGMENT.len() as u64), Err(HeaderError::Size { found: 4095, expected: 4096 }));
 }

@@ -72,12 +72,20 @@ enum Path<'a> {
 /// What the names of a field's numbers are.
 type Names = &'static [(&'static str, i128)];
 
+/// The byte and the bit in it that say whether there is a value.
+#[derive(Clone, Copy)]
+struct PresentBit {
+    byte: usize,
+    bit: usize,
+    /// It lies in each item of the outermost array, and this is that of the first.
+    in_each: bool,
+}
+
 /// What all parts of a field have in common.
 #[derive(Clone, Copy)]
 struct Common {
     unit: &'static str,
-    /// The byte and the bit in it that say whether there is a value.
-    present: Option<(usize, usize)>,
+    present: Option<PresentBit>,
     /// How many of the outermost array there are, and the bytes from one to the next.
     repeat: Option<(usize, usize)>,
 }
@@ -115,7 +123,10 @@ impl DescriptionText {
             check_word(field.name);
             check_word(field.unit);
             let present = match field.present_bit {
-                Some(bit) => Some((start + present_offset(fields, bit) + bit as usize / 8, bit as usize % 8)),
+                Some(bit) => {
+                    let byte = start + present_offset(fields, bit) + bit as usize / 8;
+                    Some(PresentBit { byte, bit: bit as usize % 8, in_each: outer.repeat.is_some() })
+                }
                 None => outer.present,
             };
             let common = Common { unit: field.unit, present, repeat: outer.repeat };
@@ -184,10 +195,11 @@ impl DescriptionText {
         self.text(if common.unit.is_empty() { "-" } else { common.unit });
         self.text(" ");
         match common.present {
-            Some((byte, bit)) => {
+            Some(PresentBit { byte, bit, in_each }) => {
                 self.number(byte as i128);
                 self.text(":");
                 self.number(bit as i128);
+                self.text(if in_each { "*" } else { "" });
             }
             None => self.text("-"),
         }
@@ -310,6 +322,10 @@ mod tests {
 
     const F32: Kind = Kind::Number(Scalar::F32);
     const POINT: &[Field] = &[field("x", F32, 0), Field { unit: "m", ..field("y", F32, 4) }];
+    const SPOT: &[Field] = &[
+        field("present", Kind::Number(Scalar::U8), 0),
+        Field { present_bit: Some(3), ..field("hue", Kind::Number(Scalar::U8), 1) },
+    ];
     const MODE: Kind = Kind::Code(Scalar::I16, &[("off", -1), ("on", 0)]);
 
     #[test]
@@ -325,6 +341,7 @@ mod tests {
                 Field { present_bit: Some(0), ..field("place", Kind::Message(POINT), 48) },
                 field("deep", Kind::Array(&Kind::Array(&Kind::Message(POINT), 2), 3), 56),
                 field("name", Kind::Text(8), 104),
+                Field { present_bit: Some(1), ..field("spots", Kind::Array(&Kind::Message(SPOT), 2), 112) },
             ],
         );
         let expected = "present u16 0 - - -\n\
@@ -339,7 +356,9 @@ mod tests {
             deep[][0].y f32*3+16 60 m - -\n\
             deep[][1].x f32*3+16 64 - - -\n\
             deep[][1].y f32*3+16 68 m - -\n\
-            name text[8] 104 - - -\n";
+            name text[8] 104 - - -\n\
+            spots[].present u8*2+2 112 - 0:1 -\n\
+            spots[].hue u8*2+2 113 - 112:3* -\n";
         assert_eq!(text.as_str(), expected);
     }
 

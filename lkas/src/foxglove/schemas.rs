@@ -294,7 +294,7 @@ fn in_json(value: FieldValue, kind: &FieldKind) -> Option<Value> {
         (FieldValue::Signed(number), FieldKind::Number(_)) => Some(number.into()),
         (FieldValue::Float(number), _) => number.is_finite().then(|| number.into()),
         (FieldValue::Bool(value), _) => Some(value.into()),
-        (_, FieldKind::Bool) => None,
+        (FieldValue::Absent, _) | (_, FieldKind::Bool) => None,
         (FieldValue::Name(text), _) => Some(text.into()),
         // Also a number that should stand for a name, and does not.
         (other, _) => Some(other.to_string().into()),
@@ -410,5 +410,30 @@ mod tests {
         assert_eq!(value["vitals"]["latency"]["p50_ms"], 1.5);
         assert_eq!((&value["parameters"][0]["name"], &value["parameters"][1]["name"]), (&json!(""), &json!("kp")));
         check(&schema, &channel_value(&fields, &vec![0xff; size_of::<Status>()])).unwrap();
+    }
+
+    #[derive(Message, Clone, Copy)]
+    #[message(name = "test.Spot")]
+    #[repr(C)]
+    struct Spot {
+        present: u8,
+        #[message(present = 3)]
+        hue: u8,
+    }
+
+    #[derive(Message, Clone, Copy)]
+    #[message(name = "test.Spots")]
+    #[repr(C)]
+    struct Spots {
+        spots: [Spot; 3],
+    }
+
+    #[test]
+    fn each_of_several_messages_says_itself_what_it_lacks() {
+        let fields = fields::<Spots>("spots");
+        let spots = Spots { spots: [(0xf7, 1), (8, 2), (0, 3)].map(|(present, hue)| Spot { present, hue }) };
+        let value = channel_value(&fields, spots.as_bytes());
+        check(&channel_schema(Spots::NAME, &fields), &value).unwrap();
+        assert_eq!(value["spots"], json!([{"present": 0xf7}, {"present": 8, "hue": 2}, {"present": 0}]));
     }
 }

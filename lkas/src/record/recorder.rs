@@ -5,7 +5,7 @@ use super::content::{self, Content};
 use super::described::Described;
 use super::queue::{Emptying, Filling, Queued, queue};
 use super::shown::Memory;
-use super::writing::{Encoding, Entry, Output};
+use super::writing::{Encoding, Entry, Output, in_file};
 use super::{missing, topic_of};
 use crate::Failure;
 use crate::options::SystemOptions;
@@ -351,12 +351,6 @@ impl Disk {
         let dropped = lock(&self.dropped).clone();
         core::mem::replace(&mut self.file, next).finish(&dropped)
     }
-}
-
-/// What went wrong with that file: what the system said, where it did.
-fn in_file(path: &Path, why: &Failure) -> Failure {
-    let cause = why.source().map_or_else(|| why.to_string(), ToString::to_string);
-    format!("{}: {cause}", path.display()).into()
 }
 
 /// The name of a further file: `drive.mcap`, `drive-2.mcap`, `drive-3.mcap`.

@@ -79,6 +79,12 @@ fn add_schema(writer: &mut Writer, name: &str, schema: &Value) -> Result<u16, Fa
     Ok(writer.add_schema(name, schemas::SCHEMA_ENCODING, schema.to_string().as_bytes())?)
 }
 
+/// What went wrong with that file: what the system said, where it did.
+pub(super) fn in_file(path: &Path, why: &Failure) -> Failure {
+    let cause = why.source().map_or_else(|| why.to_string(), ToString::to_string);
+    format!("{}: {cause}", path.display()).into()
+}
+
 /// A recording that is being written.
 pub(super) struct Output {
     writer: Writer,
@@ -96,12 +102,14 @@ pub(super) struct Output {
 impl Output {
     /// Begins a recording in a new file.
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
+        Self::begin(path).map_err(|why| in_file(path, &why))
+    }
+
+    fn begin(path: &Path) -> Result<Self, Failure> {
         let file =
             File::options().read(true).write(true).create_new(true).open(path).map_err(|why| match why.kind() {
-                std::io::ErrorKind::AlreadyExists => {
-                    format!("{}: there is such a file already; nothing is overwritten", path.display())
-                }
-                _ => format!("{}: {why}", path.display()),
+                std::io::ErrorKind::AlreadyExists => "there is such a file already; nothing is overwritten".to_owned(),
+                _ => why.to_string(),
             })?;
         let library = concat!("lkas ", env!("CARGO_PKG_VERSION"));
         // Chunks are made in memory: what is in the file is whole, up to the last one.

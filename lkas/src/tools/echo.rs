@@ -130,6 +130,7 @@ fn json_value(value: FieldValue) -> Value {
         FieldValue::List(values) => values.into_iter().map(json_value).collect(),
         // As it is: a string of JSON is escaped by who writes it.
         FieldValue::Name(text) => text.into(),
+        FieldValue::Absent => Value::Null,
         other => other.to_string().into(),
     }
 }

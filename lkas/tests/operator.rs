@@ -113,6 +113,11 @@ fn the_vehicle_pauses_goes_on_and_respawns_and_a_second_system_is_told_how() {
     assert!(info["contract"]["period_s"].is_f64() && info["fields"][0]["name"].is_string(), "{info}");
     assert_eq!(info["places"].as_array().map(Vec::len), info["reader_places"].as_u64().map(|places| places as usize));
 
+    let info: Value = serde_json::from_str(&good(&demo, &["info", "vehicle_control", "--json"])).unwrap();
+    let bit =
+        |name: &str| &info["fields"].as_array().unwrap().iter().find(|field| field["name"] == name).unwrap()["present"];
+    assert!(bit("steering").is_null() && bit("lateral_offset_m").is_string(), "{info}");
+
     // As a whole it does not begin, and does not take the first one's processes for its own.
     let second = lkas(&demo, &["demo", "--no-viewer", "--duration", "20"]);
     let (printed, said) = words(&second);

@@ -62,9 +62,9 @@ fn as_json(row: &Row, now: &Observation, description: &Description) -> Result<Va
     );
     let fields = description.fields().iter().map(|field| {
         let line = field.to_string();
-        let [name, kind, offset, unit, _, names] = words(&line);
+        let [name, kind, offset, unit, present, names] = words(&line);
         let or_null = |word: &str| if word == "-" { Value::Null } else { word.into() };
-        json!({"name": name, "kind": kind, "offset": offset.parse::<u64>().ok(), "unit": or_null(unit), "names": or_null(names)})
+        json!({"name": name, "kind": kind, "offset": offset.parse::<u64>().ok(), "unit": or_null(unit), "present": or_null(present), "names": or_null(names)})
     });
     let contract = match now.contract {
         Ok(Some(contract)) => {
@@ -117,8 +117,9 @@ fn as_text(row: &Row, now: &Observation, description: &Description) -> String {
     let lines: Vec<String> = description.fields().iter().map(ToString::to_string).collect();
     let width = lines.iter().map(|line| words(line)[0].len()).max().unwrap_or(0);
     for line in &lines {
-        let [name, kind, _, unit, _, names] = words(line);
-        let more = [unit, names].into_iter().filter(|word| *word != "-").collect::<Vec<_>>().join("  ");
+        let [name, kind, _, unit, present, names] = words(line);
+        let optional = if present == "-" { "-" } else { &format!("where {present} is set") };
+        let more = [unit, optional, names].into_iter().filter(|word| *word != "-").collect::<Vec<_>>().join("  ");
         text += format!("  {name:<width$}  {kind:<8}  {more}").trim_end();
         text.push('\n');
     }

@@ -176,7 +176,10 @@ class Channel:
 
     def open(self, *, wait: float = 0.0, foreign_owner: bool = False) -> ChannelReader:
         """Opens the channel as a reader; waits for it to be there at most `wait` seconds. `foreign_owner`: whether it may
-        belong to another user."""
+        belong to another user.
+
+        Of a type from Rust with optional fields, values hold zeros where there is nothing: which there are, the bits of
+        its field `present` say (`lkas info NAME` shows which bit, as byte:bit)."""
         expected = None
         if self.dtype is not None:
             expected = (self.type_name, self._fields, self.dtype.itemsize, self.dtype.alignment)

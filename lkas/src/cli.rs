@@ -11,7 +11,7 @@ use crate::scenario::{self, ScenarioOptions};
 use crate::servers::ESSENTIAL;
 use crate::servers::{self, ServerOptions};
 use crate::simulation_program::{self, SimulationOptions};
-use crate::stop::{self, Stop};
+use crate::stop::{self, Parent, Stop};
 use crate::supervisor::EXIT_UNUSABLE;
 use crate::tools::{
     self, CleanOptions, ConfigCommand, EchoOptions, HzOptions, InfoOptions, ParamCommand, Patience, StopOptions,
@@ -301,18 +301,21 @@ fn program(
     run: impl FnOnce(&SystemOptions, &Stop) -> Result<(), Failure>,
 ) -> ExitCode {
     let _last_words = log::start(name, system.log);
+    let mut parent = None;
     let result = (|| {
         let stop = Stop::on_signals()?;
         if system.supervised {
-            stop::with_parent()?;
+            parent = Some(stop::with_parent()?);
         }
         if let Some(priority) = system.priority.filter(|_| ESSENTIAL.contains(&name)) {
             priority.take();
         }
         run(system, &stop)
     })();
-    // Whoever of a system ends last leaves nothing behind.
-    remove_channels(system);
+    // Whoever of a system ends last leaves nothing behind. A child that will be started again is not the last.
+    if !parent.is_some_and(Parent::is_there) {
+        remove_channels(system);
+    }
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -43,10 +43,11 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     }
     let mut tuning = broadcast.then(|| Tuning::connect(options, Category::Decision)).transpose()?;
     let mut signals = Signals {
-        shapes: Feed::new(options.signal_channel(LANE)?, Channel::open),
-        motions: Feed::new(options.signal_channel(MOTION)?, Channel::open),
+        shapes: Feed::new(options.signal_channel(LANE)?, |name, open| Channel::open(name, open.place(OWN_PLACE))),
+        motions: Feed::new(options.signal_channel(MOTION)?, |name, open| Channel::open(name, open.place(OWN_PLACE))),
         shape: None,
         motion: None,
+        unusable: false,
     };
     // The last detection that could be used, and when the last command for the lack of one was made.
     let mut last: Option<(Instant, DetectionFields)> = None;
@@ -74,7 +75,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
             }
             None => None,
         };
-        signals.look()?;
+        signals.look();
         let now_s = clock::now_seconds();
         let motion = signals.motion.and_then(|signal| signal.motion(now_s));
         let control = match (fields, last) {
@@ -143,17 +144,21 @@ struct Signals {
     motions: Feed<MotionSignal>,
     shape: Option<LaneSignal>,
     motion: Option<MotionSignal>,
+    /// One of them is there and can't be used, which was said.
+    unusable: bool,
 }
 
 impl Signals {
-    fn look(&mut self) -> Result<(), Failure> {
-        if let Some(shape) = self.shapes.next(Duration::ZERO)? {
-            self.shape = Some(*shape);
+    /// Takes what is new. What can't be used is not there: the vehicle is steered without it.
+    fn look(&mut self) {
+        let shape = self.shapes.next(Duration::ZERO).map(|shape| self.shape = shape.map(|shape| *shape).or(self.shape));
+        let motion =
+            self.motions.next(Duration::ZERO).map(|motion| self.motion = motion.map(|motion| *motion).or(self.motion));
+        let error = shape.and(motion).err();
+        let said = core::mem::replace(&mut self.unusable, error.is_some());
+        if let Some(error) = error.filter(|_| !said) {
+            tracing::warn!("steering without it: {error}");
         }
-        if let Some(motion) = self.motions.next(Duration::ZERO)? {
-            self.motion = Some(*motion);
-        }
-        Ok(())
     }
 
     /// The lane's shape in that frame, or in the one after it, which may have come meanwhile.

@@ -14,7 +14,7 @@ use crate::tuning::Tuning;
 use crate::vitals::VitalSigns;
 use lkas_messages::names::Category;
 use lkas_messages::{Detection, DetectionFields, Image};
-use lkas_shm::{Channel, DetectionChannel, ImageChannel, Options, clock};
+use lkas_shm::{Channel, DetectionChannel, ImageChannel, clock};
 use std::time::{Duration, Instant};
 
 /// How long to wait for a frame before looking at parameters and signals again.
@@ -31,7 +31,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
     let mut frames = Feed::new(options.camera_channel()?, |name, open| ImageChannel::open(name, open.place(OWN_PLACE)));
     let mut writer = DetectionChannel::create(&options.detection_channel()?, options.channel(SERVERS))?;
     let shape_channel = options.signal_channel(LANE)?;
-    let mut shapes = Channel::<LaneSignal>::create(&shape_channel, Options::new().contract(SERVERS))?;
+    let mut shapes = Channel::<LaneSignal>::create(&shape_channel, options.signal().contract(SERVERS))?;
     let configured = match &options.config {
         Some(path) => config::File::read_whole(path)?.parameters,
         None => Vec::new(),

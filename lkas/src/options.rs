@@ -8,7 +8,7 @@ use crate::signals::{LANE, MOTION, TRUTH};
 use crate::status::StatusWatch;
 use clap::Args;
 use core::time::Duration;
-use lkas_shm::{ChannelName, ChannelNameError, Contract, Options};
+use lkas_shm::{ChannelName, ChannelNameError, Contract, Observer, Options};
 use lkas_zmq::Endpoint;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub struct SystemOptions {
     /// How the camera is mounted: a file from `lkas calibrate`
     #[arg(long, global = true, value_name = "FILE")]
     pub mounting: Option<PathBuf>,
-    /// Reader places of frames, detections and controls; two of them are for this system's own programs
+    /// Reader places of each channel; up to two of them are for this system's own programs
     #[arg(long, default_value_t = 4, global = true, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=29))]
     pub readers: u8,
     /// How detection, decision and vehicle get the processor: nice:-10, or fifo:20 (real time), where the system allows it
@@ -182,6 +182,13 @@ impl SystemOptions {
         Options::new().contract(contract).readers(self.readers.into()).reserved(2)
     }
 
+    /// How the channels of the system's own [`signals`](crate::signals) are made: one place is for the program that works with
+    /// them.
+    #[must_use]
+    pub fn signal(&self) -> Options {
+        Options::new().readers(self.readers.into()).reserved(1)
+    }
+
     /// Where the broker is.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
@@ -218,15 +225,36 @@ impl SystemOptions {
     }
 }
 
-/// Removes the channels of a system that nobody uses any more; those in use stay. So does the status of a vehicle whose
-/// emergency stop is latched: only a person who releases it ends it.
+/// Removes the channels of a system that nobody of it uses any more: while one of its processes is there, what the others
+/// left behind is for their successors. The status of a vehicle whose emergency stop is latched stays in any case: only a
+/// person who releases it ends it.
 pub fn remove_channels(options: &SystemOptions) {
-    for name in options.all_channels().unwrap_or_default() {
-        if StatusWatch::new(name.clone()).look().is_none_or(|seen| seen.status.latched == 0) {
+    let names = options.all_channels().unwrap_or_default();
+    if names.iter().any(has_writer) {
+        return;
+    }
+    for name in names {
+        if !is_latched(&name) {
             // What is in use belongs to somebody who will remove it.
             let _ = lkas_shm::unlink(&name);
         }
     }
+}
+
+fn has_writer(name: &ChannelName) -> bool {
+    Observer::open(name).is_ok_and(|channel| channel.look().has_writer)
+}
+
+/// Whether that is the status of a vehicle whose emergency stop is latched.
+pub(crate) fn is_latched(name: &ChannelName) -> bool {
+    StatusWatch::new(name.clone()).look().is_some_and(|seen| seen.status.latched != 0)
+}
+
+/// Whether that is the status of a process whose system goes on: its successor works with it.
+pub(crate) fn has_successor(name: &ChannelName) -> bool {
+    let of_system = PROCESSES.iter().find_map(|process| name.as_str().strip_suffix(&format!("status_{process}")));
+    let is_there = |process| format!("{}status_{process}", of_system?).parse().ok().filter(has_writer);
+    PROCESSES.iter().any(|process| is_there(process).is_some())
 }
 
 #[cfg(test)]

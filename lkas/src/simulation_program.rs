@@ -15,8 +15,7 @@ use crate::vitals::VitalSigns;
 use clap::Args;
 use lkas_messages::{Control, Image, ImageShape, Mode, PixelFormat};
 use lkas_shm::{
-    Channel, Contract, ControlSupervisor, ImageChannel, Options, ReceivedControl, SafetyEvent, SafetyEvents, Writer,
-    clock,
+    Channel, Contract, ControlSupervisor, ImageChannel, ReceivedControl, SafetyEvent, SafetyEvents, Writer, clock,
 };
 use lkas_zmq::VehicleStatusClient;
 use std::path::PathBuf;
@@ -105,13 +104,13 @@ pub fn run(system: &SystemOptions, options: &SimulationOptions, stop: &Stop) -> 
             shape,
             source,
             shown: vec![0; shape.pixel_bytes()],
-            truths: Channel::create(&system.signal_channel(TRUTH)?, Options::new())?,
+            truths: Channel::create(&system.signal_channel(TRUTH)?, system.signal())?,
         },
         controls: ControlSupervisor::new(system.control_channel()?, SAFETY),
         vitals: VitalSigns::create(&system.status_channel("simulation")?)?,
         applying: None,
         perceived: Perceived::default(),
-        motions: Channel::create(&system.signal_channel(MOTION)?, Options::new())?,
+        motions: Channel::create(&system.signal_channel(MOTION)?, system.signal())?,
         control_age_s: 0.0,
         link: options.broadcast.then(|| Link::connect(system)).transpose()?,
         reason: String::new(),

@@ -1,5 +1,6 @@
 //! Stopping in good order: on Ctrl-C, on a polite kill, and when the process that started this one is gone.
 
+use rustix::process::{Pid, Signal};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,11 +39,24 @@ impl Stop {
     }
 }
 
+/// The process that started this one.
+#[derive(Clone, Copy, Debug)]
+pub struct Parent(Option<Pid>);
+
+impl Parent {
+    /// Whether it is still there.
+    #[must_use]
+    pub fn is_there(self) -> bool {
+        rustix::process::getppid() == self.0
+    }
+}
+
 /// Makes the kernel send SIGHUP to this process when the one that started it ends, however it ends.
 ///
 /// # Errors
 /// The system refuses.
-pub fn with_parent() -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::HUP))?;
-    Ok(())
+pub fn with_parent() -> io::Result<Parent> {
+    let parent = Parent(rustix::process::getppid());
+    rustix::process::set_parent_process_death_signal(Some(Signal::HUP))?;
+    Ok(parent)
 }

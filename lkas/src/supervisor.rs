@@ -24,6 +24,9 @@ const GOOD_START: Duration = Duration::from_secs(3);
 /// A child that is there and has said nothing for so long is replaced: it is suspended, or stuck.
 const SILENT: Duration = Duration::from_secs(2);
 
+/// The same of a child whose status has lost its name: it looks once a second whether it has, and makes another.
+const NAMELESS: Duration = Duration::from_secs(4);
+
 /// The same of a child that has said nothing yet: on a busy machine a start takes its time.
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -57,7 +60,7 @@ struct Process {
 
 #[derive(Debug)]
 enum State {
-    Running { child: Child, since: Instant, replaced: bool },
+    Running { child: Child, since: Instant, heard: Option<Instant>, replaced: bool },
     Dead { until: Instant },
     Ended,
 }
@@ -107,11 +110,11 @@ impl Supervisor {
     pub fn look(&mut self) -> Result<(), Failure> {
         for process in &mut self.processes {
             match &mut process.state {
-                State::Running { child, since, replaced } => {
+                State::Running { child, since, heard, replaced } => {
                     process.proven |= since.elapsed() > GOOD_START;
                     let Some(status) = child.try_wait()? else {
                         // It takes its time to be gone.
-                        let silent = silent_for(child, *since, process.watch.as_mut()).filter(|_| !*replaced);
+                        let silent = silent_for(child, *since, heard, process.watch.as_mut()).filter(|_| !*replaced);
                         if let Some(age) = silent {
                             *replaced = true;
                             let (name, age) = (process.plan.name, age.as_secs_f32());
@@ -167,15 +170,24 @@ impl Drop for Supervisor {
 }
 
 /// For how long a child has said nothing, where that is too long. A child that was not started long ago may be starting.
-fn silent_for(child: &Child, since: Instant, watch: Option<&mut StatusWatch>) -> Option<Duration> {
-    if since.elapsed() < GOOD_START {
-        return None;
-    }
+/// `heard`: when its status was last seen.
+fn silent_for(
+    child: &Child,
+    since: Instant,
+    heard: &mut Option<Instant>,
+    watch: Option<&mut StatusWatch>,
+) -> Option<Duration> {
     match watch?.look().filter(|seen| seen.is_alive) {
-        Some(seen) if seen.status.process == u64::from(child.id()) => seen.age.filter(|age| *age > SILENT),
+        Some(seen) if seen.status.process == u64::from(child.id()) => {
+            *heard = Some(Instant::now());
+            seen.age.filter(|age| *age > SILENT && since.elapsed() >= GOOD_START)
+        }
         // Another process has the name, as of two viewers. That says nothing about this one.
         Some(_) => None,
-        None => Some(since.elapsed()).filter(|age| *age > STARTS_WITHIN),
+        None => {
+            let (from, limit) = heard.map_or((since, STARTS_WITHIN), |heard| (heard, NAMELESS));
+            Some(from.elapsed()).filter(|age| *age > limit)
+        }
     }
 }
 
@@ -184,7 +196,7 @@ fn spawn(plan: &Plan) -> Result<State, Failure> {
     // In a group of its own, so that Ctrl-C reaches this process alone, which then ends the others in order.
     command.args(&plan.arguments).stdin(Stdio::null()).process_group(0);
     let child = command.spawn().map_err(|why| format!("can't start {}: {why}", plan.name))?;
-    Ok(State::Running { child, since: Instant::now(), replaced: false })
+    Ok(State::Running { child, since: Instant::now(), heard: None, replaced: false })
 }
 
 fn end(child: &mut Child, name: &str) {

@@ -4,7 +4,7 @@
 
 use crate::latency::Latencies;
 pub use crate::status::Vitals;
-use crate::status::{Declared, State, Status};
+use crate::status::{Declared, State, Status, StatusWatch};
 use lkas_messages::names::{Category, PARAMETERS, Parameter};
 use lkas_shm::{Channel, ChannelName, Contract, CreateError, NameCheck, Options, Payload, Text, Writer, clock};
 use std::time::{Duration, Instant};
@@ -65,9 +65,8 @@ impl VitalSigns {
     fn create_with(name: &ChannelName, options: Options) -> Result<Self, CreateError> {
         let contract = Contract::new(3 * EVERY, 10 * EVERY).unwrap_or_else(|_| unreachable!("both are constants"));
         let writer = Channel::<Status>::create(name, options.contract(contract))?;
-        // A channel that can't be read back is one without a predecessor's figures.
-        let before = Channel::<Status>::open(name, Duration::ZERO).ok();
-        let mut status = before.and_then(|mut reader| reader.latest().map(|status| *status)).unwrap_or_default();
+        // Without a reader place: who watches can't hide what a predecessor said.
+        let mut status = StatusWatch::new(name.clone()).look().map(|seen| seen.status).unwrap_or_default();
         (status.process, status.started) = (std::process::id().into(), clock::now());
         status.enter(State::Waiting, "", clock::now());
         status.paused = 0;

@@ -137,6 +137,8 @@ fn a_system_whose_channels_are_removed_goes_on() {
     demo.wait_for("driving: the first control arrived");
     let before = demo.segments();
     assert!(before.len() >= 7, "{before:?}");
+    // So long that nobody is starting any more.
+    demo.drive(330);
     // As `rm /dev/shm/*` does it, or the system when its user logs out.
     for name in &before {
         std::fs::remove_file(format!("/dev/shm/{name}")).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{channels_of, size, unless_nobody_reads};
 use crate::Failure;
-use crate::options::SystemOptions;
+use crate::options::{SystemOptions, has_successor, is_latched};
 use clap::Args;
 use lkas_shm::{Observer, UnlinkError};
 use std::io::Write;
@@ -15,8 +15,11 @@ pub struct CleanOptions {
     dry_run: bool,
 }
 
+const IN_USE: &str = "in use";
+
 /// Removes every channel of the namespace, or of the machine, in which nobody has a role. What is in use stays, also
-/// where its process is suspended.
+/// where its process is suspended; so does what a process that died said last while its system runs, and a latched
+/// emergency stop.
 ///
 /// # Errors
 /// Shared memory can't be read, or the system does not let a channel be removed.
@@ -29,15 +32,17 @@ pub fn clean(system: &SystemOptions, options: CleanOptions) -> Result<(), Failur
         let seen = channel.look();
         let in_use = seen.has_writer || seen.readers.iter().any(|reader| reader.taken);
         let verdict = match in_use {
-            true => "in use",
+            true => IN_USE,
+            false if is_latched(&name) => "stays: an emergency stop is latched, which `lkas stop --release` ends",
+            false if has_successor(&name) => "stays: its system runs, and a successor works with it",
             false if options.dry_run => "would be removed",
             false => match lkas_shm::unlink(&name) {
                 Ok(()) => "removed",
-                Err(UnlinkError::InUse { .. }) => "in use",
+                Err(UnlinkError::InUse { .. }) => IN_USE,
                 Err(why) => return Err(why.into()),
             },
         };
-        removed += u64::from(verdict != "in use");
+        removed += u64::from(verdict.ends_with("removed"));
         let printed = writeln!(out, "{name}: {verdict} ({})", size(channel.size()));
         unless_nobody_reads(printed.map_err(Failure::from))?;
     }

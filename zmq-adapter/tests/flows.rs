@@ -266,6 +266,36 @@ fn a_server_that_restarts_gets_the_values_in_force() {
 }
 
 #[test]
+fn what_a_server_refused_or_let_pass_is_not_said_to_its_successor() {
+    let mut broker = broker();
+    let mut viewer = viewer(&mut broker);
+    let report = |answers, refusal: Option<&str>| {
+        let report = ParameterReport { asked: 0.75, answers, refusal: refusal.map(str::to_owned), ..declared("kp") };
+        [report]
+    };
+    let subscriptions = |broker: &Broker| broker.statistics().subscriptions.received;
+    let before = subscriptions(&broker);
+    let first = subscriber(broker.endpoint().parameter_port(), &["decision"]);
+    poll_until("the server", &mut broker, |broker| subscriptions(broker) > before);
+    broker.report(Category::Decision, &report(0, None));
+    viewer.send_parameter(Category::Decision, "kp", 0.75).unwrap();
+    assert_eq!(receive(&mut broker, &first)[0], b"decision");
+    // Who comes while it is not answered gets it, too; as the server that a restarted broker hears of late.
+    let second = subscriber(broker.endpoint().parameter_port(), &["decision"]);
+    assert_eq!(receive(&mut broker, &second)[0], b"decision");
+    broker.report(Category::Decision, &report(1, Some("not while driving")));
+    let refused = |message| parameter_status(message).filter(|status| !status.accepted);
+    let status = next("the refusal", &mut broker, &mut viewer, refused);
+    assert_eq!(status.reason.as_deref(), Some("not while driving"));
+    // The marker is all that a third one gets: what comes before it would have come by then.
+    let third = subscriber(broker.endpoint().parameter_port(), &["decision"]);
+    poll_until("the third", &mut broker, |broker| subscriptions(broker) > before + 2);
+    viewer.send_parameter(Category::Decision, "kp", 0.25).unwrap();
+    let object: Value = serde_json::from_slice(&receive(&mut broker, &third)[1]).unwrap();
+    assert_eq!(object["value"], 0.25);
+}
+
+#[test]
 fn a_new_viewer_is_told_what_was_sent_and_what_nobody_knows() {
     let mut broker = broker();
     broker.set_parameter(Category::Decision, "kp", 1.25).unwrap();

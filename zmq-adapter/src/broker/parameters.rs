@@ -53,6 +53,9 @@ pub struct ParameterReport {
 /// A value that was sent to a server which has not said yet that it applied it.
 struct Unanswered {
     asked: f64,
+    object: Vec<u8>,
+    /// How old it was when it was sent, in seconds.
+    age_s: f64,
     id: Option<Value>,
     /// The server's count of answers when it was sent.
     answers: u64,
@@ -67,6 +70,7 @@ struct Sent {
 
 pub(super) struct Parameters {
     pub(super) port: Port,
+    /// Of categories whose server does not say what is in force. One that does takes it from its predecessor.
     sent: BTreeMap<Key, Sent>,
     reports: BTreeMap<Key, ParameterReport>,
     unanswered: BTreeMap<Key, Unanswered>,
@@ -112,6 +116,10 @@ impl Parameters {
     }
 }
 
+fn seconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64()
+}
+
 fn key(category: &str, name: &str) -> Result<Key, Refusal> {
     Ok((category.parse()?, name.parse()?))
 }
@@ -133,10 +141,14 @@ impl Broker {
                 None => self.statistics.subscriptions.refuse(super::odd()),
             }
         }
-        // Once for all who came in the meantime: each of them gets whatever is sent to their topic.
-        for ((category, _), sent) in &self.parameters.sent {
+        // Once for all who came in the meantime: each of them gets whatever is sent to their topic. What was answered is not
+        // said again: it was applied, or it was refused.
+        let Parameters { sent, unanswered, .. } = &self.parameters;
+        let unanswered = unanswered.iter().map(|(key, asked)| (key, &asked.object, asked.age_s + seconds(asked.sent)));
+        for ((category, _), object, age_s) in sent.iter().map(|(key, sent)| (key, &sent.object, 0.0)).chain(unanswered)
+        {
             if new.iter().any(|subscription| subscription.covers(category.as_str()))
-                && let Err(error) = self.forward(category, &sent.object, 0.0)
+                && let Err(error) = self.forward(category, object, age_s)
             {
                 self.statistics.parameters.refuse(error);
             }
@@ -170,6 +182,7 @@ impl Broker {
     /// has lived for too long; what is
     /// not among `reports` is no parameter of it.
     pub fn report(&mut self, category: impl AsRef<str>, reports: &[ParameterReport]) {
+        self.parameters.sent.retain(|(sent, _), _| reports.is_empty() || sent.as_str() != category.as_ref());
         for report in reports {
             // What has no proper name can't be asked for either.
             let Ok(key) = key(category.as_ref(), &report.name) else { continue };
@@ -220,8 +233,6 @@ impl Broker {
         let late: Vec<Key> = self.parameters.unanswered.iter().filter_map(late).collect();
         for key in late {
             let id = self.parameters.unanswered.remove(&key).and_then(|asked| asked.id);
-            // Nothing given during an outage is in force after it.
-            self.parameters.sent.remove(&key);
             self.tell(&key, false, Some(format!("nobody applied it within {} s", within.as_secs_f64())), id);
         }
     }
@@ -317,24 +328,26 @@ impl Broker {
             self.forward(&key.0, &object, age_s)?;
             self.statistics.parameters.forwarded += 1;
         }
-        self.parameters.sent.insert(key.clone(), Sent { value, object });
         let id = decode::id(&request.object);
         if let Some(report) = self.parameters.reports.get(&key) {
             // The server says when it has applied it.
-            let unanswered = Unanswered { asked: value, id, answers: report.answers, sent: Instant::now() };
+            let (answers, sent) = (report.answers, Instant::now());
+            let unanswered = Unanswered { asked: value, object, age_s, id, answers, sent };
             if let Some(older) = self.parameters.unanswered.insert(key.clone(), unanswered)
                 && older.id.is_some()
             {
                 self.tell(&key, false, Some(Refusal::Replaced.to_string()), older.id);
             }
         } else {
+            self.parameters.sent.insert(key.clone(), Sent { value, object });
             self.tell(&key, true, Some(NOT_CONFIRMED.to_owned()), id);
         }
         Ok(value)
     }
 
     /// Sends a value as if a viewer had asked for it, for example from a configuration. It is remembered for servers that
-    /// come later. Returns the value sent.
+    /// come later, unless their category was [reported](Self::report): then what is in force is theirs to say. Returns
+    /// the value sent.
     ///
     /// # Errors
     /// A malformed name, one that the category's server does not declare, or a value that is not finite.

@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::pace::Pace;
+use crate::status::{REFUSED, Refused};
 use lkas_messages::names::Name;
 use lkas_zmq::ActionClient;
 use lkas_zmq::wire::{EMERGENCY_STOP, RELEASE_EMERGENCY_STOP};
@@ -64,9 +65,14 @@ impl Actions {
             let Some(request) = self.client.poll()? else { break };
             // Clocks of different machines say nothing; the time since the broker's tick does.
             let age_s = request.age_s().filter(|_| self.is_local || request.waited_s.is_some());
-            self.desk.accept(&request.action, age_s);
+            self.desk.accept(&request.action, age_s, request.number());
         }
         Ok(self.desk.due())
+    }
+
+    /// What was not done since it was last called, for those who asked.
+    pub(crate) fn refused(&mut self) -> impl Iterator<Item = Refused> {
+        self.desk.unanswered.drain(..)
     }
 
     /// Says what was asked for since it was last called, at most twice a second; what came too late is handed to `note`.
@@ -86,16 +92,18 @@ struct Desk {
     asked: Pace<Name, bool>,
     /// Actions that were not done: the last one, and why.
     refused: Pace<(), String>,
+    /// The newest of those whose sender has not been told.
+    unanswered: VecDeque<Refused>,
 }
 
 impl Desk {
     fn new(limit_s: f64) -> Self {
         let (asked, refused) = (Pace::default(), Pace::default());
-        Self { limit_s, stop: false, waiting: VecDeque::new(), asked, refused }
+        Self { limit_s, stop: false, waiting: VecDeque::new(), asked, refused, unanswered: VecDeque::new() }
     }
 
-    /// `age_s` says how long ago it was asked for, where that is known.
-    fn accept(&mut self, name: &Name, age_s: Option<f64>) {
+    /// `age_s` says how long ago it was asked for, where that is known, and `number` by which number its broker knows it.
+    fn accept(&mut self, name: &Name, age_s: Option<f64>, number: Option<u64>) {
         match Action::named(name.as_str()) {
             Some(Action::EmergencyStop) => {
                 // At any age, and before what waits. A release that was asked for before it is overtaken by it.
@@ -105,15 +113,25 @@ impl Desk {
             // What was asked for while this process or the network stood still is not meant for now.
             Some(_) if age_s.is_some_and(|age| age > self.limit_s) => {
                 let age = age_s.unwrap_or_default();
+                self.answer(number, age);
                 return self.refused.note((), format!("{name} came too late: it was asked for {age:.1} s ago"));
             }
             Some(_) if self.waiting.len() >= WAITING => {
+                self.answer(number, 0.0);
                 return self.refused.note((), format!("{name} was left out: {WAITING} actions wait already"));
             }
             Some(action) => self.waiting.push_back(action),
             None => return self.asked.note(name.clone(), false),
         }
         self.asked.note(name.clone(), true);
+    }
+
+    fn answer(&mut self, number: Option<u64>, age_s: f64) {
+        let Some(number) = number else { return };
+        if self.unanswered.len() >= REFUSED {
+            self.unanswered.pop_front();
+        }
+        self.unanswered.push_back(Refused { number, age_s });
     }
 
     fn due(&mut self) -> Vec<Action> {
@@ -157,9 +175,9 @@ mod tests {
     fn an_emergency_stop_never_expires_and_overtakes_a_flood() {
         let mut desk = Desk::new(2.0);
         for _ in 0..1000 {
-            desk.accept(&request("pause"), Some(0.0));
+            desk.accept(&request("pause"), Some(0.0), None);
         }
-        desk.accept(&request(EMERGENCY_STOP), Some(3600.0));
+        desk.accept(&request(EMERGENCY_STOP), Some(3600.0), None);
         let done = desk.due();
         assert_eq!((done.len(), done[0]), (1 + DONE_PER_TURN, Action::EmergencyStop));
         let mut turns = 1;
@@ -172,11 +190,11 @@ mod tests {
     #[test]
     fn a_release_that_came_before_a_stop_does_not_release_it() {
         let mut desk = Desk::new(2.0);
-        desk.accept(&request(RELEASE_EMERGENCY_STOP), None);
-        desk.accept(&request(EMERGENCY_STOP), None);
+        desk.accept(&request(RELEASE_EMERGENCY_STOP), None, None);
+        desk.accept(&request(EMERGENCY_STOP), None, None);
         assert_eq!(desk.due(), [Action::EmergencyStop]);
-        desk.accept(&request(EMERGENCY_STOP), None);
-        desk.accept(&request(RELEASE_EMERGENCY_STOP), None);
+        desk.accept(&request(EMERGENCY_STOP), None, None);
+        desk.accept(&request(RELEASE_EMERGENCY_STOP), None, None);
         assert_eq!(desk.due(), [Action::EmergencyStop, Action::ReleaseEmergencyStop]);
     }
 
@@ -184,19 +202,25 @@ mod tests {
     fn all_others_expire() {
         let mut desk = Desk::new(2.0);
         for name in ACTIONS.into_iter().filter(|name| *name != EMERGENCY_STOP) {
-            desk.accept(&request(name), Some(2.1));
+            desk.accept(&request(name), Some(2.1), None);
         }
         assert_eq!(desk.due(), []);
         let mut said = Vec::new();
         desk.speak(|words| said.push(words.to_owned()));
         assert_eq!(said, ["release_emergency_stop came too late: it was asked for 2.1 s ago; 4 actions were not done"]);
+        // Who asked through a broker hears of it from there, at least the last of them.
+        for number in 1..=REFUSED as u64 + 1 {
+            desk.accept(&request("pause"), Some(3.0), Some(number));
+        }
+        let told: Vec<_> = desk.unanswered.iter().map(|refused| (refused.number, refused.age_s)).collect();
+        assert_eq!((told.len(), told[0], told[REFUSED - 1]), (REFUSED, (2, 3.0), (REFUSED as u64 + 1, 3.0)));
     }
 
     #[test]
     fn how_old_an_action_may_be_is_an_option() {
         let mut desk = Desk::new(0.5);
-        desk.accept(&request("pause"), Some(0.6));
-        desk.accept(&request("resume"), Some(0.4));
+        desk.accept(&request("pause"), Some(0.6), None);
+        desk.accept(&request("resume"), Some(0.4), None);
         assert_eq!(desk.due(), [Action::Resume]);
     }
 }

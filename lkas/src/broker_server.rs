@@ -101,6 +101,9 @@ pub fn run(options: &SystemOptions, stop: &Stop) -> Result<(), Failure> {
         for (category, reports) in processes.reports() {
             broker.report(category, &reports);
         }
+        for (number, why) in processes.refusals() {
+            broker.report_refusal(number, &why);
+        }
         if let Some(mut status) = status {
             let lease = broker.lease().map(|lease| json!({"holder": lease.holder, "left_s": lease.left.as_secs_f64()}));
             status["commands"] = json!({"warning": options.network.warning(), "lease": lease});

@@ -1,7 +1,9 @@
 //! What the processes of a system say of themselves, as one object for viewers.
 
 use crate::options::{PROCESSES, SystemOptions};
-use crate::status::{Declared, Seen, State, StatusWatch, Vitals, is_listed, of, vehicle_reason, vehicle_words};
+use crate::status::{
+    Declared, Refused, Seen, State, StatusWatch, Vitals, is_listed, of, vehicle_reason, vehicle_words,
+};
 use lkas_core::{Kind, Message, Plain, Scalar};
 use lkas_messages::names::Category;
 use lkas_shm::{ChannelNameError, clock};
@@ -24,6 +26,7 @@ pub(crate) struct Processes {
     tell_due: Instant,
     told: Option<Value>,
     reports: Vec<(Category, Vec<ParameterReport>)>,
+    refusals: Vec<(u64, String)>,
 }
 
 impl Processes {
@@ -31,12 +34,17 @@ impl Processes {
         let watch = |name| Ok((name, StatusWatch::new(system.status_channel(name)?)));
         let watches = PROCESSES.into_iter().map(watch).collect::<Result<_, _>>()?;
         let now = Instant::now();
-        Ok(Self { watches, look_due: now, tell_due: now, told: None, reports: Vec::new() })
+        Ok(Self { watches, look_due: now, tell_due: now, told: None, reports: Vec::new(), refusals: Vec::new() })
     }
 
     /// What the servers say of their parameters, as of the last look; each look is returned once.
     pub(crate) fn reports(&mut self) -> Vec<(Category, Vec<ParameterReport>)> {
         std::mem::take(&mut self.reports)
+    }
+
+    /// The requests that the vehicle refused last, by the broker's numbers, and why, likewise.
+    pub(crate) fn refusals(&mut self) -> Vec<(u64, String)> {
+        std::mem::take(&mut self.refusals)
     }
 
     /// When to look next.
@@ -58,6 +66,8 @@ impl Processes {
         let reports =
             |category: Category| Some((category, of(&seen, category.name())?.status.declared().map(report).collect()));
         self.reports = Category::ALL.into_iter().filter_map(reports).collect();
+        let refused = of(&seen, "simulation").map(|seen| seen.status.refused).unwrap_or_default();
+        self.refusals = refused.into_iter().filter(|refused| refused.number > 0).map(refusal).collect();
         let vehicle = vehicle(of(&seen, "simulation"), of(&seen, "decision"));
         let says =
             json!([vehicle["words"], vehicle["state"], vehicle["latched"], vehicle["paused"], vehicle["respawns"]]);
@@ -71,6 +81,14 @@ impl Processes {
             seen.iter().filter(|one| is_listed(one)).map(|(name, seen)| process(name, seen.as_ref())).collect();
         Some(json!({"vehicle": vehicle, "processes": processes}))
     }
+}
+
+fn refusal(refused: Refused) -> (u64, String) {
+    let why = match refused.age_s {
+        age_s if age_s > 0.0 => format!("it came to the vehicle too late: it was asked for {age_s:.1} s ago"),
+        _ => "too many requests wait at the vehicle already".to_owned(),
+    };
+    (refused.number, why)
 }
 
 fn report(declared: &Declared) -> ParameterReport {

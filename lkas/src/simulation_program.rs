@@ -363,6 +363,7 @@ impl Simulation {
             link.status_due = Instant::now() + STATUS_EVERY;
         }
         if let Some(link) = &mut self.link {
+            self.vitals.refuse(link.actions.refused());
             link.actions.speak(|words| self.vitals.note(words));
         }
     }

@@ -14,6 +14,9 @@ pub const PARAMETERS: usize = 16;
 /// The last events that are kept.
 pub const EVENTS: usize = 16;
 
+/// The last refused requests that are kept.
+pub const REFUSED: usize = 8;
+
 /// What a process does now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Enumeration)]
 #[repr(u64)]
@@ -95,6 +98,18 @@ pub struct Declared {
     pub answers: u64,
     /// Why the value asked for last was not applied; empty where it was.
     pub refusal: Text<96>,
+}
+
+/// A request that came to the vehicle and was not done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Message)]
+#[message(name = "lkas.Refused")]
+#[repr(C)]
+pub struct Refused {
+    /// The broker's number of it; 0 where there is none in this place.
+    pub number: u64,
+    /// How old it was when it came; 0 where too many waited already.
+    #[message(unit = "s")]
+    pub age_s: f64,
 }
 
 /// Something that happened.
@@ -209,6 +224,10 @@ pub struct Status {
     pub events: [Event; EVENTS],
     /// How often the process was started, with this time.
     pub starts: u64,
+    /// Of a vehicle: how many requests it refused.
+    pub refused_seen: u64,
+    /// The last of them: the `n`th is in place `n` modulo their count.
+    pub refused: [Refused; REFUSED],
 }
 
 impl Status {
@@ -226,6 +245,15 @@ impl Status {
         }
         (self.state, self.reason) = (state.code(), reason);
         changed
+    }
+
+    /// Notes a refused request in the place of the oldest.
+    pub fn refuse(&mut self, refused: Refused) {
+        self.refused_seen += 1;
+        let place = (self.refused_seen % REFUSED as u64) as usize;
+        if let Some(oldest) = self.refused.get_mut(place) {
+            *oldest = refused;
+        }
     }
 
     /// Notes an event in the place of the oldest.

@@ -4,7 +4,7 @@
 
 use crate::latency::Latencies;
 pub use crate::status::Vitals;
-use crate::status::{Declared, State, Status, StatusWatch};
+use crate::status::{Declared, Refused, State, Status, StatusWatch};
 use lkas_messages::names::{Category, PARAMETERS, Parameter};
 use lkas_shm::{Channel, ChannelName, Contract, CreateError, NameCheck, Options, Payload, Text, Writer, clock};
 use std::time::{Duration, Instant};
@@ -110,6 +110,15 @@ impl VitalSigns {
     pub fn count_respawn(&mut self) {
         self.status.respawns += 1;
         self.publish();
+    }
+
+    /// Says that requests were not done, at once.
+    pub fn refuse(&mut self, refused: impl IntoIterator<Item = Refused>) {
+        let before = self.status.refused_seen;
+        refused.into_iter().for_each(|refused| self.status.refuse(refused));
+        if self.status.refused_seen != before {
+            self.publish();
+        }
     }
 
     /// Notes an event and publishes it at once.

@@ -219,3 +219,31 @@ fn what_was_asked_for_while_the_vehicle_was_suspended_is_not_done_afterwards() {
     signal("TERM", simulation.id());
     assert!(simulation.wait().unwrap().success());
 }
+
+#[test]
+fn who_asked_is_told_that_the_vehicle_refused_it_in_the_end() {
+    let demo = Demo::start("truth-refused", &["--no-viewer", "--command-age", "0.5"]);
+    Viewer::of(&demo, Topic::Status).until_vehicle("running");
+    let mut viewer = ViewerClient::connect_to(&Endpoint::local(demo.broker_port), &[Topic::ActionStatus]).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut answers = Vec::new();
+    while answers.last().is_none_or(|(accepted, _, _)| *accepted) {
+        assert!(Instant::now() < deadline, "{answers:?}");
+        // Again where the machine was so slow that it was replaced meanwhile.
+        let vehicle = demo.processes("simulation").first().copied();
+        vehicle.inspect(|vehicle| signal("STOP", *vehicle));
+        viewer.send_action(&"respawn".parse().unwrap()).unwrap();
+        std::thread::sleep(Duration::from_millis(800));
+        vehicle.inspect(|vehicle| resume(*vehicle));
+        let attempt = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < attempt && answers.last().is_none_or(|(accepted, _, _)| *accepted) {
+            if let Some(ViewerMessage::ActionStatus(status)) = viewer.next(Duration::from_millis(50)).unwrap() {
+                answers.push((status.accepted, status.delivered, status.reason.unwrap_or_default()));
+            }
+        }
+    }
+    let (_, delivered, why) = answers.last().unwrap();
+    assert!(*delivered && why.contains("too late"), "{answers:?}");
+    assert!(answers.contains(&(true, true, String::new())), "the broker can't know: {answers:?}");
+    end(demo);
+}

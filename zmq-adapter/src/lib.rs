@@ -49,10 +49,10 @@
 //! enters. libzmq is built from source: a C++ compiler is needed.
 //!
 //! # Limits
-//! - No authentication and no encryption: whoever reaches the ports can send commands, and a hostile peer can take
-//!   others' subscriptions out of the count or fill the memory with a message of endless parts. It binds to this machine
-//!   only, unless told otherwise, and opens commands to a network only where that is said to be meant
-//!   ([`BrokerOptions::insecure`]). A lease for commands is courtesy, not protection.
+//! - Without [keys](BrokerOptions::keys) there is no authentication and no encryption: whoever reaches the ports can send
+//!   commands, and a hostile peer can take others' subscriptions out of the count or fill the memory with a message of
+//!   endless parts. It binds to this machine only, unless told otherwise, and opens commands to a network without keys only
+//!   where that is said to be meant ([`BrokerOptions::insecure`]). A lease for commands is courtesy, not protection.
 //! - Delivery is at most once. A broken connection loses what was under way; no answer on `action_status` or
 //!   `parameter_status` within a moment means that.
 //! - ZeroMQ drops the newest messages for a slow peer, and does not say so. How old the oldest one is that waits is

@@ -185,7 +185,17 @@ pub struct ActionRequest {
     pub object: Map<String, Value>,
 }
 
+/// The key of the number under which a broker delivers a request.
+pub(crate) const NUMBER: &str = "request_number";
+
 impl ActionRequest {
+    /// The broker's number of a request that it delivered, by which it knows [what was refused](crate::Broker::report_refusal);
+    /// `None` of one that came from elsewhere.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        self.object.get(NUMBER)?.as_u64()
+    }
+
     /// How long ago it was asked for, in seconds. `None` where nobody knows, and for an emergency stop, which never expires.
     ///
     /// One from an [`ActionClient`](crate::ActionClient) knows its age by its broker's time. Otherwise the clocks of its
@@ -248,7 +258,8 @@ pub struct Declaration {
     pub help: String,
 }
 
-/// The answer to an action request, on `action_status`.
+/// The answer to an action request, on `action_status`. One that was delivered and is refused by the vehicle gets a second
+/// one, with the same `id`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ActionStatus {
     /// The action that was named.

@@ -385,6 +385,14 @@ fn an_action_is_handled_forwarded_and_answered() {
     });
     assert_eq!((request.action.as_str(), &request.params["for"]), ("pause", &json!(3)));
     assert_eq!(heard.try_recv().unwrap().params, request.params);
+    // The vehicle has the last word, and says it as often as it likes.
+    for _ in 0..2 {
+        broker.report_refusal(request.number().unwrap(), "it came too late");
+        broker.report_refusal(1, "another's");
+    }
+    let status = next("another answer", &mut broker, &mut viewer, action_status);
+    assert_eq!((status.action.as_str(), status.accepted, status.delivered), ("pause", false, true));
+    assert_eq!(status.reason.as_deref(), Some("it came too late"));
 
     viewer.send_action(&name("explode")).unwrap();
     let status = next("an answer", &mut broker, &mut viewer, action_status);

@@ -176,7 +176,7 @@ pub fn act(system: &SystemOptions, wish: Wish, patience: Patience, stop: &Stop) 
     }
     let why = match answer {
         Some(ActionStatus { accepted: false, reason, .. }) => {
-            format!("the broker refused it: {}", reason.as_deref().unwrap_or("it does not say why"))
+            format!("it was refused: {}", reason.as_deref().unwrap_or("it does not say why"))
         }
         _ if !viewer.is_connected() => nobody_answers(&system.endpoint()),
         Some(ActionStatus { delivered: false, .. }) => {

@@ -11,9 +11,34 @@ use crate::wire::{
 };
 use lkas_messages::names::Name;
 use serde_json::Value;
+use std::collections::VecDeque;
 
 /// Actions that the broker accepts whether somebody registered them or not.
 const ALWAYS: [&str; 2] = [EMERGENCY_STOP, RELEASE_EMERGENCY_STOP];
+
+/// Delivered requests that are remembered, at most: the vehicle may refuse them.
+const KEPT: usize = 256;
+
+/// The requests that were delivered last.
+pub(super) struct Delivered {
+    /// The number of the next one. No two brokers in a row have the same ones.
+    next: u64,
+    requests: VecDeque<(u64, String, Option<Value>)>,
+}
+
+impl Delivered {
+    pub(super) fn new() -> Self {
+        Self { next: (wire::now() * 1e6) as u64, requests: VecDeque::new() }
+    }
+
+    fn remember(&mut self, action: String, id: Option<Value>) {
+        self.requests.push_back((self.next, action, id));
+        self.next += 1;
+        if self.requests.len() > KEPT {
+            self.requests.pop_front();
+        }
+    }
+}
 
 impl Broker {
     /// Accepts an action from now on: [`poll`](Self::poll) calls `handler` and forwards the action to the simulation.
@@ -112,8 +137,21 @@ impl Broker {
         }
     }
 
-    fn forward_action(&self, request: ActionRequest, age_s: f64) -> Result<(), Refusal> {
+    /// Tells viewers that the vehicle refused a request that was delivered to it under this
+    /// [number](ActionRequest::number). Each is told once: it may be said as often as one likes.
+    pub fn report_refusal(&mut self, number: u64, reason: &str) {
+        let requests = &mut self.delivered.requests;
+        let place = requests.iter().position(|(known, ..)| *known == number);
+        let Some((_, action, id)) = place.and_then(|place| requests.remove(place)) else { return };
+        let (delivered, reason, timestamp) = (true, Some(reason.to_owned()), wire::now());
+        let status = ActionStatus { action, accepted: false, delivered, reason, id, timestamp };
+        let _counted = self.broadcaster.object(Topic::ActionStatus, &status);
+    }
+
+    fn forward_action(&mut self, request: ActionRequest, age_s: f64) -> Result<(), Refusal> {
+        let id = decode::id(&request.object);
         let mut object = request.object;
+        object.insert(wire::NUMBER.to_owned(), Value::from(self.delivered.next));
         object.insert("params".to_owned(), Value::Object(request.params));
         if request.timestamp.is_none() {
             object.insert("timestamp".to_owned(), Value::from(wire::now()));
@@ -123,7 +161,9 @@ impl Broker {
         }
         let object = wire::encode(&object)?;
         self.tick_before(&self.actions, age_s)?;
-        self.actions.send(&[ACTION.as_bytes(), &object]).map_err(Refusal::Socket)
+        self.actions.send(&[ACTION.as_bytes(), &object]).map_err(Refusal::Socket)?;
+        self.delivered.remember(request.action.to_string(), id);
+        Ok(())
     }
 
     fn answer(&mut self, action: String, id: Option<Value>, outcome: Result<(), Refusal>, note: Option<String>) {

@@ -11,6 +11,7 @@ pub use self::options::{BrokerOptions, LastState, Lease, Polled, Statistics};
 pub use self::parameters::ParameterReport;
 pub(crate) use self::parameters::check as check_parameter;
 
+use self::actions::Delivered;
 use self::authority::Authority;
 use self::guard::Guard;
 use self::parameters::Parameters;
@@ -68,6 +69,7 @@ pub struct Broker {
     guard: Option<Guard>,
     handlers: BTreeMap<Name, Handler>,
     undelivered_stop: Option<ActionRequest>,
+    delivered: Delivered,
     vehicle: Vehicle,
     authority: Authority,
     tick_due: Instant,
@@ -142,6 +144,7 @@ impl Broker {
             guard,
             handlers: BTreeMap::new(),
             undelivered_stop: None,
+            delivered: Delivered::new(),
             vehicle: Vehicle::default(),
             authority: Authority::new(command_age),
             tick_due: now,

@@ -108,10 +108,11 @@ fn watch_over(
             runs = true;
             out.print("  The system runs.\n");
         }
-        notify.tell(runs, || watch.words().unwrap_or_else(|| "the vehicle drives".into()));
+        let missing = supervisor.missing();
+        notify.tell(runs, || joined("; ", &[&watch.words().unwrap_or_else(|| "the vehicle drives".into()), &missing]));
         if Instant::now() >= line_due {
             line_due += line_every;
-            let line = watch.line();
+            let line = joined("   ", &[&watch.line(), &missing]);
             out.print(&if terminal { format!("\r\x1b[K  {line}") } else { format!("  {line}\n") });
         }
         std::thread::sleep(LOOK_EVERY);
@@ -120,6 +121,11 @@ fn watch_over(
         tracing::warn!("nobody reads what this program prints any more: it ends");
     }
     Ok(())
+}
+
+/// Those of the parts that say something.
+fn joined(separator: &str, parts: &[&str]) -> String {
+    parts.iter().copied().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(separator)
 }
 
 fn plans(system: &SystemOptions, options: &DemoOptions) -> Result<Vec<Plan>, Failure> {

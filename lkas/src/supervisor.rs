@@ -56,6 +56,18 @@ struct Process {
     watch: Option<StatusWatch>,
     /// Whether it has run well before: then its options are right, whatever it ends with.
     proven: bool,
+    /// Whether it has ended before.
+    ended: bool,
+}
+
+impl Process {
+    fn is_missing(&self) -> bool {
+        match &self.state {
+            // It may be one that ends at each start.
+            State::Running { since, .. } => self.ended && since.elapsed() < GOOD_START,
+            State::Dead { .. } | State::Ended => true,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -83,7 +95,7 @@ impl Supervisor {
             let state = spawn(&plan)?;
             let pause = plan.pause;
             let watch = plan.status.clone().map(StatusWatch::new);
-            supervisor.processes.push(Process { plan, state, pause, watch, proven: false });
+            supervisor.processes.push(Process { plan, state, pause, watch, proven: false, ended: false });
         }
         Ok(supervisor)
     }
@@ -92,6 +104,14 @@ impl Supervisor {
     #[must_use]
     pub fn restarts(&self) -> u64 {
         self.restarts
+    }
+
+    /// The processes that have ended and not started well again: `without broker, viewer`; empty where all are there.
+    #[must_use]
+    pub fn missing(&self) -> String {
+        let names: Vec<_> =
+            self.processes.iter().filter(|process| process.is_missing()).map(|process| process.plan.name).collect();
+        if names.is_empty() { String::new() } else { format!("without {}", names.join(", ")) }
     }
 
     /// Whether process `pid` is a child that runs.
@@ -131,6 +151,7 @@ impl Supervisor {
                     if since.elapsed() > LONG_LIFE {
                         process.pause = process.plan.pause;
                     }
+                    process.ended = true;
                     let pause = process.pause;
                     let longest = LONGEST_PAUSE[usize::from(!process.plan.essential)];
                     tracing::warn!(

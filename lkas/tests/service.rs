@@ -3,6 +3,7 @@
 
 mod support;
 
+use lkas::status::StatusWatch;
 use lkas_shm::Observer;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
@@ -73,9 +74,10 @@ fn who_is_suspended_for_another_reason_is_left_alone_and_named() {
     }
 }
 
-/// This program tells systemd that it is ready, these words as its status, that it is alive, and that it ends.
+/// This program tells systemd that it is ready, these words as its status, that it is alive, and that it ends. `meanwhile` is
+/// done in its namespace as often as it tells something.
 #[track_caller]
-fn is_told(program: &[&str], test: &str, words: &str) {
+fn is_told(program: &[&str], test: &str, words: &str, mut meanwhile: impl FnMut(&str)) {
     let namespace = format!("test-{}-{test}", std::process::id());
     let path = std::env::temp_dir().join(format!("{namespace}.socket"));
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -94,6 +96,7 @@ fn is_told(program: &[&str], test: &str, words: &str) {
     while !complete(&told) {
         let count = manager.recv(&mut bytes).unwrap_or_else(|why| panic!("{why}: {told:?}"));
         told.push(String::from_utf8_lossy(&bytes[..count]).into_owned());
+        meanwhile(&namespace);
     }
     assert_eq!(told.iter().filter(|words| *words == "READY=1").count(), 1, "{told:?}");
     signal("TERM", running.0.id());
@@ -109,7 +112,20 @@ fn is_told(program: &[&str], test: &str, words: &str) {
 
 #[test]
 fn systemd_is_told_that_it_is_ready_what_it_does_and_that_it_is_alive() {
-    is_told(&[env!("CARGO_BIN_EXE_lkas")], "notify", "detection waiting");
+    is_told(&[env!("CARGO_BIN_EXE_lkas")], "notify", "detection waiting", |_| ());
     let alone = [env!("CARGO_BIN_EXE_viewer"), "--port=0", "--broker-port=5"];
-    is_told(&alone, "page", "waiting: nothing comes from the broker at");
+    is_told(&alone, "page", "waiting: nothing comes from the broker at", |_| ());
+}
+
+#[test]
+fn systemd_is_told_who_is_missing() {
+    let port = support::free_ports(6).to_string();
+    let program = [env!("CARGO_BIN_EXE_lkas"), "--broadcast", "--broker-port", &port];
+    is_told(&program, "missing", "decision waiting; without broker", |namespace| {
+        let name = lkas_shm::ChannelName::new(namespace, "status_broker").unwrap();
+        if let Some(seen) = StatusWatch::new(name).look().filter(|seen| seen.is_alive) {
+            // It may have ended meanwhile.
+            let _ = Command::new("kill").args(["-KILL", &seen.status.process.to_string()]).status().unwrap();
+        }
+    });
 }

@@ -10,12 +10,13 @@ use std::time::Instant;
 pub struct Feed<T: Payload + ?Sized> {
     feed: lkas_shm::Feed<T>,
     said_waiting: bool,
+    found: bool,
 }
 
 impl<T: Payload + ?Sized> Feed<T> {
     /// A feed of the channel `name`, opened by `open` as soon as it is there.
     pub fn new(name: ChannelName, open: fn(&ChannelName, OpenOptions) -> Result<Reader<T>, OpenError>) -> Self {
-        Self { feed: lkas_shm::Feed::new(name, open), said_waiting: false }
+        Self { feed: lkas_shm::Feed::new(name, open), said_waiting: false, found: false }
     }
 
     /// The next new value; `None` where none came within `timeout`. Who does not wait does not say so.
@@ -32,6 +33,8 @@ impl<T: Payload + ?Sized> Feed<T> {
         }
         if core::mem::take(&mut self.said_waiting) {
             tracing::info!("{} is there", self.feed.name());
+        } else if !core::mem::replace(&mut self.found, true) {
+            tracing::debug!("reads {}", self.feed.name());
         }
         self.feed.next(timeout.saturating_sub(start.elapsed()))
     }

@@ -217,6 +217,7 @@ fn spawn(plan: &Plan) -> Result<State, Failure> {
     // In a group of its own, so that Ctrl-C reaches this process alone, which then ends the others in order.
     command.args(&plan.arguments).stdin(Stdio::null()).process_group(0);
     let child = command.spawn().map_err(|why| format!("can't start {}: {why}", plan.name))?;
+    tracing::debug!("{} is process {}: {}", plan.name, child.id(), plan.arguments.join(" "));
     Ok(State::Running { child, since: Instant::now(), heard: None, replaced: false })
 }
 

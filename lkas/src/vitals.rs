@@ -24,7 +24,12 @@ pub struct VitalSigns {
     due: Instant,
     /// When to look at the names of the process's channels.
     look_due: Instant,
+    /// When the figures were last told in the log, and what they were.
+    told: (Instant, Vitals),
 }
+
+/// How often the figures are told in the log, where it is to say so much.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// How often a process looks whether its channels have their names.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -74,7 +79,13 @@ impl VitalSigns {
         status.starts += 1;
         let now = Instant::now();
         let latencies = Latencies::default();
-        Ok(Self { now: status.vitals, latencies, status, writer, due: now, look_due: now + LOOK_EVERY })
+        tracing::debug!(
+            "start {} by the status on {name}, with {} events before",
+            status.starts,
+            status.events_seen - 1
+        );
+        let told = (now, status.vitals);
+        Ok(Self { now: status.vitals, latencies, status, writer, due: now, look_due: now + LOOK_EVERY, told })
     }
 
     /// What the process does from now on, and why. A change is published at once, and is an event.
@@ -194,6 +205,21 @@ impl VitalSigns {
         self.status.vitals = self.now;
         self.writer.publish(self.status);
         self.due = Instant::now() + EVERY;
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        let (at, before) = self.told;
+        let Vitals { published, taken, missed, torn, .. } = self.now;
+        let seconds = at.elapsed().as_secs_f64();
+        if at.elapsed() >= TELL_EVERY {
+            let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+            let (published, taken) = (rate(published, before.published), rate(taken, before.taken));
+            tracing::debug!(
+                "{published:.1} values published and {taken:.1} taken a second; {missed} missed, {torn} torn"
+            );
+            self.told = (Instant::now(), self.now);
+        }
     }
 }
 

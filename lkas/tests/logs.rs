@@ -160,3 +160,12 @@ fn a_flood_of_commands_is_no_flood_of_words() {
     assert!(all, "how often is said");
     end(demo);
 }
+
+#[test]
+fn who_looks_for_a_fault_is_told_more() {
+    let mut demo = Demo::start("verbose", &["--no-viewer", "--verbose"]);
+    for words in ["DEBUG demo: decision is process", "DEBUG decision: reads", "values published and"] {
+        demo.wait_for(words);
+    }
+    end(demo);
+}

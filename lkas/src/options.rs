@@ -44,7 +44,7 @@ pub struct SystemOptions {
     /// How the camera is mounted: a file from `lkas calibrate`
     #[arg(long, global = true, value_name = "FILE")]
     pub mounting: Option<PathBuf>,
-    /// Reader places of each channel; up to two of them are for this system's own programs
+    /// Reader places of each channel that programs read; one or two of them are for this system's own
     #[arg(long, default_value_t = 4, global = true, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=29))]
     pub readers: u8,
     /// How detection, decision and vehicle get the processor: nice:-10, or fifo:20 (real time), where the system allows it

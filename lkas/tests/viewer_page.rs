@@ -213,6 +213,64 @@ fn a_parameter_reaches_its_server_and_the_answer_comes_back() {
 }
 
 #[test]
+fn a_page_that_is_opened_later_gets_the_last_200_events() {
+    let mut system = System::start();
+    let mut browser = system.browser();
+    // A status has no more than these.
+    let status = |newest: u64| {
+        let event =
+            |number| json!({"number": number, "time_s": number as f64, "age_s": 1000 - number, "words": "obeyed"});
+        let events: Vec<_> = (newest - 15..=newest).map(event).collect();
+        json!({"processes": [{"name": "decision", "alive": true, "events": events}]})
+    };
+    for newest in (16..=256).step_by(10) {
+        let sent = status(newest);
+        system.until("the viewer has it", |broker| {
+            let _ = broker.broadcast_status(&sent);
+            browser.text("status").filter(|status| status["data"] == sent)
+        });
+    }
+    let mut later = system.browser();
+    let known = system.until("values", |_| later.text("values"));
+    let events = known["events"].as_array().unwrap();
+    let numbers: Vec<_> = events.iter().map(|event| event["number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (57..=256).collect::<Vec<_>>());
+    let newest = events.last().unwrap();
+    assert_eq!(
+        (&newest["process"], &newest["words"], &newest["time_s"]),
+        (&json!("decision"), &json!("obeyed"), &json!(256.0))
+    );
+    assert!(newest["age_s"].as_f64().is_some_and(|age| age >= 744.0), "{newest}");
+}
+
+#[test]
+fn a_status_is_passed_on_at_once_and_not_with_the_next_message() {
+    let mut system = System::start();
+    let mut browser = system.browser();
+    system.until("the viewer is there", |broker| {
+        let _ = broker.broadcast_status(&json!({"number": 0}));
+        browser.text("status")
+    });
+    for number in 1..=50 {
+        let _ = system.broker.broadcast_status(&json!({"number": number}));
+        let _ = system.broker.broadcast_telemetry(&json!({"number": number}));
+        let mut told = 0;
+        system.until("the next message", |_| {
+            browser.listen();
+            while let Some(text) = browser.texts.pop_front() {
+                match text["type"].as_str() {
+                    Some("status") => told = text["data"]["number"].as_u64().unwrap(),
+                    Some("telemetry") => return Some(()),
+                    _ => {}
+                }
+            }
+            None
+        });
+        assert_eq!(told, number, "what the vehicle says is told before what comes after it");
+    }
+}
+
+#[test]
 fn actions_reach_the_simulation_and_the_answer_comes_back() {
     let mut system = System::start();
     for action in ["pause", "resume", "respawn"] {

@@ -1,5 +1,6 @@
 //! Where the link's thread and the browsers' sessions meet.
 
+use super::events::Events;
 use super::requests::{Asked, Command, Refusal};
 use crate::foxglove::live::{Answer, Live, Topic, parameter_name};
 use axum::{body::Bytes, extract::ws::Utf8Bytes};
@@ -70,6 +71,8 @@ struct Heard {
     link: Value,
     /// The last status of each parameter.
     parameters: BTreeMap<(String, String), Value>,
+    /// The last events of all processes.
+    events: Events,
 }
 
 impl Hub {
@@ -111,6 +114,9 @@ impl Hub {
     /// A message of that topic for every browser.
     pub(super) fn show(&self, topic: &str, data: &Value) {
         self.heard_now(|heard| {
+            if topic == "status" {
+                heard.events.note(data, Instant::now());
+            }
             // Names come from outside, and what is kept must stay bounded.
             if let ("parameter_status", Some(category), Some(name)) =
                 (topic, data["category"].as_str(), data["parameter"].as_str())
@@ -207,10 +213,11 @@ impl Hub {
             .into()
     }
 
-    /// The last status of every parameter that has one.
+    /// The last status of every parameter that has one, and the last events.
     pub(super) fn values(&self) -> Utf8Bytes {
-        let values = self.heard(|heard| heard.parameters.values().cloned().collect::<Vec<_>>());
-        json!({"type": "values", "data": values}).to_string().into()
+        let (values, events) = self
+            .heard(|heard| (heard.parameters.values().cloned().collect::<Vec<_>>(), heard.events.list(Instant::now())));
+        json!({"type": "values", "data": values, "events": events}).to_string().into()
     }
 
     /// The parameters whose value in force is known, by their name with that of their category.

@@ -20,9 +20,11 @@
 //! | `requests.rs` | what may a browser ask for? |
 //! | `link.rs` | how does it get to the broker and back? |
 //! | `hub.rs` | where do the two sides meet? |
+//! | `events.rs` | what happened lately? |
 //! | `itself.rs` | what does it say of itself? |
 //! | `page/` | what does a person see? |
 
+mod events;
 pub(crate) mod hub;
 mod itself;
 mod link;

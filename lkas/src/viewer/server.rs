@@ -28,7 +28,7 @@
 //! | `type` | further keys |
 //! |---|---|
 //! | `hello` | `broker`, `categories`, `parameters`: `{category, name, min, max, default, help}` each; the first message |
-//! | `values` | `data`: the last `parameter_status` of each parameter; after `hello`, and again whenever texts were lost |
+//! | `values` | `data`: the last `parameter_status` of each parameter; `events`: the last 200 events of all processes, the oldest first, as they stand in `status`, each with its `process`; after `hello`, and again whenever texts were lost |
 //! | `link` | `broker`: null, or `connected`, `silence_ms` since the broker's last sign of life, which comes once a second, and `round_trip_ms`, both null where they are not known; `last_message_ms`: age of the broker's last message or null; `fault`: text or null; `frame_ms`: what the connection took for the last frame, there and back, or null. Every half second, so that silence means a dead connection |
 //! | `detection`, `state`, `telemetry`, `status`, `parameter_status`, `action_status` | `data`: the broker's object. `frame_id` is a string in `detection`, because JavaScript's numbers end at 2^53 |
 //! | `error` | `message`; and `category` and `parameter`, or `action`, where the refused request had them |

@@ -95,7 +95,7 @@ pub(super) async fn run(mut socket: WebSocket, seat: Seat, may_command: bool) {
             }
             text = texts.recv() => match text {
                 Ok(text) => Message::Text(text),
-                // The statuses among the lost texts are made good; the rest is outdated anyway.
+                // The statuses and events among the lost texts are made good; the rest is outdated anyway.
                 Err(RecvError::Lagged(_)) => Message::Text(hub.values()),
                 Err(RecvError::Closed) => return,
             },

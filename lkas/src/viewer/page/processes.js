@@ -48,6 +48,11 @@ export class Processes {
     this.#latency(data.processes);
   }
 
+  /** Events that happened before the page was opened, each with its `process`. */
+  log(events) {
+    for (const event of Array.isArray(events) ? events : []) this.#event(event.process, event);
+  }
+
   #row(process) {
     const id = `process-${process.name}`;
     let row = document.getElementById(id);

@@ -74,6 +74,7 @@ function receive(message) {
       break;
     case "values":
       parameters.values(data);
+      processes.log(message.events);
       break;
     case "link":
       broker = message;

@@ -22,9 +22,7 @@ const TELL_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Processes {
     watches: Vec<(&'static str, StatusWatch)>,
-    look_due: Instant,
-    tell_due: Instant,
-    told: Option<Value>,
+    pace: Pace,
     reports: Vec<(Category, Vec<ParameterReport>)>,
     refusals: Vec<(u64, String)>,
 }
@@ -33,8 +31,7 @@ impl Processes {
     pub(crate) fn new(system: &SystemOptions) -> Result<Self, ChannelNameError> {
         let watch = |name| Ok((name, StatusWatch::new(system.status_channel(name)?)));
         let watches = PROCESSES.into_iter().map(watch).collect::<Result<_, _>>()?;
-        let now = Instant::now();
-        Ok(Self { watches, look_due: now, tell_due: now, told: None, reports: Vec::new(), refusals: Vec::new() })
+        Ok(Self { watches, pace: Pace::new(Instant::now()), reports: Vec::new(), refusals: Vec::new() })
     }
 
     /// What the servers say of their parameters, as of the last look; each look is returned once.
@@ -49,19 +46,15 @@ impl Processes {
 
     /// When to look next.
     pub(crate) fn look_due(&self) -> Instant {
-        self.look_due
+        self.pace.look_due
     }
 
     /// What viewers are to be told now: every 100 ms, and at once where the vehicle says something else.
     pub(crate) fn due(&mut self, is_watched: bool) -> Option<Value> {
         let now = Instant::now();
-        let [soon, late] = LOOK_EVERY;
-        let every = if is_watched { soon } else { late };
-        self.look_due = self.look_due.min(now + every);
-        if now < self.look_due {
+        if !self.pace.looks(now, is_watched) {
             return None;
         }
-        self.look_due = now + every;
         let seen: Vec<_> = self.watches.iter_mut().map(|(name, watch)| (*name, watch.look())).collect();
         let reports =
             |category: Category| Some((category, of(&seen, category.name())?.status.declared().map(report).collect()));
@@ -71,15 +64,48 @@ impl Processes {
         let vehicle = vehicle(of(&seen, "simulation"), of(&seen, "decision"));
         let says =
             json!([vehicle["words"], vehicle["state"], vehicle["latched"], vehicle["paused"], vehicle["respawns"]]);
-        let changed = self.told.as_ref() != Some(&says);
-        if !changed && now < self.tell_due {
+        if !self.pace.tells(now, says) {
             return None;
         }
-        self.tell_due = now + TELL_EVERY;
-        self.told = Some(says);
         let processes: Vec<Value> =
             seen.iter().filter(|one| is_listed(one)).map(|(name, seen)| process(name, seen.as_ref())).collect();
         Some(json!({"vehicle": vehicle, "processes": processes}))
+    }
+}
+
+/// When to look, and when to tell what was seen.
+#[derive(Debug)]
+struct Pace {
+    look_due: Instant,
+    tell_due: Instant,
+    told: Option<Value>,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { look_due: now, tell_due: now, told: None }
+    }
+
+    /// Whether to look `now`.
+    fn looks(&mut self, now: Instant, is_watched: bool) -> bool {
+        let [soon, late] = LOOK_EVERY;
+        let every = if is_watched { soon } else { late };
+        self.look_due = self.look_due.min(now + every);
+        let is_due = now >= self.look_due;
+        if is_due {
+            self.look_due = now + every;
+        }
+        is_due
+    }
+
+    /// Whether to tell `now` that the vehicle says this.
+    fn tells(&mut self, now: Instant, says: Value) -> bool {
+        let is_due = self.told.as_ref() != Some(&says) || now >= self.tell_due;
+        if is_due {
+            self.tell_due = now + TELL_EVERY;
+            self.told = Some(says);
+        }
+        is_due
     }
 }
 
@@ -207,6 +233,38 @@ mod tests {
             assert!(told["words"].as_str().is_some_and(|words| words.contains("unknown")), "{told}");
         }
         assert_eq!(vehicle(Some(&seen(running, 10, true)), None)["words"], Value::Null);
+    }
+
+    #[test]
+    fn what_the_vehicle_says_is_told_at_the_next_look_and_again_ten_times_a_second() {
+        for (is_watched, within_ms) in [(true, 20), (false, 100)] {
+            // Whenever it begins to say something else; the clock is the test's.
+            for change_ms in 500..700 {
+                let start = Instant::now();
+                let mut pace = Pace::new(start);
+                let told = (0..1100_u64).filter_map(|ms| {
+                    let (now, stops) = (start + Duration::from_millis(ms), ms >= change_ms);
+                    (pace.looks(now, is_watched) && pace.tells(now, stops.into())).then_some((ms, stops))
+                });
+                let told: Vec<_> = told.collect();
+                let first = told.iter().find(|(_, stops)| *stops).unwrap().0;
+                assert!(first - change_ms <= within_ms, "{change_ms}: told at {first}");
+                assert!(told.windows(2).all(|pair| pair[1].0 - pair[0].0 <= 100), "{told:?}");
+                assert!(told.len() <= 13, "no more often than needed: {told:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_that_ended_is_listed_as_gone_with_what_it_said_last() {
+        let mut ended = seen(State::Waiting.code(), 15_000, false);
+        ended.status.note("started", 5);
+        ended.status.note("waiting; nothing comes from the broker", 6);
+        let one = ("viewer", Some(ended));
+        assert!(is_listed(&one));
+        let told = process(one.0, one.1.as_ref());
+        assert_eq!((&told["alive"], &told["silent"], &told["state"]), (&json!(false), &json!(true), &json!("unknown")));
+        assert_eq!(told["events"][1]["words"], "waiting; nothing comes from the broker");
     }
 
     #[test]

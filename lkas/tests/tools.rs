@@ -1,6 +1,7 @@
 //! The tools for people, on channels of this test.
 #![allow(missing_docs)]
 
+use lkas::status::StatusWatch;
 use lkas_messages::{Control, ControlFields, Mode};
 use lkas_shm::{ChannelName, ControlChannel, Options, Writer, unlink};
 use serde_json::Value;
@@ -12,7 +13,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn namespace(test: &str) -> String {
     format!("tools-{}-{test}", std::process::id())
@@ -135,6 +136,33 @@ fn top_goes_on_until_it_is_ended() {
     let tables = lines.filter(|line| line.starts_with("CHANNEL")).take(3).count();
     assert_eq!(tables, 3);
     assert!(!output(&namespace, &["top", "--every", "0"]).status.success());
+}
+
+#[test]
+fn top_lists_a_viewer_that_was_killed_as_ended_with_its_last_event() {
+    let namespace = namespace("ended");
+    let row = || {
+        let mut command = tool(&namespace, &["top", "--every", "0.1"]);
+        let mut child = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+        let lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let table: Vec<_> = lines.take_while(|line| !line.starts_with("CHANNEL")).collect();
+        table.into_iter().find(|line| line.starts_with("viewer "))
+    };
+    assert_eq!(row(), None, "there may be one elsewhere");
+    // No broker is on that port, and nobody looks after the viewer.
+    let options = ["viewer", "--port", "0", "--broker-port", "1"];
+    let mut viewer = Running(tool(&namespace, &options).stderr(Stdio::null()).spawn().unwrap());
+    let mut status = StatusWatch::new(ChannelName::new(&namespace, "status_viewer").unwrap());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while status.look().is_none_or(|seen| seen.status.reason.to_string().is_empty()) {
+        assert!(Instant::now() < deadline, "{:?}", status.look());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    viewer.0.kill().unwrap();
+    viewer.0.wait().unwrap();
+    let row = row().expect("a row for what has been seen");
+    assert!(row.starts_with("viewer     ENDED ") && row.contains("waiting; nothing comes"), "{row}");
+    assert!(text(&output(&namespace, &["clean"])).contains("status_viewer: removed"));
 }
 
 #[test]

@@ -180,7 +180,8 @@ fn process(name: &str, seen: Option<&Seen>) -> String {
     let up = if seen.is_alive { short(up) } else { "-".to_owned() };
     let event = status.events.iter().max_by_key(|event| event.number).map(|event| event.words.to_string());
     let reason = status.reason.to_string();
-    let words = if reason.is_empty() { event.unwrap_or_default() } else { reason };
+    // Why a process that ended did what it did says nothing of now.
+    let words = if reason.is_empty() || !seen.is_alive { event.unwrap_or_default() } else { reason };
     line([name, &state, &age, &up, &status.process.to_string(), &words], PROCESS)
 }
 
@@ -223,6 +224,17 @@ mod tests {
         }
         assert!(shown.contains("\nsimulation SILENT") && shown.contains("\ndetection  -"), "{shown}");
         assert!(!shown.contains("viewer"), "there may be one elsewhere: {shown}");
+    }
+
+    #[test]
+    fn a_process_that_ended_is_there_with_its_last_event() {
+        let mut status = Status { process: 17, reason: "long ago".into(), ..Status::default() };
+        status.note("started", 5);
+        status.note("nothing comes", 6);
+        let seen = Seen { status, age: Some(Duration::from_secs(15)), is_alive: false };
+        let shown = screen(&[("viewer", Some(seen))], &[], Sort::Name);
+        let row = shown.lines().find(|line| line.starts_with("viewer")).expect("a row");
+        assert_eq!(row.split_whitespace().collect::<Vec<_>>().join(" "), "viewer ENDED 15.0 s - 17 nothing comes");
     }
 
     #[test]

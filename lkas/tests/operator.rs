@@ -80,11 +80,17 @@ fn parameters_are_listed_set_saved_and_loaded_and_who_does_not_answer_is_said() 
     assert_eq!(good(&demo, &["param", "get", "kp"]), "0.7\n");
     std::fs::remove_file(&file).unwrap();
 
-    // Suspended at the right moment it may be replaced before the command ends: then its successor answers.
-    let decision = demo.processes("decision")[0];
+    // Suspended, with nobody to replace it: the broker says that the value was not applied, and it is not afterwards.
+    let (supervisor, decision) = (demo.child.id(), demo.processes("decision")[0]);
+    signal("STOP", supervisor);
     signal("STOP", decision);
-    let said = words(&lkas(&demo, &["param", "set", "kp", "0.6", "--timeout", "0.5"]));
-    assert!(said.1.contains("decision") || said.0.contains("kp is 0.6"), "{said:?}");
+    let output = lkas(&demo, &["param", "set", "decision.kp", "0.6", "--timeout", "60"]);
+    signal("CONT", decision);
+    signal("CONT", supervisor);
+    let (printed, said) = words(&output);
+    assert_eq!((output.status.code(), printed.as_str()), (Some(1), ""), "{said}");
+    assert!(said.contains("decision.kp did not take effect: nobody applied it within 2.5 s"), "{said}");
+    assert_eq!(until_declared(&demo, "kp"), "0.7");
     signal("TERM", demo.child.id());
     demo.finish();
 }

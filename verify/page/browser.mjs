@@ -34,7 +34,49 @@ export class Page {
     };
   };
 
-  static async open(browser, port, { width = 1600, height = 900, scheme = "dark" } = {}) {
+  /** A clock that goes on when the test says so, by `pass`, and a connection on which the test speaks, `socket`. */
+  static #alone = () => {
+    let now = 0;
+    let last = 0;
+    const timers = new Map();
+    const start = (act, ms, every) => {
+      timers.set((last += 1), { act, due: now + ms, every });
+      return last;
+    };
+    performance.now = () => now;
+    window.setTimeout = (act, ms = 0) => start(act, ms, null);
+    window.setInterval = (act, ms) => start(act, ms, ms);
+    window.clearTimeout = window.clearInterval = (id) => timers.delete(id);
+    window.pass = (ms) => {
+      const end = now + ms;
+      for (;;) {
+        const [id, timer] = [...timers].filter(([, { due }]) => due <= end).sort(([, a], [, b]) => a.due - b.due)[0] ?? [];
+        if (!timer) break;
+        now = timer.due;
+        if (timer.every === null) timers.delete(id);
+        else timer.due += timer.every;
+        timer.act();
+      }
+      now = end;
+    };
+    window.WebSocket = class {
+      static OPEN = 1;
+      readyState = 1;
+      constructor() {
+        window.socket = this;
+      }
+      /** What the viewer says: an object or the bytes of a frame. */
+      hear(message) {
+        this.onmessage({ data: message instanceof ArrayBuffer ? message : JSON.stringify(message) });
+      }
+      send(text) {
+        this.sent?.(JSON.parse(text));
+      }
+      close() {}
+    };
+  };
+
+  static async open(browser, port, { width = 1600, height = 900, scheme = "dark", alone = false } = {}) {
     const page = new Page();
     // A window of its own: a page behind another one is not drawn.
     page.#context = await browser.createBrowserContext();
@@ -46,6 +88,7 @@ export class Page {
       if (message.type() === "error" && !/WebSocket|ERR_CONNECTION/.test(message.text())) page.problems.push(message.text());
     });
     await page.#page.evaluateOnNewDocument(Page.#listen);
+    if (alone) await page.#page.evaluateOnNewDocument(Page.#alone);
     await page.look({ width, height, scheme });
     await page.#page.goto(`http://localhost:${port}/`);
     return page;

@@ -290,6 +290,92 @@ test("the log keeps the last 200 events, also of a system that started anew", as
   assert.match(kept.second, /number 300$/);
 });
 
+test("by the page's own clock: a safe stop is shown with the message that says so, and live ends 0.5 s after a frame", async () => {
+  const alone = await Page.open(browser, system.port, { alone: true });
+  const said = await alone.run(() => {
+    socket.onopen();
+    const look = () => {
+      const [banner, mode] = ["banner", "mode"].map((id) => document.getElementById(id));
+      return [banner.checkVisibility() ? `${banner.dataset.kind}: ${banner.textContent}` : "", mode.textContent, document.title];
+    };
+    const say = (state, words, severe) => {
+      socket.hear({ type: "telemetry", data: { mode: "lane_keeping" } });
+      socket.hear({ type: "status", data: { vehicle: { state, words, severe, latched: false, paused: false, since_s: 0 }, processes: [] } });
+    };
+    const seen = {};
+    say("running", null, false);
+    seen.drives = look();
+    // Between two drawings: no time passes until it is shown.
+    pass(130);
+    say("safe_stop", "SAFE STOP: braking; why", true);
+    seen.stops = look();
+    pass(130);
+    say("running", null, false);
+    seen.again = look();
+    // What nobody repeats is not known for longer than half a second, and a drawing.
+    pass(500);
+    seen.silent = look();
+    pass(100);
+    seen.unknown = look();
+    return seen;
+  });
+  assert.deepEqual(said.drives, ["", "Lane keeping", "LKAS viewer"]);
+  assert.deepEqual(said.stops, ["bad: SAFE STOP: braking; why", "Safe stop", "SAFE STOP – LKAS viewer"]);
+  assert.deepEqual(said.again, said.drives);
+  assert.deepEqual(said.silent, said.drives);
+  assert.deepEqual(said.unknown.slice(0, 2), ["warn: vehicle unknown: nothing is heard of it", "Unknown"]);
+
+  const ends = await alone.run(async () => {
+    const canvas = new OffscreenCanvas(8, 6);
+    canvas.getContext("2d").fillRect(0, 0, 8, 6);
+    const jpeg = new Uint8Array(await (await canvas.convertToBlob({ type: "image/jpeg" })).arrayBuffer());
+    const message = new Uint8Array(28 + jpeg.length);
+    const header = new DataView(message.buffer);
+    message.set(jpeg, 28);
+    header.setUint32(24, jpeg.length, true);
+    const live = () => document.getElementById("signal").textContent === "live";
+    const ends = [];
+    for (let number = 1; number <= 10; number += 1) {
+      header.setBigUint64(0, BigInt(number), true);
+      // Decoding takes what it takes, and none of the page's own time.
+      const decoded = new Promise((resolve) => (socket.sent = ({ type }) => type === "ack" && resolve()));
+      socket.hear(message.buffer);
+      await decoded;
+      let age = 0;
+      for (pass(100); live() && age < 1000; age += 10) pass(10);
+      ends.push(100 + age);
+      // At another moment between two drawings.
+      pass(10);
+    }
+    return ends;
+  });
+  assert.ok(ends.every((age) => age > 500 && age <= 600), `live ended at an age of ${ends} ms`);
+  assert.deepEqual(alone.problems, []);
+  await alone.close();
+});
+
+test("a page that is opened later has the events of before, each once, and lists who has ended", async () => {
+  const alone = await Page.open(browser, system.port, { alone: true });
+  const list = await alone.run(() => {
+    socket.onopen();
+    const event = (number) => ({ number, time_s: number, age_s: 1000 - number, words: `number ${number}` });
+    const some = (from, to) => [...Array(to - from + 1).keys()].map((place) => event(from + place));
+    const before = some(1, 200).map((event) => ({ process: "viewer", ...event }));
+    socket.hear({ type: "values", data: [], events: before });
+    // The last ones again, and one more.
+    const ended = { name: "viewer", alive: false, silent: true, pid: 1, age_s: 15, restarts: 0, published: 1, events: some(186, 201) };
+    socket.hear({ type: "status", data: { vehicle: null, processes: [ended] } });
+    socket.hear({ type: "values", data: [], events: before });
+    return [...document.getElementById("events").children].map((item) => item.querySelector("b").nextSibling.textContent.trim());
+  });
+  assert.deepEqual(list, [...Array(200).keys()].map((place) => `number ${201 - place}`));
+  await alone.sees("#process-viewer td:nth-of-type(1)", /^not there$/);
+  await alone.sees("#process-viewer td:nth-of-type(3)", /^15\.0 s$/);
+  await alone.sees("#process-viewer + .event", /^number 201 ·/);
+  assert.deepEqual(alone.problems, []);
+  await alone.close();
+});
+
 test("live ends when no frame comes; the connection is called slow when it is, and not when the page is busy", async () => {
   const way = await slowWay(system.port);
   const slow = await Page.open(browser, way.port);

@@ -3,7 +3,7 @@
 
 use lkas::status::StatusWatch;
 use lkas_messages::{Control, ControlFields, Mode};
-use lkas_shm::{ChannelName, ControlChannel, Options, Writer, unlink};
+use lkas_shm::{ChannelName, ControlChannel, DetectionChannel, Observer, Options, Writer, unlink};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -365,14 +365,20 @@ fn doctor_names_channels_whose_name_vanished_and_modes_that_let_somebody_only_lo
     let create =
         |what| ControlChannel::create(&ChannelName::new(&namespace, what).unwrap(), Options::default()).unwrap();
     let (_held, _uneven) = (create("held"), create("uneven"));
+    let seen: ChannelName = format!("{namespace}.seen").parse().unwrap();
+    drop(DetectionChannel::create(&seen, Options::default()).unwrap());
+    let _observer = Observer::open(&seen).unwrap();
     let mine = format!("process {} ", std::process::id());
     let said = || text(&output(&namespace, &["doctor"]));
     assert!(!said().contains(&mine), "all have their names");
     std::fs::remove_file(path("held")).unwrap();
+    std::fs::remove_file(path("seen")).unwrap();
     std::fs::set_permissions(path("uneven"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let printed = said();
     let line = printed.lines().find(|line| line.contains(&mine)).unwrap_or_else(|| panic!("{printed}"));
     assert!(line.contains("lkas.Control") && line.contains("its name was removed"), "{line}");
+    let watched = |line: &&str| line.contains(&mine) && line.contains("lkas.Detection");
+    assert_eq!(printed.lines().find(watched), None, "who only looks on waits for nobody");
     assert!(printed.contains("RemoveIPC"), "{printed}");
     assert!(printed.contains(&format!("channel {namespace}.uneven: its mode is 644")), "{printed}");
     std::fs::remove_file(path("uneven")).unwrap();

@@ -179,7 +179,7 @@ fn names() -> Vec<Finding> {
     for held in nameless() {
         findings.push(Finding::note(
             format!(
-                "process {} ({}) holds a channel of {} that nobody can open: its name was removed",
+                "process {} ({}) has a role in a channel of {} that nobody can open: its name was removed",
                 held.process, held.program, held.carries
             ),
             "programs of lkas move within a second; others call Writer::check_name or start again. Names vanish by rm, or \

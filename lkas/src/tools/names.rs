@@ -3,7 +3,7 @@
 use super::FOLDER;
 use lkas_core::MAX_TYPE_NAME;
 use lkas_shm::MAGIC;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ const TYPE_NAME: u64 = 192;
 /// The first user who is no system user where the machine does not say otherwise; logind leaves system users alone.
 const FIRST_PERSON: u32 = 1000;
 
-/// A process that holds a channel without a name, so that nobody can open it.
+/// A process that writes or reads a channel without a name, so that nobody can open it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Nameless {
     pub process: u32,
@@ -23,7 +23,8 @@ pub(super) struct Nameless {
     pub carries: String,
 }
 
-/// The processes that hold channels without a name, as far as this user may look.
+/// The processes with a role in channels without a name, as far as this user may look. Who only observes one waits for
+/// nobody, and is none of them.
 pub(super) fn nameless() -> Vec<Nameless> {
     let mut found: Vec<_> = fs::read_dir("/proc")
         .into_iter()
@@ -40,8 +41,15 @@ pub(super) fn nameless() -> Vec<Nameless> {
 fn nameless_of(process: u32) -> Vec<Nameless> {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{process}/fd")) else { return Vec::new() };
     let program = || printable(fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim_end());
-    let carries = descriptors.flatten().filter_map(|entry| channel_without_a_name(&entry.path()));
+    let has_role = |entry: &DirEntry| holds_a_lock(process, entry);
+    let carries = descriptors.flatten().filter(has_role).filter_map(|entry| channel_without_a_name(&entry.path()));
     carries.map(|carries| Nameless { process, program: program(), carries }).collect()
+}
+
+/// Whether a lock of the kernel is held through the descriptor (proc_pid_fdinfo(5)): a role in a channel is one.
+fn holds_a_lock(process: u32, descriptor: &DirEntry) -> bool {
+    let said = fs::read_to_string(Path::new(&format!("/proc/{process}/fdinfo")).join(descriptor.file_name()));
+    said.is_ok_and(|said| said.lines().any(|line| line.starts_with("lock:")))
 }
 
 /// The name of the type of a segment that no name leads to, by the descriptor of somebody who has it open.

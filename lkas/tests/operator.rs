@@ -3,6 +3,7 @@
 
 mod support;
 
+use lkas::status::{Declared, Status};
 use serde_json::Value;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
@@ -202,21 +203,59 @@ fn options_stand_before_or_after_a_subcommand() {
     assert!(said.contains("`lkas top` is about the channels in this machine's memory, found --broker"), "{said}");
 }
 
-/// A vehicle of this machine that says that its emergency stop is latched, whatever one asks.
-fn latched_vehicle(
+/// A process of this machine that says this of itself, whatever one asks.
+fn says(
     namespace: &str,
+    process: &str,
+    status: Status,
 ) -> (lkas_shm::ChannelName, std::sync::mpsc::Sender<()>, std::thread::JoinHandle<()>) {
-    use lkas::status::Status;
-    let name: lkas_shm::ChannelName = format!("{namespace}.status_simulation").parse().unwrap();
+    let name: lkas_shm::ChannelName = format!("{namespace}.status_{process}").parse().unwrap();
     let mut writer = lkas_shm::Channel::<Status>::create(&name, lkas_shm::Options::new()).unwrap();
     let (end, ended) = std::sync::mpsc::channel();
-    let status = Status { process: std::process::id().into(), latched: 1, ..Status::default() };
+    let status = Status { process: std::process::id().into(), ..status };
     let says = move || {
         while ended.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
             writer.publish(status);
         }
     };
     (name, end, std::thread::spawn(says))
+}
+
+/// A vehicle of this machine that says that its emergency stop is latched, whatever one asks.
+fn latched_vehicle(
+    namespace: &str,
+) -> (lkas_shm::ChannelName, std::sync::mpsc::Sender<()>, std::thread::JoinHandle<()>) {
+    says(namespace, "simulation", Status { latched: 1, ..Status::default() })
+}
+
+#[test]
+fn what_is_saved_while_a_server_is_down_keeps_what_the_file_has_for_it() {
+    let namespace = format!("test-{}-half", std::process::id());
+    let mut status = Status::default();
+    status.parameters[0] =
+        Declared { name: "canny_low".into(), value: 45.0, min: 1.0, max: 150.0, ..Declared::default() };
+    let (name, end, detection) = says(&namespace, "detection", status);
+    let file = std::env::temp_dir().join(format!("{namespace}.toml"));
+    std::fs::write(&file, "[parameters.decision]\nkp = 0.9\n").unwrap();
+    let path = file.to_str().unwrap();
+    // A busy machine may silence it for a moment.
+    let deadline = Instant::now() + PATIENCE;
+    let output = loop {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lkas"));
+        let output = command.args(["param", "save", path, "--namespace", &namespace]).output().unwrap();
+        if !words(&output).0.is_empty() || Instant::now() > deadline {
+            break output;
+        }
+    };
+    let (printed, said) = words(&output);
+    assert_eq!((output.status.code(), printed), (Some(1), format!("1 parameters are in {path}\n")), "{said}");
+    assert!(said.contains("decision did not say which parameters it has"), "{said}");
+    let saved = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(saved, "[parameters.decision]\nkp = 0.9\n\n[parameters.detection]\ncanny_low = 45\n");
+    drop(end);
+    detection.join().unwrap();
+    lkas_shm::unlink(&name).unwrap();
+    std::fs::remove_file(file).unwrap();
 }
 
 #[test]

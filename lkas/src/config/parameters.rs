@@ -3,11 +3,12 @@
 use super::File;
 use crate::Failure;
 use crate::files;
+use lkas_messages::names::Parameter;
 use std::fs;
 use std::path::Path;
 
-/// Writes these parameters, each with its category and name, into the file: its sections of parameters are replaced, what else stands
-/// there stays. A file that is not there is made.
+/// Writes these parameters, each with its category and name, into the file: its sections of their categories are replaced,
+/// what else stands there stays. A file that is not there is made.
 ///
 /// # Errors
 /// The file is there and can't be read or makes no sense, or it can't be written.
@@ -22,12 +23,15 @@ pub fn save(path: &Path, parameters: &[(String, String, f64)]) -> Result<(), Fai
     // Of a link, what it leads to is written.
     let path = &if known.is_some() { path.canonicalize()? } else { path.to_owned() };
     let before = if known.is_some() { files::text(path).map_err(|why| named(&why))? } else { String::new() };
-    if let Some(problem) = File::parse(path, &before).problems.first() {
+    let old = File::parse(path, &before);
+    if let Some(problem) = old.problems.first() {
         return Err(format!("{problem}; nothing was written").into());
     }
+    let stays = |known: &Parameter| parameters.iter().all(|(category, ..)| category != known.category.name());
+    let expected = parameters.len() + old.parameters.iter().filter(|(known, _)| stays(known)).count();
     let text = replaced(&before, parameters);
     let after = File::parse(path, &text);
-    if after.parameters.len() != parameters.len() || !after.problems.is_empty() {
+    if after.parameters.len() != expected || !after.problems.is_empty() {
         let why =
             after.problems.first().map_or_else(|| "it has parameters in another form".to_owned(), ToString::to_string);
         return Err(format!("{}: can't be written to: {why}", path.display()).into());
@@ -44,8 +48,10 @@ fn replaced(before: &str, parameters: &[(String, String, f64)]) -> String {
     let mut text = String::new();
     let mut own = false;
     for line in before.split_inclusive('\n') {
-        if line.trim_start().starts_with('[') {
-            own = line.trim_start().starts_with("[parameters");
+        if let Some(header) = line.trim_start().strip_prefix('[') {
+            let name = header.split(']').next().unwrap_or_default().trim();
+            let is = |category: &str| name.strip_prefix("parameters.") == Some(category);
+            own = name == "parameters" || parameters.iter().any(|(category, ..)| is(category));
         }
         if !own {
             text += line;
@@ -88,6 +94,22 @@ mod tests {
         assert_eq!(after, expected);
         assert_eq!(replaced(&after, &values(0.7)), after, "again");
         assert_eq!(replaced("", &values(0.7)).lines().next(), Some("[parameters.detection]"));
+    }
+
+    #[test]
+    fn what_the_file_has_for_a_server_that_says_nothing_stays() {
+        let path = std::env::temp_dir().join(format!("lkas-save-one-{}.toml", std::process::id()));
+        fs::write(&path, "[parameters.decision]\n# mine\nkp = 0.9\n[parameters.detection]\ncanny_low = 30\n").unwrap();
+        save(&path, &values(0.7)[..1]).unwrap();
+        let expected = "[parameters.decision]\n# mine\nkp = 0.9\n\n[parameters.detection]\ncanny_low = 40\n";
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        // In another form it can't be told from what is to be replaced.
+        let dotted = "[parameters]\ndecision.kp = 0.9\n";
+        fs::write(&path, dotted).unwrap();
+        let why = save(&path, &values(0.7)[..1]).unwrap_err().to_string();
+        assert!(why.contains("parameters in another form"), "{why}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), dotted);
+        fs::remove_file(path).unwrap();
     }
 
     #[test]

@@ -100,7 +100,8 @@ fn run(system: &SystemOptions, command: &ParamCommand, all: &[Parameter], stop: 
             let values = all.iter().map(|found| (found.server.clone(), found.name.clone(), found.value));
             let file = file_of(system, file.as_deref());
             config::save_parameters(file, &values.collect::<Vec<_>>())?;
-            return print(&format!("{} parameters are in {}\n", all.len(), file.display())).map(Ok);
+            print(&format!("{} parameters are in {}\n", all.len(), file.display()))?;
+            return Ok(all_were_saved(all, file));
         }
         ParamCommand::Set { name, value, patience } => (wish(all, name, *value).map(|wish| vec![wish]), *patience),
         ParamCommand::Load { file, patience } => {
@@ -115,6 +116,20 @@ fn run(system: &SystemOptions, command: &ParamCommand, all: &[Parameter], stop: 
     match wanted {
         Ok(wishes) => set(system, wishes, patience, stop),
         Err(why) => Ok(Err(why)),
+    }
+}
+
+/// Whether every server said what it has; who did not is named.
+fn all_were_saved(all: &[Parameter], file: &Path) -> Outcome {
+    let servers = names::Category::ALL.map(names::Category::name);
+    let missing: Vec<&str> = servers.into_iter().filter(|name| all.iter().all(|found| found.server != *name)).collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "{} did not say which parameters it has: what {} has for it stays as it was",
+            missing.join(", "),
+            file.display()
+        )),
     }
 }
 

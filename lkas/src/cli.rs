@@ -319,7 +319,7 @@ fn program(
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let hint = hint(&error);
+            let hint = hint(&error, system);
             tracing::error!("{error}{hint}");
             EXIT_UNUSABLE.into()
         }
@@ -327,7 +327,7 @@ fn program(
 }
 
 /// What to do where somebody else has what this program needs: a channel, a port of the broker, or the page's.
-fn hint(error: &Failure) -> String {
+fn hint(error: &Failure, system: &SystemOptions) -> String {
     use lkas_shm::CreateError;
     let create = error.downcast_ref();
     if let Some(&CreateError::HasWriter { pid, same_namespace: true, .. }) = create
@@ -340,7 +340,7 @@ fn hint(error: &Failure) -> String {
     let in_use = |why: &std::io::Error| why.kind() == std::io::ErrorKind::AddrInUse;
     let page = matches!(error.downcast_ref(), Some(viewer::ViewerError::Bind { source, .. }) if in_use(source));
     if channel || broker || page {
-        "; a second system on this machine needs --instance 2".to_owned()
+        format!("; a second system on this machine needs {}", system.another())
     } else {
         String::new()
     }

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 #[command(next_help_heading = "Options of every program")]
 pub struct SystemOptions {
     /// Number of this system, where several run on one machine: moves its names in shared memory and its ports
-    #[arg(long, default_value_t = 1, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    #[arg(long, default_value_t = 1, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=INSTANCES.into()))]
     pub instance: u16,
     /// Prefix of all shared-memory names, so that two systems on one machine don't meet
     #[arg(long, default_value = "", global = true, value_name = "NAME", value_parser = namespace)]
@@ -85,6 +85,9 @@ pub const BROKERS_PLACE: usize = 1;
 /// The processes of a system that publish a status.
 pub const PROCESSES: [&str; 5] = ["simulation", "detection", "decision", "broker", "viewer"];
 
+/// Systems on one machine.
+const INSTANCES: u16 = 100;
+
 /// Ports from one instance to the next: six of the broker, and room.
 const PORTS_OF_INSTANCE: u16 = 10;
 
@@ -100,10 +103,11 @@ pub struct ViewerArguments {
 }
 
 impl SystemOptions {
-    /// Moves names and ports to where those of this instance are. The first one's stay.
+    /// Moves names and ports to where those of this instance are. The first one's stay, and so do those that the process
+    /// that started this one has moved.
     #[must_use]
     pub fn settled(mut self) -> Self {
-        if self.instance > 1 {
+        if self.instance > 1 && !self.supervised {
             let base = if self.namespace.is_empty() { "instance" } else { &self.namespace };
             self.namespace = format!("{base}-{}", self.instance);
             self.broker_port = self.moved(self.broker_port, PORTS_OF_INSTANCE);
@@ -118,7 +122,13 @@ impl SystemOptions {
     }
 
     fn moved(&self, port: u16, by: u16) -> u16 {
-        port.saturating_add((self.instance - 1) * by)
+        port.saturating_add(if self.supervised { 0 } else { (self.instance - 1) * by })
+    }
+
+    /// What another system on this machine needs.
+    #[must_use]
+    pub fn another(&self) -> String {
+        format!("--instance {}", self.instance % INSTANCES + 1)
     }
 
     fn name(&self, name: &str) -> Result<ChannelName, ChannelNameError> {
@@ -199,8 +209,7 @@ impl SystemOptions {
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
         let pairs = [
-            // Names and ports are moved already, whatever a file says.
-            ("--instance", "1".to_owned()),
+            ("--instance", self.instance.to_string()),
             ("--namespace", self.namespace.clone()),
             ("--camera", self.camera.clone()),
             ("--detections", self.detections.clone()),
@@ -282,10 +291,11 @@ mod tests {
         assert_eq!(second.page_port(8080), 8081);
         let third = settled(&["--instance=3", "--namespace=car", "--broker-port=6000"]);
         assert_eq!((third.namespace.as_str(), third.broker_port), ("car-3", 6020));
-        // A child is told where to go, not which one it is.
-        assert!(third.arguments().contains(&"--instance=1".to_owned()), "also where a file of options says another");
+        // A child is told where to go, and which one it is.
         let child = Line::parse_from(["test".to_owned()].into_iter().chain(third.arguments())).system.settled();
+        assert_eq!((child.page_port(8082), child.another()), (8082, "--instance 4".to_owned()));
         assert_eq!((child.namespace, child.broker_port), (third.namespace, third.broker_port));
+        assert_eq!(settled(&["--instance=100"]).another(), "--instance 1");
     }
 
     #[test]

@@ -74,7 +74,8 @@ pub fn begin(system: &SystemOptions, names: &[&str]) -> Result<(), Failure> {
         if Instant::now() >= deadline {
             return Err(format!(
                 "a system runs here already: its {name} is process {pid}; end it, or give this one a number of its own \
-                 with --instance 2"
+                 with {}",
+                system.another()
             )
             .into());
         }

@@ -191,6 +191,11 @@ fn options_stand_before_or_after_a_subcommand() {
         let (code, said) = run(&line.replace('N', &namespace));
         assert_eq!(code, Some(0), "{said}");
     }
+    // Whoever can't run there is told the next one's number, also where the names were moved for it.
+    for line in ["decision --instance 2 --namespace N", "decision --instance 2 --namespace N-2 --supervised"] {
+        let (code, said) = run(&line.replace('N', &namespace));
+        assert!(code == Some(2) && said.contains("already has a writer") && said.contains("--instance 3"), "{said}");
+    }
     drop(writer);
     lkas_shm::unlink(&name).unwrap();
     // What a subcommand does not have is not passed over in silence.

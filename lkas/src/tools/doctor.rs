@@ -146,7 +146,7 @@ fn segments(system: &SystemOptions) -> Vec<Finding> {
     }
     findings.extend(unusable(&system.all_channels().unwrap_or_default()));
     if let Some(words) = foreign::words(system) {
-        findings.push(Finding::note(words, "a second system needs --instance 2"));
+        findings.push(Finding::note(words, format!("a second system needs {}", system.another())));
     }
     if findings.is_empty() || used > 0 {
         findings.insert(0, Finding::good(format!("{used} channels in use")));
@@ -227,7 +227,7 @@ fn ports(system: &SystemOptions, web_port: u16) -> Vec<Finding> {
         0 => Finding::good(format!("the broker's ports {range} are free")),
         6 => Finding::note(
             format!("the broker's ports {range} are in use"),
-            "a broker runs; a second system needs --instance 2",
+            format!("a broker runs; a second system needs {}", system.another()),
         ),
         _ => Finding::bad(
             format!("of the broker's ports {range}, {} are in use", taken.join(", ")),
@@ -237,7 +237,7 @@ fn ports(system: &SystemOptions, web_port: u16) -> Vec<Finding> {
     findings.push(if is_taken("127.0.0.1", web_port) {
         Finding::note(
             format!("the page's port {web_port} is in use"),
-            "a viewer runs; a second system needs --instance 2",
+            format!("a viewer runs; a second system needs {}", system.another()),
         )
     } else {
         Finding::good(format!("the page's port {web_port} is free"))

@@ -11,9 +11,11 @@ use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
 /// Records that wait for a reader; more are dropped, the newest first.
@@ -22,13 +24,16 @@ const RECORDS: usize = 1024;
 /// How long the last words of a process may take.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// The target of what has to be known in order to use a program, and is said however little else is.
+pub(crate) const NEEDED: &str = "needed";
+
 /// How much is said, and in which form.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct LogOptions {
     /// Say more: what is of interest while looking for a fault
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Say less: warnings and errors
+    /// Say less: warnings and errors, and the viewer's token
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// How records are written to standard error
@@ -73,9 +78,10 @@ pub fn start(process: &'static str, options: LogOptions) -> LastWords {
     let (writer, guard) = non_blocking("log", Records { line, dropped: dropped.clone(), said: 0 });
     // Empty until now, so it can be set.
     let _ = dropped.set(writer.error_counter());
-    let subscriber = tracing_subscriber::fmt().with_max_level(options.level()).with_writer(writer).event_format(line);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).event_format(line);
+    let levels = Targets::new().with_default(options.level()).with_target(NEEDED, Level::INFO);
     // A process has one name and one log: in a test that starts several programs in one process, the first one's.
-    let _ = tracing::subscriber::set_global_default(subscriber.finish());
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines).with(levels));
     LastWords(Some(guard))
 }
 

@@ -182,7 +182,8 @@ impl Viewer {
     /// # Errors
     /// The web server can't start, or fails.
     pub fn run(self, stop: &AtomicBool) -> Result<(), ViewerError> {
-        tracing::info!("the page is on http://{}; the token for programs is {}", self.address, self.token);
+        let (page, token) = (self.address, &self.token);
+        tracing::info!(target: crate::log::NEEDED, "the page is on http://{page}; the token for programs is {token}");
         let (sender, commands) = mpsc::sync_channel(COMMANDS);
         let hub = Arc::new(Hub::new(self.broker.to_string(), sender));
         let topics: Vec<Topic> =

@@ -5,6 +5,7 @@ use crate::demo::{self, DemoOptions};
 use crate::evaluate::{self, EvaluateOptions};
 use crate::keygen::{self, KeygenOptions};
 use crate::log::{self, LogOptions};
+use crate::network::NetworkOptions;
 use crate::options::{SystemOptions, ViewerArguments, remove_channels};
 use crate::record::{self, CompareOptions, PlayOptions, RecordOptions};
 use crate::scenario::{self, ScenarioOptions};
@@ -23,6 +24,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// A lane keeping assist system: finds the lanes in camera frames and steers between them.
@@ -137,7 +139,7 @@ struct Viewer {
 /// The program `lkas`.
 #[must_use]
 pub fn lkas() -> ExitCode {
-    let (Lkas { command, servers, system }, matches) = parse_with_matches::<Lkas>();
+    let (Lkas { command, servers, system }, matches, problems) = parse_with_matches::<Lkas>();
     if let Some(subcommand) = matches.subcommand_name() {
         without_server_options(&matches, subcommand);
         in_memory_alone(&matches, subcommand);
@@ -166,7 +168,11 @@ pub fn lkas() -> ExitCode {
         Some(Command::Param { command }) => tool(system.log, |stop| tools::param(&system, &command, stop)),
         Some(Command::Config { command }) => result(system.log, || tools::config(&command)),
         Some(Command::Echo(options)) => tool(system.log, |stop| tools::echo(&system, &options, stop).map(|()| true)),
-        Some(Command::Stop(options)) => tool(system.log, |stop| tools::emergency(&system, options, stop)),
+        Some(Command::Stop(options)) => tool(system.log, |stop| {
+            let done = tools::emergency(&system, options, stop);
+            problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+            done
+        }),
         Some(Command::Pause(patience)) => act(&system, Wish::Pause, patience),
         Some(Command::Resume(patience)) => act(&system, Wish::Resume, patience),
         Some(Command::Respawn(patience)) => act(&system, Wish::Respawn, patience),
@@ -255,25 +261,31 @@ fn parse<P: Parser>() -> P {
     parse_with_matches().0
 }
 
-/// The command line, over the configuration file where there is one.
-fn parse_with_matches<P: Parser>() -> (P, ArgMatches) {
+/// The command line, over the configuration file where there is one; and what is wrong with that, where the program goes on
+/// in spite of it.
+fn parse_with_matches<P: Parser>() -> (P, ArgMatches, Vec<String>) {
     let line: Vec<OsString> = std::env::args_os().collect();
-    // What is wrong with the line itself is said below.
-    let first = command::<P>().try_get_matches_from(&line).ok();
-    let is = |name: &str| first.as_ref().and_then(ArgMatches::subcommand_name) == Some(name);
-    let (command, problems) = match config::path(&line).filter(|_| !is("config")) {
+    let (command, problems) = match config::path(&line) {
         None => (command::<P>(), Vec::new()),
-        Some(path) => config::under(command::<P>(), &path),
+        Some(path) => config::under(command::<P>(), &path, &line),
     };
-    for problem in &problems {
-        eprintln!("{problem}");
-    }
-    // A vehicle must stop whatever else is wrong.
-    if !problems.is_empty() && !is("stop") {
-        std::process::exit(EXIT_UNUSABLE.into());
-    }
     let matches = command.get_matches_from(line);
-    (P::from_arg_matches(&matches).unwrap_or_else(|why| why.exit()), matches)
+    let mut problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let [own, brokers] = ["key", "broker_key"].map(|key| matches.contains_id(key));
+    problems.extend(NetworkOptions::lacks(own, brokers).map(str::to_owned));
+    match matches.subcommand_name() {
+        // It is about the file, and says itself what is wrong with it.
+        Some("config") => problems.clear(),
+        // A vehicle must stop whatever else is wrong, and whoever reads that. It is said afterwards.
+        Some("stop") => {}
+        _ if problems.is_empty() => {}
+        _ => {
+            // Who can't be told sees the code.
+            let _ = writeln!(std::io::stderr(), "{}", problems.join("\n"));
+            std::process::exit(EXIT_UNUSABLE.into());
+        }
+    }
+    (P::from_arg_matches(&matches).unwrap_or_else(|why| why.exit()), matches, problems)
 }
 
 /// Runs a tool until it ends or a signal asks it to. It leaves all channels alone, but for those it is asked to remove.

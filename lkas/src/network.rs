@@ -26,10 +26,10 @@ pub struct NetworkOptions {
     #[arg(long, global = true, value_name = "DIR")]
     pub keys: Option<PathBuf>,
     /// The key with which this program asks a broker on another machine: its .key_secret file
-    #[arg(long, global = true, value_name = "FILE", requires = "broker_key")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// The public key of that broker: its .key file
-    #[arg(long, global = true, value_name = "FILE", requires = "key")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub broker_key: Option<PathBuf>,
     /// How old a command may be, in seconds, until it is refused; an emergency stop never is
     #[arg(long, default_value_t = 2.0, global = true, value_name = "SECONDS", value_parser = seconds)]
@@ -48,6 +48,16 @@ impl NetworkOptions {
         match self.key.clone().zip(self.broker_key.clone()) {
             Some((own, broker)) => endpoint.with_keys(ClientKeys { own, broker }),
             None => endpoint,
+        }
+    }
+
+    /// What is missing where there is the one key or the other, whether on the command line or in the file of options.
+    #[must_use]
+    pub fn lacks(own: bool, brokers: bool) -> Option<&'static str> {
+        match (own, brokers) {
+            (true, false) => Some("key needs broker-key: a broker is asked with this program's key and its own"),
+            (false, true) => Some("broker-key needs key: a broker is asked with its own key and this program's"),
+            _ => None,
         }
     }
 

@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use support::{Demo, PATIENCE, signal};
+use support::{Demo, PATIENCE, full_pipe, signal};
 
 /// The newest value, without a reader place.
 fn newest<T: Plain>(demo: &Demo, channel: &str) -> Option<T> {
@@ -37,16 +37,6 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 fn until_it_drives(demo: &Demo) {
     until("driving", || newest::<Status>(demo, "status_simulation").filter(|status| status.vitals.speed_kmh > 5.0));
-}
-
-/// A pipe that is full: whoever writes to it waits until somebody reads.
-fn full_pipe() -> (OwnedFd, OwnedFd) {
-    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
-    rustix::io::ioctl_fionbio(&writer, true).unwrap();
-    while rustix::io::write(&writer, &[b'x'; 64]).is_ok() {}
-    rustix::io::ioctl_fionbio(&writer, false).unwrap();
-    (reader, writer)
 }
 
 /// A demo whose standard error is a full pipe.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
-use support::{Demo, PATIENCE, signal};
+use support::{Demo, PATIENCE, full_pipe, signal};
 
 fn lkas(demo: &Demo, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lkas"))
@@ -175,6 +175,39 @@ fn a_file_of_options_stands_under_the_command_line_and_gives_the_first_values() 
     let check = Command::new(env!("CARGO_BIN_EXE_lkas")).args(["config", "check", file_name]).output().unwrap();
     assert_eq!(check.status.code(), Some(1));
     assert!(words(&check).0.contains("line 2, column 1"), "{:?}", words(&check));
+    // What is said together is looked at together, with the line.
+    std::fs::write(&file, "[system]\nkey = \"me.key_secret\"\n[mirror]\nnonsense = 1\n").unwrap();
+    let run = |line: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_lkas")).args(line).output().unwrap();
+        let (printed, said) = words(&output);
+        (output.status.code(), printed + &said)
+    };
+    let (code, said) = run(&["config", "check", file_name]);
+    assert!(code == Some(1) && said.contains("key needs broker-key"), "{said}");
+    assert!(said.contains("[mirror] was not looked at") && said.contains("lkas-mirror"), "{said}");
+    let (code, said) = run(&["param", "list", &config]);
+    assert!(code == Some(2) && said.contains("key needs broker-key"), "{said}");
+    let here = format!("--namespace=test-{}-config-here", std::process::id());
+    let (code, said) = run(&["param", "list", &here, &config, "--broker-key=broker.key"]);
+    assert!(code == Some(1) && said.contains("no server says which parameters it has"), "{said}");
+    assert!(run(&["config", "show"]).1.contains("[mirror] is of the program lkas-mirror"));
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn the_line_takes_away_what_of_the_file_it_excludes_and_quiet_leaves_what_one_needs() {
+    let file = std::env::temp_dir().join(format!("operator-{}-line.toml", std::process::id()));
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/straight-30.toml");
+    std::fs::write(&file, "[system]\nverbose = true\n[simulation]\nreplay = \"nowhere\"\n").unwrap();
+    let config = format!("--config={}", file.display());
+    let mut demo = Demo::start("line", &["-q", "--scenario", scenario, &config]);
+    // The children's line has no contradiction, and their file none with their line.
+    demo.wait_for("the token for programs is");
+    demo.drive(10);
+    signal("TERM", demo.child.id());
+    let said = std::mem::take(&mut demo.said);
+    demo.finish();
+    assert!(said.iter().all(|line| !line.contains("can't run")), "{said:?}");
     std::fs::remove_file(&file).unwrap();
 }
 
@@ -231,6 +264,41 @@ fn latched_vehicle(
     namespace: &str,
 ) -> (lkas_shm::ChannelName, std::sync::mpsc::Sender<()>, std::thread::JoinHandle<()>) {
     says(namespace, "simulation", Status { latched: 1, ..Status::default() })
+}
+
+#[test]
+fn a_faulty_file_that_nobody_reads_about_keeps_no_vehicle_from_being_stopped() {
+    let namespace = format!("test-{}-faulty", std::process::id());
+    let (name, end, vehicle) = latched_vehicle(&namespace);
+    let file = std::env::temp_dir().join(format!("{namespace}.toml"));
+    std::fs::write(&file, "[sytem]\n").unwrap();
+    let port = support::free_ports(6).to_string();
+    let stop = |error: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lkas"));
+        command.args(["stop", "--namespace", &namespace, "--broker-port", &port, "--config"]).arg(&file);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(error).spawn().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while child.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                child.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let output = child.wait_with_output().unwrap();
+        let (printed, said) = words(&output);
+        assert_eq!(output.status.code(), Some(0), "{printed}{said}");
+        assert!(printed.contains("emergency stop: latched"), "{printed}");
+        said
+    };
+    let (_unread, full) = full_pipe();
+    stop(full.into());
+    stop(std::fs::File::options().write(true).open("/dev/full").unwrap().into());
+    let said = stop(Stdio::piped());
+    assert!(said.contains("line 1, column 2: unknown section \"sytem\""), "{said}");
+    drop(end);
+    vehicle.join().unwrap();
+    lkas_shm::unlink(&name).unwrap();
+    std::fs::remove_file(file).unwrap();
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! The file as it is read, and what is wrong with it.
 
-use super::{SECTIONS, Section, is_flag};
+use super::{SECTIONS, Section, exclude, is_flag, is_supervised};
 use crate::Failure;
 use crate::detection::DetectorParameters;
 use crate::files;
-use clap::{Arg, ArgAction, Command};
+use crate::network::NetworkOptions;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use core::fmt;
 use core::ops::Range;
 use lkas_messages::names::{Category, PARAMETERS, Parameter};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -38,6 +41,8 @@ pub struct File {
     options: Vec<(&'static str, String, String)>,
     /// The parameters that it names.
     pub parameters: Vec<(&'static Parameter, f64)>,
+    /// Whether it has a section of the program `lkas-mirror`.
+    pub has_mirror: bool,
     /// What is wrong, in the order of the lines.
     pub problems: Vec<Problem>,
 }
@@ -77,25 +82,52 @@ impl File {
         file
     }
 
-    /// `command`, a program or one of its subcommands, with the values of this file as defaults.
+    /// What of the file can't count without something else on the command line.
     #[must_use]
-    pub fn under(&self, command: Command) -> Command {
-        let name = command.get_name().to_owned();
-        let mut command = self.options.iter().fold(command, |command, (section, key, value)| {
-            let here = SECTIONS.iter().find(|known| known.name == *section).filter(|section| section.has(&name));
-            let option = here.and_then(|section| section.option(key));
-            let id = option.map(|option| option.get_id().to_string());
-            match id.filter(|id| command.get_arguments().any(|option| option.get_id() == id.as_str())) {
-                Some(id) => command.mut_arg(id, |option| with_default(option, value)),
-                None => command,
-            }
-        });
-        let subcommands: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-        for name in subcommands {
-            command = command.mut_subcommand(name, |sub| self.under(sub));
-        }
-        command
+    pub fn lacks(&self) -> Option<&'static str> {
+        let has =
+            |name: &str| self.options.iter().any(|(section, key, _)| (*section, key.as_str()) == ("system", name));
+        NetworkOptions::lacks(has("key"), has("broker-key"))
     }
+
+    /// The program `command` with the values of this file as defaults, but for those that `line` excludes.
+    #[must_use]
+    pub fn under(&self, command: Command, line: &[OsString]) -> Command {
+        // A child is told what programs have in common, also that a flag of the file was taken back.
+        let counts = |(section, ..): &&(&str, String, String)| *section != "system" || !is_supervised(line);
+        let options: Vec<_> = self.options.iter().filter(counts).collect();
+        // What is wrong with the line is for whoever parses it.
+        let whole = with_defaults(command.clone(), &options, None).ignore_errors(true);
+        let given = whole.try_get_matches_from(line).ok();
+        with_defaults(command, &options, given.as_ref())
+    }
+}
+
+/// `command`, a program or one of its subcommands, with these options' values as defaults, but for those that exclude what
+/// is `given`.
+fn with_defaults(command: Command, options: &[&(&'static str, String, String)], given: Option<&ArgMatches>) -> Command {
+    let name = command.get_name().to_owned();
+    let on_line = |given: &ArgMatches, id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
+    let given_here: Vec<&str> =
+        given.iter().flat_map(|given| given.ids().map(clap::Id::as_str).filter(|id| on_line(given, id))).collect();
+    let mut command = options.iter().fold(command, |command, (section, key, value)| {
+        let here = SECTIONS.iter().find(|known| known.name == *section).filter(|section| section.has(&name));
+        let option = here.and_then(|section| section.option(key));
+        let id = option.map(|option| option.get_id().to_string());
+        let is_excluded = |id: &str| given_here.iter().any(|given| exclude(&command, id, given));
+        let counts =
+            |id: &String| command.get_arguments().any(|option| option.get_id() == id.as_str()) && !is_excluded(id);
+        match id.filter(counts) {
+            Some(id) => command.mut_arg(id, |option| with_default(option, value)),
+            None => command,
+        }
+    });
+    let subcommands: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    for name in subcommands {
+        let given = given.and_then(|given| given.subcommand_matches(&name));
+        command = command.mut_subcommand(name, |sub| with_defaults(sub, options, given));
+    }
+    command
 }
 
 /// A flag can be taken back on the command line then: `--broadcast=false`.
@@ -134,7 +166,7 @@ impl Reading<'_> {
                 (Some(section), DeValue::Table(table), _) => self.section(section, table),
                 (None, DeValue::Table(table), "parameters") => self.categories(table),
                 // Of the program `lkas-mirror`, which looks at it itself.
-                (None, DeValue::Table(_), "mirror") => {}
+                (None, DeValue::Table(_), "mirror") => self.file.has_mirror = true,
                 (Some(_), ..) | (None, _, "parameters" | "mirror") => {
                     self.wrong(key.span(), format!("{} is a section: [{0}]", key.get_ref()))
                 }
@@ -161,6 +193,22 @@ impl Reading<'_> {
                 Ok(text) => self.file.options.push((section.name, name.to_owned(), text)),
                 Err(why) => self.wrong(value.span(), why),
             }
+        }
+        self.contradictions(section, table);
+    }
+
+    /// Options that can't stand beside each other.
+    fn contradictions(&mut self, section: &Section, table: &DeTable<'_>) {
+        let command = section.command();
+        let counts = |value: &DeValue<'_>| !matches!(value, DeValue::Boolean(false));
+        let mut before: Vec<String> = Vec::new();
+        for (key, _) in table.iter().filter(|(_, value)| counts(value.get_ref())) {
+            let Some(option) = section.option(key.get_ref()) else { continue };
+            let id = option.get_id().to_string();
+            if let Some(other) = before.iter().find(|other| exclude(&command, &id, other)) {
+                self.wrong(key.span(), format!("{} can't stand beside {other}: one of them has to go", key.get_ref()));
+            }
+            before.push(id);
         }
     }
 
@@ -247,6 +295,10 @@ pub(super) fn parameters_of(category: Category) -> impl Iterator<Item = &'static
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::DemoOptions;
+    use crate::options::SystemOptions;
+    use crate::simulation_program::SimulationOptions;
+    use clap::{Args, FromArgMatches};
 
     fn problems(text: &str) -> Vec<String> {
         File::parse(Path::new("lkas.toml"), text).problems.iter().map(ToString::to_string).collect()
@@ -294,17 +346,61 @@ mod tests {
         let text =
             "[simulation]\nfps = 12.5\nbroadcast = true\nwidth = 640\n[viewer]\nport = 9000\n[mirror]\nlisten = []\n";
         let file = File::parse(Path::new("lkas.toml"), text);
-        assert_eq!(file.problems, []);
-        let simulation = |name: &'static str| {
-            let section = SECTIONS.iter().find(|section| section.name == "simulation").unwrap();
-            file.under((section.options)(Command::new(name)))
+        assert_eq!((&file.problems[..], file.has_mirror), (&[][..], true));
+        let simulation = |line: &[&str]| {
+            let command = SimulationOptions::augment_args(Command::new(line[0].to_owned()));
+            let words: Vec<OsString> = line.iter().map(Into::into).collect();
+            file.under(command, &words).get_matches_from(words)
         };
-        let matches = simulation("simulation").get_matches_from(["simulation", "--width", "320"]);
+        let matches = simulation(&["simulation", "--width", "320"]);
         assert_eq!((matches.get_one("fps"), matches.get_one("width")), (Some(&12.5), Some(&320_u32)));
         assert!(matches.get_flag("broadcast"));
-        let matches = simulation("simulation").get_matches_from(["simulation", "--broadcast=false"]);
+        let matches = simulation(&["simulation", "--broadcast=false"]);
         assert!(!matches.get_flag("broadcast"));
-        let matches = simulation("other").get_matches_from(["other"]);
+        let matches = simulation(&["other"]);
         assert_eq!(matches.get_one("fps"), Some(&30.0), "options of the same name of another program");
+    }
+
+    #[test]
+    fn what_is_given_takes_away_what_it_excludes() {
+        let text = "[system]\nverbose = true\n[simulation]\nreplay = \"frames\"\nwidth = 640\n";
+        let file = File::parse(Path::new("lkas.toml"), text);
+        assert_eq!(file.problems, []);
+        let demo = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            let demo = DemoOptions::augment_args(Command::new("demo"));
+            let command = SystemOptions::augment_args(Command::new("lkas")).subcommand(demo);
+            let matches = file.under(command, &words).get_matches_from(words);
+            let system = SystemOptions::from_arg_matches(&matches).unwrap();
+            let demo = DemoOptions::from_arg_matches(matches.subcommand_matches("demo").unwrap()).unwrap().simulation;
+            let found = (system.log.verbose, system.log.quiet, demo.replay.is_some(), demo.scenario.is_some());
+            assert_eq!(demo.width, 640, "{line}");
+            found
+        };
+        assert_eq!(demo("lkas demo"), (true, false, true, false));
+        assert_eq!(demo("lkas demo -q --scenario a.toml"), (false, true, false, true));
+        assert_eq!(demo("lkas -q demo"), (false, true, true, false));
+        // Also behind what is only known with the file under it.
+        assert_eq!(demo("lkas demo --verbose=false --scenario a.toml"), (false, false, false, true));
+        // A child is told what the one that started it made of that.
+        assert_eq!(demo("lkas demo --supervised"), (false, false, true, false));
+    }
+
+    #[test]
+    fn options_that_need_or_exclude_each_other_are_looked_at_together() {
+        let parse = |text: &str| File::parse(Path::new("lkas.toml"), text);
+        let both = parse("[system]\nkey = \"me.key_secret\"\nbroker-key = \"broker.key\"\n");
+        assert_eq!((both.problems, both.options.len()), (vec![], 2));
+        let one = parse("[system]\nkey = \"me.key_secret\"\n");
+        assert_eq!((&one.problems[..], one.lacks().is_some()), (&[][..], true), "the other one may be on the line");
+        let found = problems("[system]\nverbose = true\nquiet = true\n");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("verbose can't stand beside quiet"), "{found:?}");
+        assert_eq!(problems("[system]\nverbose = true\nquiet = false\n"), [] as [&str; 0]);
+        let found = problems("[simulation]\nreplay = \"a\"\nscenario = \"b\"\n");
+        assert!(
+            found.len() == 1 && found[0].contains("line 3, column 1: scenario can't stand beside replay"),
+            "{found:?}"
+        );
     }
 }

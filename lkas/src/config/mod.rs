@@ -90,6 +90,20 @@ fn is_flag(option: &Arg) -> bool {
     matches!(option.get_action(), clap::ArgAction::SetTrue)
 }
 
+/// Whether two options of a command exclude each other, whichever of them says so.
+fn exclude(command: &Command, one: &str, other: &str) -> bool {
+    let says = |one: &str, other: &str| {
+        let option = command.get_arguments().find(|option| option.get_id() == one);
+        option.is_some_and(|option| command.get_arg_conflicts_with(option).iter().any(|found| found.get_id() == other))
+    };
+    says(one, other) || says(other, one)
+}
+
+/// Whether another process started this one, and tells it all that programs have in common.
+fn is_supervised(line: &[OsString]) -> bool {
+    line.iter().any(|argument| argument == "--supervised")
+}
+
 /// The configuration file of this command line: the one that `--config` names, else [`NAME`] in the current folder if it is
 /// there. A process that another one started has only what that one tells it.
 #[must_use]
@@ -98,17 +112,17 @@ pub fn path(line: &[OsString]) -> Option<PathBuf> {
         "--config" => line.get(place + 1).map(PathBuf::from),
         argument => argument.strip_prefix("--config=").map(PathBuf::from),
     });
-    let supervised = line.iter().any(|argument| argument == "--supervised");
-    named.or_else(|| Some(PathBuf::from(NAME)).filter(|path| !supervised && path.exists()))
+    named.or_else(|| Some(PathBuf::from(NAME)).filter(|path| !is_supervised(line) && path.exists()))
 }
 
-/// `command` with the file's values as defaults, and what is wrong with the file: then what makes sense in it counts.
+/// `command` with the file's values as defaults under `line`, and what is wrong with the file: then what makes sense in it
+/// counts.
 #[must_use]
-pub fn under(command: Command, path: &Path) -> (Command, Vec<Problem>) {
+pub fn under(command: Command, path: &Path, line: &[OsString]) -> (Command, Vec<Problem>) {
     // So that children find it too.
     let command = command.mut_arg("config", |option| option.default_value(path.to_owned().into_os_string()));
     match File::read(path) {
         Err(why) => (command, vec![why]),
-        Ok(file) => (file.under(command), file.problems),
+        Ok(file) => (file.under(command, line), file.problems),
     }
 }

@@ -18,6 +18,7 @@ pub fn show() -> String {
             text += &format!("\n# {help}\n# {} = {}\n", option.get_long().unwrap_or_default(), default(&option));
         }
     }
+    text += "\n# A section [mirror] is of the program lkas-mirror, which looks at it itself: see lkas-mirror --help.\n";
     for category in Category::ALL {
         text += &format!("\n# Parameters of the {} server at a start.\n[parameters.{0}]\n", category.name());
         for parameter in parameters_of(category) {

@@ -28,12 +28,18 @@ pub fn config(command: &ConfigCommand) -> Result<bool, Failure> {
     let (text, good) = match command {
         ConfigCommand::Show => (config::show(), true),
         ConfigCommand::Check { file } => {
-            let problems = File::read(file).map_err(|why| why.to_string())?.problems;
-            let lines: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
-            match problems.is_empty() {
-                true => (format!("{}: nothing is wrong\n", file.display()), true),
-                false => (lines, false),
+            let found = File::read(file).map_err(|why| why.to_string())?;
+            let name = file.display();
+            let mut lines: String = found.problems.iter().map(|problem| format!("{problem}\n")).collect();
+            lines.extend(found.lacks().map(|why| format!("{name}: {why}\n")));
+            let good = lines.is_empty();
+            if good {
+                lines += &format!("{name}: nothing is wrong\n");
             }
+            if found.has_mirror {
+                lines += &format!("{name}: [mirror] was not looked at; lkas-mirror does so when it starts\n");
+            }
+            (lines, good)
         }
     };
     let printed = std::io::stdout().lock().write_all(text.as_bytes());

@@ -5,6 +5,7 @@ use lkas_shm::{ChannelName, Observer};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -166,6 +167,16 @@ impl Drop for Demo {
             let _ = self.child.wait();
         }
     }
+}
+
+/// A pipe that is full: whoever writes to it waits until somebody reads.
+pub fn full_pipe() -> (OwnedFd, OwnedFd) {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    while rustix::io::write(&writer, &[b'x'; 64]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+    (reader, writer)
 }
 
 pub fn signal(signal: &str, pid: u32) {

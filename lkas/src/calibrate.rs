@@ -4,9 +4,10 @@ use crate::Failure;
 use crate::detection::{DetectorParameters, LaneDetector, Mounting, SURE};
 use crate::files;
 use clap::Args;
-use core::fmt::Write;
+use core::fmt::Write as _;
 use lkas_messages::ImageView;
 use serde::Deserialize;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Sure frames that an estimate needs.
@@ -79,7 +80,7 @@ pub fn program(options: &CalibrateOptions) -> Result<bool, Failure> {
     let text = text(&mounting);
     match &options.out {
         Some(path) => std::fs::write(path, text).map_err(|why| format!("{}: {why}", path.display()))?,
-        None => print!("{text}"),
+        None => std::io::stdout().write_all(text.as_bytes()).map_err(|why| format!("standard output: {why}"))?,
     }
     Ok(true)
 }

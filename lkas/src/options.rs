@@ -254,16 +254,21 @@ fn has_writer(name: &ChannelName) -> bool {
     Observer::open(name).is_ok_and(|channel| channel.look().has_writer)
 }
 
-/// Whether that is the status of a vehicle whose emergency stop is latched.
-pub(crate) fn is_latched(name: &ChannelName) -> bool {
-    StatusWatch::new(name.clone()).look().is_some_and(|seen| seen.status.latched != 0)
-}
-
-/// Whether that is the status of a process whose system goes on: its successor works with it.
-pub(crate) fn has_successor(name: &ChannelName) -> bool {
+/// Why a channel that nobody uses is kept all the same, where it is.
+pub(crate) fn why_kept(name: &ChannelName) -> Option<&'static str> {
     let of_system = PROCESSES.iter().find_map(|process| name.as_str().strip_suffix(&format!("status_{process}")));
     let is_there = |process| format!("{}status_{process}", of_system?).parse().ok().filter(has_writer);
-    PROCESSES.iter().any(|process| is_there(process).is_some())
+    if is_latched(name) {
+        Some("an emergency stop is latched, which `lkas stop --release` ends")
+    } else if PROCESSES.iter().any(|process| is_there(process).is_some()) {
+        Some("its system runs, and a successor works with what it says")
+    } else {
+        None
+    }
+}
+
+fn is_latched(name: &ChannelName) -> bool {
+    StatusWatch::new(name.clone()).look().is_some_and(|seen| seen.status.latched != 0)
 }
 
 #[cfg(test)]

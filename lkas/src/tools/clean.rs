@@ -2,7 +2,7 @@
 
 use super::{channels_of, size, unless_nobody_reads};
 use crate::Failure;
-use crate::options::{SystemOptions, has_successor, is_latched};
+use crate::options::{SystemOptions, why_kept};
 use clap::Args;
 use lkas_shm::{Observer, UnlinkError};
 use std::io::Write;
@@ -14,8 +14,6 @@ pub struct CleanOptions {
     #[arg(long)]
     dry_run: bool,
 }
-
-const IN_USE: &str = "in use";
 
 /// Removes every channel of the namespace, or of the machine, in which nobody has a role. What is in use stays, also
 /// where its process is suspended; so does what a process that died said last while its system runs, and a latched
@@ -31,14 +29,13 @@ pub fn clean(system: &SystemOptions, options: CleanOptions) -> Result<(), Failur
         let Ok(channel) = Observer::open(&name) else { continue };
         let seen = channel.look();
         let in_use = seen.has_writer || seen.readers.iter().any(|reader| reader.taken);
-        let verdict = match in_use {
-            true => IN_USE,
-            false if is_latched(&name) => "stays: an emergency stop is latched, which `lkas stop --release` ends",
-            false if has_successor(&name) => "stays: its system runs, and a successor works with it",
-            false if options.dry_run => "would be removed",
-            false => match lkas_shm::unlink(&name) {
+        let verdict = match why_kept(&name) {
+            _ if in_use => "in use",
+            Some(why) => &format!("stays: {why}"),
+            None if options.dry_run => "would be removed",
+            None => match lkas_shm::unlink(&name) {
                 Ok(()) => "removed",
-                Err(UnlinkError::InUse { .. }) => IN_USE,
+                Err(UnlinkError::InUse { .. }) => "in use",
                 Err(why) => return Err(why.into()),
             },
         };

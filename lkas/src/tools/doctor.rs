@@ -3,7 +3,7 @@
 use super::names::{logout_removes_channels, nameless};
 use super::{FOLDER, channels_of, foreign, is_channel, short, size, unless_nobody_reads};
 use crate::Failure;
-use crate::options::SystemOptions;
+use crate::options::{SystemOptions, why_kept};
 use core::fmt;
 use lkas_shm::{ChannelName, Observation, Observer, OpenError, clock};
 use lkas_zmq::keys::BrokerKeys;
@@ -139,7 +139,7 @@ fn segments(system: &SystemOptions) -> Vec<Finding> {
         for warning in channel.warnings() {
             findings.push(Finding::note(format!("channel {name}: {warning}"), format!("chmod 600 {FOLDER}/{name}")));
         }
-        match segment(&now) {
+        match segment(&now, why_kept(name)) {
             Some(trouble) => findings.push(Finding::note(format!("channel {name}: {}", trouble.0), trouble.1)),
             None => used += 1,
         }
@@ -154,11 +154,14 @@ fn segments(system: &SystemOptions) -> Vec<Finding> {
     findings
 }
 
-/// What is wrong with a channel, and what to do.
-fn segment(now: &Observation) -> Option<(String, &'static str)> {
+/// What is wrong with a channel, and what to do. `kept`: why it stays where nobody uses it.
+fn segment(now: &Observation, kept: Option<&'static str>) -> Option<(String, &'static str)> {
     let readers = now.readers.iter().filter(|reader| reader.taken).count();
     match (now.has_writer, readers) {
-        (false, 0) => Some(("nobody uses it".to_owned(), "lkas clean removes it; a new writer would take it over")),
+        (false, 0) => Some((
+            "nobody uses it".to_owned(),
+            kept.unwrap_or("lkas clean removes it; a new writer would take it over"),
+        )),
         (false, _) => Some((format!("{readers} readers wait for a writer"), "start its writer again")),
         (true, _) if now.sequence > 0 && now.age.is_none() => {
             Some(("its newest value lies in the future".to_owned(), "run all parts in one time namespace"))
@@ -324,10 +327,11 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_channel_is_said_with_a_remedy() {
-        assert_eq!(segment(&look(true, Some(10))), None);
-        assert!(segment(&look(true, Some(2_500))).unwrap().0.contains("pid 7) has been silent for 2.5 s"));
-        assert!(segment(&look(true, None)).unwrap().0.contains("future"));
-        assert!(segment(&look(false, Some(10))).unwrap().1.contains("lkas clean"));
+        assert_eq!(segment(&look(true, Some(10)), None), None);
+        assert!(segment(&look(true, Some(2_500)), None).unwrap().0.contains("pid 7) has been silent for 2.5 s"));
+        assert!(segment(&look(true, None), None).unwrap().0.contains("future"));
+        assert!(segment(&look(false, Some(10)), None).unwrap().1.contains("lkas clean"));
+        assert_eq!(segment(&look(false, Some(10)), Some("it is kept")).unwrap().1, "it is kept");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::detection::{DetectorParameters, LaneDetector, Mounting, SURE};
 use crate::files;
+use crate::tools::unless_nobody_reads;
 use clap::Args;
 use core::fmt::Write as _;
 use lkas_messages::ImageView;
@@ -80,7 +81,7 @@ pub fn program(options: &CalibrateOptions) -> Result<bool, Failure> {
     let text = text(&mounting);
     match &options.out {
         Some(path) => std::fs::write(path, text).map_err(|why| format!("{}: {why}", path.display()))?,
-        None => std::io::stdout().write_all(text.as_bytes()).map_err(|why| format!("standard output: {why}"))?,
+        None => unless_nobody_reads(std::io::stdout().write_all(text.as_bytes()).map_err(Failure::from))?,
     }
     Ok(true)
 }

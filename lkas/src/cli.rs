@@ -343,9 +343,9 @@ fn hint(error: &Failure, system: &SystemOptions) -> String {
     use lkas_shm::CreateError;
     let create = error.downcast_ref();
     if let Some(&CreateError::HasWriter { pid, same_namespace: true, .. }) = create
-        && orphans::is_suspended(pid)
+        && let Some(words) = orphans::suspended(pid)
     {
-        return format!("; process {pid} is suspended: kill -CONT {pid} wakes it, kill -KILL {pid} ends it");
+        return format!("; {words}");
     }
     let channel = matches!(create, Some(CreateError::HasWriter { .. } | CreateError::Owner { .. }));
     let broker = matches!(error.downcast_ref(), Some(lkas_zmq::BindError::InUse { .. }));

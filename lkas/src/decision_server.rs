@@ -47,7 +47,7 @@ pub fn run(options: &SystemOptions, broadcast: bool, stop: &Stop) -> Result<(), 
         motions: Feed::new(options.signal_channel(MOTION)?, |name, open| Channel::open(name, open.place(OWN_PLACE))),
         shape: None,
         motion: None,
-        unusable: false,
+        unusable: [false; 2],
     };
     // The last detection that could be used, and when the last command for the lack of one was made.
     let mut last: Option<(Instant, DetectionFields)> = None;
@@ -144,8 +144,8 @@ struct Signals {
     motions: Feed<MotionSignal>,
     shape: Option<LaneSignal>,
     motion: Option<MotionSignal>,
-    /// One of them is there and can't be used, which was said.
-    unusable: bool,
+    /// Which of them are there and can't be used, as was said.
+    unusable: [bool; 2],
 }
 
 impl Signals {
@@ -154,10 +154,11 @@ impl Signals {
         let shape = self.shapes.next(Duration::ZERO).map(|shape| self.shape = shape.map(|shape| *shape).or(self.shape));
         let motion =
             self.motions.next(Duration::ZERO).map(|motion| self.motion = motion.map(|motion| *motion).or(self.motion));
-        let error = shape.and(motion).err();
-        let said = core::mem::replace(&mut self.unusable, error.is_some());
-        if let Some(error) = error.filter(|_| !said) {
-            tracing::warn!("steering without it: {error}");
+        for (said, error) in self.unusable.iter_mut().zip([shape.err(), motion.err()]) {
+            let said = core::mem::replace(said, error.is_some());
+            if let Some(error) = error.filter(|_| !said) {
+                tracing::warn!("steering without it: {error}");
+            }
         }
     }
 

@@ -238,11 +238,10 @@ impl SystemOptions {
 /// left behind is for their successors. The status of a vehicle whose emergency stop is latched stays in any case: only a
 /// person who releases it ends it.
 pub fn remove_channels(options: &SystemOptions) {
-    let names = options.all_channels().unwrap_or_default();
-    if names.iter().any(has_writer) {
+    if is_running(|process| options.status_channel(process).ok()) {
         return;
     }
-    for name in names {
+    for name in options.all_channels().unwrap_or_default() {
         if !is_latched(&name) {
             // What is in use belongs to somebody who will remove it.
             let _ = lkas_shm::unlink(&name);
@@ -250,17 +249,18 @@ pub fn remove_channels(options: &SystemOptions) {
     }
 }
 
-fn has_writer(name: &ChannelName) -> bool {
-    Observer::open(name).is_ok_and(|channel| channel.look().has_writer)
+/// Whether a process of the system whose statuses have these names is there.
+fn is_running(status: impl Fn(&'static str) -> Option<ChannelName>) -> bool {
+    let has_writer = |name| Observer::open(&name).is_ok_and(|channel| channel.look().has_writer);
+    PROCESSES.into_iter().filter_map(status).any(has_writer)
 }
 
 /// Why a channel that nobody uses is kept all the same, where it is.
 pub(crate) fn why_kept(name: &ChannelName) -> Option<&'static str> {
     let of_system = PROCESSES.iter().find_map(|process| name.as_str().strip_suffix(&format!("status_{process}")));
-    let is_there = |process| format!("{}status_{process}", of_system?).parse().ok().filter(has_writer);
     if is_latched(name) {
-        Some("an emergency stop is latched, which `lkas stop --release` ends")
-    } else if PROCESSES.iter().any(|process| is_there(process).is_some()) {
+        Some("an emergency stop is latched, which `lkas stop --release` ends once a vehicle is there")
+    } else if is_running(|process| format!("{}status_{process}", of_system?).parse().ok()) {
         Some("its system runs, and a successor works with what it says")
     } else {
         None

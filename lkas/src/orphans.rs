@@ -30,9 +30,14 @@ pub fn end(system: &SystemOptions) {
     }
 }
 
-/// Whether the process is suspended.
+/// What to do with that process where it is suspended.
 #[must_use]
-pub fn is_suspended(pid: u32) -> bool {
+pub fn suspended(pid: u32) -> Option<String> {
+    is_suspended(pid)
+        .then(|| format!("process {pid} is suspended: kill -CONT {pid} wakes it, kill -KILL {pid} ends it"))
+}
+
+fn is_suspended(pid: u32) -> bool {
     line(pid, "State").is_some_and(|state| state.starts_with('T'))
 }
 

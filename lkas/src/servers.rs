@@ -72,8 +72,9 @@ pub fn begin(system: &SystemOptions, names: &[&str]) -> Result<(), Failure> {
     let deadline = Instant::now() + GONE_WITHIN;
     while let Some((name, pid)) = names.iter().find_map(|name| Some((name, running(system, name)?))) {
         if Instant::now() >= deadline {
+            let what = u32::try_from(pid).ok().and_then(orphans::suspended).unwrap_or_else(|| "end it".to_owned());
             return Err(format!(
-                "a system runs here already: its {name} is process {pid}; end it, or give this one a number of its own \
+                "a system runs here already: its {name} is process {pid}; {what}, or give this one a number of its own \
                  with {}",
                 system.another()
             )

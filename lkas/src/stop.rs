@@ -51,12 +51,19 @@ impl Parent {
     }
 }
 
+/// In the environment of a child: the process id of its parent.
+pub const PARENT: &str = "LKAS_PARENT";
+
 /// Makes the kernel send SIGHUP to this process when the one that started it ends, however it ends.
 ///
 /// # Errors
-/// The system refuses.
+/// The system refuses, or that process has ended before.
 pub fn with_parent() -> io::Result<Parent> {
     let parent = Parent(rustix::process::getppid());
     rustix::process::set_parent_process_death_signal(Some(Signal::HUP))?;
+    let started_by = std::env::var(PARENT).ok().and_then(|pid| pid.parse().ok());
+    if started_by.is_some_and(|pid| Pid::from_raw(pid) != parent.0) || !parent.is_there() {
+        return Err(io::Error::other("the process that started this one has ended"));
+    }
     Ok(parent)
 }

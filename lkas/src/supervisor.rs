@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::status::StatusWatch;
+use crate::stop::PARENT;
 use core::time::Duration;
 use lkas_shm::ChannelName;
 use rustix::process::{Pid, Signal, kill_process};
@@ -215,7 +216,7 @@ fn silent_for(
 fn spawn(plan: &Plan) -> Result<State, Failure> {
     let mut command = Command::new(std::env::current_exe()?);
     // In a group of its own, so that Ctrl-C reaches this process alone, which then ends the others in order.
-    command.args(&plan.arguments).stdin(Stdio::null()).process_group(0);
+    command.args(&plan.arguments).stdin(Stdio::null()).process_group(0).env(PARENT, std::process::id().to_string());
     let child = command.spawn().map_err(|why| format!("can't start {}: {why}", plan.name))?;
     tracing::debug!("{} is process {}: {}", plan.name, child.id(), plan.arguments.join(" "));
     Ok(State::Running { child, since: Instant::now(), heard: None, replaced: false })

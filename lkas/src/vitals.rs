@@ -85,7 +85,11 @@ impl VitalSigns {
             status.events_seen - 1
         );
         let told = (now, status.vitals);
-        Ok(Self { now: status.vitals, latencies, status, writer, due: now, look_due: now + LOOK_EVERY, told })
+        let mut vitals =
+            Self { now: status.vitals, latencies, status, writer, due: now, look_due: now + LOOK_EVERY, told };
+        // Until then the status is its predecessor's, and names that one.
+        vitals.publish();
+        Ok(vitals)
     }
 
     /// What the process does from now on, and why. A change is published at once, and is an event.
@@ -239,7 +243,11 @@ mod tests {
         let mut first = VitalSigns::create(&name).unwrap();
         first.now.published = 7;
         drop(first);
-        assert_eq!(VitalSigns::create(&name).unwrap().now.published, 7);
+        let second = VitalSigns::create(&name).unwrap();
+        assert_eq!(second.now.published, 7);
+        // Whoever looks sees at once that it is another one.
+        assert_eq!(StatusWatch::new(name.clone()).look().unwrap().status.starts, 2);
+        drop(second);
         lkas_shm::unlink(&name).unwrap();
     }
 

@@ -5,21 +5,12 @@ mod support;
 
 use lkas::status::{Seen, StatusWatch};
 use lkas_shm::{AnyChannel, ChannelName, OpenOptions, Reader};
-use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 use support::{Demo, PATIENCE};
 
-fn lkas(demo: &Demo, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lkas"))
-        .args(arguments)
-        .args(["--namespace", &demo.namespace, "--broker-port", &demo.broker_port.to_string()])
-        .output()
-        .unwrap()
-}
-
 #[track_caller]
 fn done(demo: &Demo, arguments: &[&str]) -> String {
-    let output = lkas(demo, arguments);
+    let output = demo.lkas(arguments);
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -64,14 +55,14 @@ fn value(seen: &Seen, name: &str) -> Option<f64> {
 fn values_outlive_their_server_whoever_watches_fails_or_cleans() {
     let mut demo = Demo::start("watched", &["--no-viewer"]);
     demo.wait_for("driving: the first control arrived");
-    done(&demo, &["param", "set", "kp", "0.9", "--timeout", "60"]);
+    done(&demo, &["param", "set", "decision.kp", "0.9", "--timeout", "60"]);
     let places = all_places(&demo);
     for bystander in [&["simulation", "--replay", "/nowhere"][..], &["clean"]] {
         let pid = demo.processes("decision")[0];
         demo.kill("decision");
         demo.wait_for("decision was killed");
         // Within the second that its successor waits, or beside it: in neither case it matters.
-        let output = lkas(&demo, bystander);
+        let output = demo.lkas(bystander);
         assert_eq!(output.status.success(), bystander == ["clean"], "{output:?}");
         let seen = successor(&demo, "decision", pid, |seen| seen.status.starts > 1);
         assert_eq!(value(&seen, "kp"), Some(0.9), "{bystander:?}");
@@ -91,7 +82,7 @@ fn values_outlive_their_server_whoever_watches_fails_or_cleans() {
 fn a_latched_stop_outlives_the_vehicles_process_whoever_watches_or_cleans() {
     let mut demo = Demo::start("latched", &["--no-viewer"]);
     demo.wait_for("driving: the first control arrived");
-    done(&demo, &["stop"]);
+    done(&demo, &["stop", "--timeout", "60"]);
     let places = all_places(&demo);
     let pid = demo.processes("simulation")[0];
     demo.kill("simulation");

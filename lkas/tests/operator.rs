@@ -4,20 +4,12 @@
 mod support;
 
 use lkas::status::{Declared, Status};
+use lkas_zmq::{ActionClient, Broker, BrokerOptions, Endpoint, ViewerClient};
 use serde_json::Value;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 use support::{Demo, PATIENCE, full_pipe, signal};
-
-fn lkas(demo: &Demo, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lkas"))
-        .args(arguments)
-        .args(["--namespace", &demo.namespace, "--broker-port", &demo.broker_port.to_string()])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
 
 fn words(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -27,7 +19,7 @@ fn words(output: &Output) -> (String, String) {
 /// What a command prints that has to succeed.
 #[track_caller]
 fn good(demo: &Demo, arguments: &[&str]) -> String {
-    let output = lkas(demo, arguments);
+    let output = demo.lkas(arguments);
     assert!(output.status.success(), "{arguments:?}: {:?}", words(&output));
     words(&output).0
 }
@@ -35,7 +27,7 @@ fn good(demo: &Demo, arguments: &[&str]) -> String {
 /// What a command says that has to fail with code 1.
 #[track_caller]
 fn bad(demo: &Demo, arguments: &[&str]) -> String {
-    let output = lkas(demo, arguments);
+    let output = demo.lkas(arguments);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}: {:?}", words(&output));
     words(&output).1
 }
@@ -45,7 +37,7 @@ fn bad(demo: &Demo, arguments: &[&str]) -> String {
 fn until_declared(demo: &Demo, name: &str) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let output = lkas(demo, &["param", "get", name]);
+        let output = demo.lkas(&["param", "get", name]);
         if output.status.success() {
             return words(&output).0.trim().to_owned();
         }
@@ -85,7 +77,7 @@ fn parameters_are_listed_set_saved_and_loaded_and_who_does_not_answer_is_said() 
     let (supervisor, decision) = (demo.child.id(), demo.processes("decision")[0]);
     signal("STOP", supervisor);
     signal("STOP", decision);
-    let output = lkas(&demo, &["param", "set", "decision.kp", "0.6", "--timeout", "60"]);
+    let output = demo.lkas(&["param", "set", "decision.kp", "0.6", "--timeout", "60"]);
     signal("CONT", decision);
     signal("CONT", supervisor);
     let (printed, said) = words(&output);
@@ -126,12 +118,12 @@ fn the_vehicle_pauses_goes_on_and_respawns_and_a_second_system_is_told_how() {
     assert!(bit("steering").is_null() && bit("lateral_offset_m").is_string(), "{info}");
 
     // As a whole it does not begin, and does not take the first one's processes for its own.
-    let second = lkas(&demo, &["demo", "--no-viewer", "--duration", "20"]);
+    let second = demo.lkas(&["demo", "--no-viewer", "--duration", "20"]);
     let (printed, said) = words(&second);
     assert_eq!((second.status.code(), printed.as_str()), (Some(2), ""), "{said}");
     let vehicle = demo.processes("simulation")[0].to_string();
     assert!(said.contains("runs here already") && said.contains(&vehicle) && said.contains("--instance 2"), "{said}");
-    let second = lkas(&demo, &["decision"]);
+    let second = demo.lkas(&["decision"]);
     let (_, said) = words(&second);
     assert!(
         !second.status.success() && said.contains("already has a writer") && said.contains("--instance 2"),
@@ -139,7 +131,7 @@ fn the_vehicle_pauses_goes_on_and_respawns_and_a_second_system_is_told_how() {
     );
     // With the vehicle's process suspended nobody says that it took effect.
     signal("STOP", demo.processes("simulation")[0]);
-    let said = words(&lkas(&demo, &["pause", "--timeout", "1"]));
+    let said = words(&demo.lkas(&["pause", "--timeout", "1"]));
     assert!(said.1.contains("pause did not take effect"), "{said:?}");
     signal("TERM", demo.child.id());
     demo.finish();
@@ -370,4 +362,54 @@ fn of_a_system_elsewhere_its_broker_is_asked_and_this_machines_memory_is_not() {
     lkas_shm::unlink(&name).unwrap();
     signal("TERM", demo.child.id());
     demo.finish();
+}
+
+#[test]
+fn what_another_is_answered_is_no_answer_to_a_command() {
+    let namespace = format!("test-{}-others", std::process::id());
+    let name: lkas_shm::ChannelName = format!("{namespace}.status_simulation").parse().unwrap();
+    let mut vehicle = lkas_shm::Channel::<Status>::create(&name, lkas_shm::Options::new()).unwrap();
+    let port = support::free_ports(6);
+    let mut broker = Broker::bind(BrokerOptions::new(Endpoint::local(port))).unwrap();
+    let pause: lkas_messages::names::Name = "pause".parse().unwrap();
+    broker.register_action(pause.clone(), |_| {});
+    let mut requests = ActionClient::connect(broker.endpoint()).unwrap();
+    let mut other = ViewerClient::connect_to(broker.endpoint(), &[]).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lkas"));
+    command.args(["pause", "--timeout", "60", "--namespace", &namespace, "--broker-port", &port.to_string()]);
+    let mut asks = None;
+    // The other's request, then the command's: they are not in one order on every machine.
+    let mut numbers = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    let mut status = Status { process: std::process::id().into(), ..Status::default() };
+    while asks.as_mut().is_none_or(|child: &mut Child| child.try_wait().unwrap().is_none()) {
+        assert!(Instant::now() < deadline, "{numbers:?}");
+        vehicle.publish(status);
+        broker.wait(Duration::from_millis(10));
+        broker.poll();
+        let _ = other.next(Duration::ZERO).unwrap();
+        if let Some(request) = requests.poll().unwrap() {
+            numbers.extend(request.number());
+        } else if numbers.is_empty() {
+            let _ = other.send_action(&pause);
+        } else if asks.is_none() {
+            numbers.truncate(1);
+            asks = Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        } else if numbers.len() > 1 && status.paused == 0 {
+            // For all that wait, but the newest: that is the command's.
+            for number in &numbers[..numbers.len() - 1] {
+                broker.report_refusal(*number, "it came to the vehicle too late");
+            }
+            for _ in 0..20 {
+                broker.poll();
+                std::thread::sleep(Duration::from_millis(10));
+                vehicle.publish(status);
+            }
+            status.paused = 1;
+        }
+    }
+    let output = asks.unwrap().wait_with_output().unwrap();
+    assert!(output.status.success(), "{:?}", words(&output));
+    drop(vehicle);
+    lkas_shm::unlink(&name).unwrap();
 }

@@ -13,11 +13,7 @@ use support::{Demo, PATIENCE, signal};
 const BY_A_PERSON: &str = "emergency stop by a person";
 
 fn lkas(demo: &Demo, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lkas"))
-        .args(arguments)
-        .args(["--namespace", &demo.namespace, "--broker-port", &demo.broker_port.to_string(), "--timeout", "60"])
-        .output()
-        .unwrap()
+    demo.lkas(&[arguments, &["--timeout", "60"]].concat())
 }
 
 #[track_caller]

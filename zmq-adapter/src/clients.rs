@@ -40,9 +40,10 @@ type Callback = Box<dyn FnMut(&'static Parameter, f64) + Send>;
 
 /// A server's side of parameters: calls back with each value that shall be in force.
 ///
-/// The broker sends the last accepted values whenever a server subscribes, so a server that restarted, or that was
-/// started after the values were changed, calls [`poll`](Self::poll) until it has caught up and is never left with its
-/// defaults. `Send`, not `Sync`.
+/// Where nobody [reports](crate::Broker::report) what is in force, the broker sends the last values whenever a server
+/// subscribes: one that restarted, or that was started after the values were changed, calls [`poll`](Self::poll) until it
+/// has caught up. A server whose values are reported keeps them itself; it gets what it has not answered yet. `Send`, not
+/// `Sync`.
 ///
 /// ```no_run
 /// use lkas_messages::names::Category;

@@ -38,7 +38,7 @@
 //!   given in an outage. Clocks of different machines do not have to agree. An emergency stop never expires; it is sent
 //!   until the vehicle says that it stands.
 //! - Which parameters there are, and what they may be, is the servers' to say. A server that subscribes gets the last
-//!   values sent, a viewer all values in force.
+//!   values sent, unless it says itself which are in force; a viewer gets all values in force.
 //! - The vehicle's status is accepted from one connection, until that one is silent for a second.
 //! - A viewer that does not keep up hinders nobody, and what waits for it is bounded.
 //! - A client finds its broker again after either side, or the network, was gone.

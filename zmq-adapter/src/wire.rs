@@ -258,8 +258,8 @@ pub struct Declaration {
     pub help: String,
 }
 
-/// The answer to an action request, on `action_status`. One that was delivered and is refused by the vehicle gets a second
-/// one, with the same `id`.
+/// The answer to an action request, on `action_status`. One that was delivered, and of which the vehicle says that it refused
+/// it ([`Broker::report_refusal`](crate::Broker::report_refusal)), gets a second one with the same `id`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ActionStatus {
     /// The action that was named.

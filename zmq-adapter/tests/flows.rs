@@ -13,7 +13,9 @@ use lkas_zmq::{
 use serde_json::{Value, json};
 use std::sync::mpsc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use support::{MOMENT, bind, broker, free_endpoint, next, poll_until, publisher, receive, subscriber, until, viewer};
+use support::{
+    MOMENT, bind, broker, broker_with, free_endpoint, next, poll_until, publisher, receive, subscriber, until, viewer,
+};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -267,7 +269,7 @@ fn a_server_that_restarts_gets_the_values_in_force() {
 
 #[test]
 fn what_a_server_refused_or_let_pass_is_not_said_to_its_successor() {
-    let mut broker = broker();
+    let mut broker = broker_with(|endpoint| BrokerOptions::new(endpoint).command_age(Duration::from_secs(60)));
     let mut viewer = viewer(&mut broker);
     let report = |answers, refusal: Option<&str>| {
         let report = ParameterReport { asked: 0.75, answers, refusal: refusal.map(str::to_owned), ..declared("kp") };

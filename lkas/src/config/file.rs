@@ -107,7 +107,11 @@ impl File {
 /// is `given`.
 fn with_defaults(command: Command, options: &[&(&'static str, String, String)], given: Option<&ArgMatches>) -> Command {
     let name = command.get_name().to_owned();
-    let on_line = |given: &ArgMatches, id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
+    // A flag that is taken back excludes nothing.
+    let is_flag_off = |given: &ArgMatches, id: &str| matches!(given.try_get_one::<bool>(id), Ok(Some(false)));
+    let on_line = |given: &ArgMatches, id: &str| {
+        given.value_source(id) == Some(ValueSource::CommandLine) && !is_flag_off(given, id)
+    };
     let given_here: Vec<&str> =
         given.iter().flat_map(|given| given.ids().map(clap::Id::as_str).filter(|id| on_line(given, id))).collect();
     let mut command = options.iter().fold(command, |command, (section, key, value)| {

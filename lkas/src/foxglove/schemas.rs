@@ -200,7 +200,7 @@ pub fn channel_schema(type_name: &str, fields: &[DescribedField]) -> Value {
             }
             let place = &mut at["properties"][key];
             if names.peek().is_none() {
-                *place = field_schema(field);
+                *place = if is_list { list_of(field_schema(field)) } else { field_schema(field) };
             } else if place.is_null() {
                 let nested = json!({"type": "object", "properties": {}, "required": []});
                 *place = if is_list { list_of(nested) } else { nested };
@@ -237,13 +237,10 @@ fn field_schema(field: &DescribedField) -> Value {
     if field.kind == FieldKind::Text || field.count.is_none() { schema } else { list_of(schema) }
 }
 
-/// The key that a part of a field's name stands for, and whether there is a list of it: `wheels[]` is a list, and `gears[1]`,
-/// which is one of several, a key of its own.
+/// The key that a part of a field's name stands for, and whether there is a list of it: `wheels[]` is a list, `gears[1]`,
+/// which is one of several, a key of its own, and `bolts[][2]` a list of the third ones.
 fn key(name: &str) -> (String, bool) {
-    match name.strip_suffix("[]") {
-        Some(list) => (list.to_owned(), true),
-        None => (name.replace('[', "_").replace(']', ""), false),
-    }
+    (name.replacen("[]", "", 1).replace('[', "_").replace(']', ""), name.contains("[]"))
 }
 
 /// The value that `payload` is by these fields, as an object of [`channel_schema`]. What there is not, and numbers that JSON
@@ -307,7 +304,7 @@ mod tests {
     use crate::status::Status;
     use lkas_core::Plain;
     use lkas_messages::{Control, ControlFields};
-    use lkas_shm::{Channel, ChannelName, Message, Options};
+    use lkas_shm::{Channel, ChannelName, Message, Options, Text};
 
     /// What is wrong with a value by the part of JSON schema that is used here.
     fn check(schema: &Value, value: &Value) -> Result<(), String> {
@@ -426,14 +423,22 @@ mod tests {
     #[repr(C)]
     struct Spots {
         spots: [Spot; 3],
+        pairs: [[Spot; 2]; 2],
+        names: [Text<2>; 2],
     }
 
     #[test]
     fn each_of_several_messages_says_itself_what_it_lacks() {
         let fields = fields::<Spots>("spots");
-        let spots = Spots { spots: [(0xf7, 1), (8, 2), (0, 3)].map(|(present, hue)| Spot { present, hue }) };
+        let [none, green, blue] = [(0xf7, 1), (8, 2), (8, 3)].map(|(present, hue)| Spot { present, hue });
+        let pairs = [[none, green], [blue, none]];
+        let spots = Spots { spots: [none, green, none], pairs, names: ["a".into(), "bc".into()] };
         let value = channel_value(&fields, spots.as_bytes());
         check(&channel_schema(Spots::NAME, &fields), &value).unwrap();
-        assert_eq!(value["spots"], json!([{"present": 0xf7}, {"present": 8, "hue": 2}, {"present": 0}]));
+        let [none, green, blue] =
+            [json!({"present": 0xf7}), json!({"present": 8, "hue": 2}), json!({"present": 8, "hue": 3})];
+        assert_eq!(value["spots"], json!([none, green, none]));
+        assert_eq!((&value["pairs_0"], &value["pairs_1"]), (&json!([none, blue]), &json!([green, none])));
+        assert_eq!(value["names"], json!(["a", "bc"]));
     }
 }

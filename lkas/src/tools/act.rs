@@ -111,6 +111,10 @@ impl Says {
     }
 }
 
+fn is_own(ids: &[String], status: &ActionStatus) -> bool {
+    status.id.as_ref().and_then(Value::as_str).is_some_and(|id| ids.iter().any(|own| own == id))
+}
+
 /// An emergency stop is asked for again and again, until the vehicle says that it is latched.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -139,6 +143,8 @@ pub fn act(system: &SystemOptions, wish: Wish, patience: Patience, stop: &Stop) 
     // Who only waits for a count to rise has to know where it began. An emergency stop waits for nothing.
     let mut asked: Option<Instant> = None;
     let mut answer: Option<ActionStatus> = None;
+    // Others may ask for the same.
+    let mut own: Vec<String> = Vec::new();
     let mut says = before;
     let mut told: Option<(Instant, Says)> = None;
     while Instant::now() < deadline && !stop.is_set() {
@@ -148,11 +154,11 @@ pub fn act(system: &SystemOptions, wish: Wish, patience: Patience, stop: &Stop) 
         };
         if due {
             // One that waits already is as good.
-            let _ = viewer.send_action(&action);
+            own.extend(viewer.send_action(&action));
             asked = Some(Instant::now());
         }
         match viewer.next(Duration::from_millis(20))? {
-            Some(ViewerMessage::ActionStatus(status)) if status.action == wish.action() => answer = Some(status),
+            Some(ViewerMessage::ActionStatus(status)) if is_own(&own, &status) => answer = Some(status),
             Some(ViewerMessage::Status(status)) => {
                 told = Says::in_broadcast(&status).map(|says| (Instant::now(), says));
             }

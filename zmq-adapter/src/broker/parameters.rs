@@ -178,9 +178,9 @@ impl Broker {
 
     /// Takes what a server says of its parameters, and tells viewers what is new: a value that is in force now, and the
     /// answer to a request. To be called whenever the server has said something, and as often as one likes. From the
-    /// first call on, requests for this category are answered by the server alone, or refused when a value
-    /// has lived for too long; what is
-    /// not among `reports` is no parameter of it.
+    /// first call on, requests for this category are answered by the server alone, or refused when a value has lived for too
+    /// long; what is not among `reports` is no parameter of it. Its values are its own to keep when it restarts: what it
+    /// has answered is not sent again.
     pub fn report(&mut self, category: impl AsRef<str>, reports: &[ParameterReport]) {
         self.parameters.sent.retain(|(sent, _), _| reports.is_empty() || sent.as_str() != category.as_ref());
         for report in reports {

@@ -6,6 +6,7 @@ use super::writing::Encoding;
 use super::{is_among, missing};
 use crate::Failure;
 use crate::options::{SERVERS, SystemOptions};
+use crate::signals::{LANE, MOTION, TRUTH};
 use crate::tools;
 use lkas_messages::{Image, ImageShape, ImageView};
 use lkas_shm::{AnyChannel, ChannelName, CreateError, ImageChannel, Options, Writer};
@@ -57,11 +58,12 @@ impl<'a> Player<'a> {
         self.channels.remove(&source.topic);
         let name = ChannelName::new(&self.system.namespace, &source.topic)?;
         let of_system = [&self.system.camera, &self.system.detections, &self.system.controls].contains(&&source.topic);
-        let mut options = Options::new().readers(description.layout().readers());
-        if of_system {
-            // With the places that this system's programs ask for.
-            options = self.system.channel(SERVERS);
-        }
+        // With the places that this system's programs ask for.
+        let mut options = match &*source.topic {
+            _ if of_system => self.system.channel(SERVERS),
+            LANE | MOTION | TRUTH => self.system.signal(),
+            _ => Options::new().readers(description.layout().readers()),
+        };
         options.contract = described.contract;
         let outlet = match content {
             Content::Image(shape) => {

@@ -3,12 +3,11 @@
 use crate::Failure;
 use crate::detection::{DetectorParameters, LaneDetector, Mounting, SURE};
 use crate::files;
-use crate::tools::unless_nobody_reads;
+use crate::tools::print;
 use clap::Args;
-use core::fmt::Write as _;
+use core::fmt::Write;
 use lkas_messages::ImageView;
 use serde::Deserialize;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Sure frames that an estimate needs.
@@ -81,7 +80,7 @@ pub fn program(options: &CalibrateOptions) -> Result<bool, Failure> {
     let text = text(&mounting);
     match &options.out {
         Some(path) => std::fs::write(path, text).map_err(|why| format!("{}: {why}", path.display()))?,
-        None => unless_nobody_reads(std::io::stdout().write_all(text.as_bytes()).map_err(Failure::from))?,
+        None => print(&text)?,
     }
     Ok(true)
 }

@@ -108,11 +108,11 @@ fn watch_over(
             runs = true;
             out.print("  The system runs.\n");
         }
-        let missing = supervisor.missing();
-        notify.tell(runs, || joined("; ", &[&watch.words().unwrap_or_else(|| "the vehicle drives".into()), &missing]));
+        let and_missing = |words: String| [words].into_iter().chain(supervisor.missing()).collect::<Vec<_>>();
+        notify.tell(runs, || and_missing(watch.words().unwrap_or_else(|| "the vehicle drives".into())).join("; "));
         if Instant::now() >= line_due {
             line_due += line_every;
-            let line = joined("   ", &[&watch.line(), &missing]);
+            let line = and_missing(watch.line()).join("   ");
             out.print(&if terminal { format!("\r\x1b[K  {line}") } else { format!("  {line}\n") });
         }
         std::thread::sleep(LOOK_EVERY);
@@ -121,11 +121,6 @@ fn watch_over(
         tracing::warn!("nobody reads what this program prints any more: it ends");
     }
     Ok(())
-}
-
-/// Those of the parts that say something.
-fn joined(separator: &str, parts: &[&str]) -> String {
-    parts.iter().copied().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(separator)
 }
 
 fn plans(system: &SystemOptions, options: &DemoOptions) -> Result<Vec<Plan>, Failure> {

@@ -31,9 +31,10 @@ impl<T: Payload + ?Sized> Feed<T> {
             }
             return Ok(None);
         }
+        let is_new = !core::mem::replace(&mut self.found, true);
         if core::mem::take(&mut self.said_waiting) {
             tracing::info!("{} is there", self.feed.name());
-        } else if !core::mem::replace(&mut self.found, true) {
+        } else if is_new {
             tracing::debug!("reads {}", self.feed.name());
         }
         self.feed.next(timeout.saturating_sub(start.elapsed()))

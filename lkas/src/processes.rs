@@ -24,6 +24,8 @@ pub(crate) struct Processes {
     watches: Vec<(&'static str, StatusWatch)>,
     pace: Pace,
     reports: Vec<(Category, Vec<ParameterReport>)>,
+    /// How many requests the vehicle had refused at the last look.
+    refused_seen: u64,
     refusals: Vec<(u64, String)>,
 }
 
@@ -31,7 +33,13 @@ impl Processes {
     pub(crate) fn new(system: &SystemOptions) -> Result<Self, ChannelNameError> {
         let watch = |name| Ok((name, StatusWatch::new(system.status_channel(name)?)));
         let watches = PROCESSES.into_iter().map(watch).collect::<Result<_, _>>()?;
-        Ok(Self { watches, pace: Pace::new(Instant::now()), reports: Vec::new(), refusals: Vec::new() })
+        Ok(Self {
+            watches,
+            pace: Pace::new(Instant::now()),
+            reports: Vec::new(),
+            refused_seen: 0,
+            refusals: Vec::new(),
+        })
     }
 
     /// What the servers say of their parameters, as of the last look; each look is returned once.
@@ -39,7 +47,7 @@ impl Processes {
         std::mem::take(&mut self.reports)
     }
 
-    /// The requests that the vehicle refused last, by the broker's numbers, and why, likewise.
+    /// The requests that the vehicle refused last, by the broker's numbers, and why; where there are new ones.
     pub(crate) fn refusals(&mut self) -> Vec<(u64, String)> {
         std::mem::take(&mut self.refusals)
     }
@@ -59,8 +67,11 @@ impl Processes {
         let reports =
             |category: Category| Some((category, of(&seen, category.name())?.status.declared().map(report).collect()));
         self.reports = Category::ALL.into_iter().filter_map(reports).collect();
-        let refused = of(&seen, "simulation").map(|seen| seen.status.refused).unwrap_or_default();
-        self.refusals = refused.into_iter().filter(|refused| refused.number > 0).map(refusal).collect();
+        let vehicle_status = of(&seen, "simulation").map(|seen| &seen.status);
+        if let Some(status) = vehicle_status.filter(|status| status.refused_seen != self.refused_seen) {
+            self.refused_seen = status.refused_seen;
+            self.refusals.extend(status.refused.into_iter().filter(|refused| refused.number > 0).map(refusal));
+        }
         let vehicle = vehicle(of(&seen, "simulation"), of(&seen, "decision"));
         let says =
             json!([vehicle["words"], vehicle["state"], vehicle["latched"], vehicle["paused"], vehicle["respawns"]]);

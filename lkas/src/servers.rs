@@ -112,9 +112,8 @@ pub fn run(system: &SystemOptions, options: &ServerOptions, stop: &Stop) -> Resu
         let seen: Vec<_> = watches.iter_mut().flatten().map(|(name, watch)| (*name, watch.look())).collect();
         let is_there = |seen: &Option<Seen>| seen.as_ref().is_some_and(Seen::is_current);
         notify.tell(seen.iter().all(|(_, seen)| is_there(seen)), || {
-            let missing = supervisor.missing();
             let words = seen.iter().map(|(name, seen)| words(name, seen.as_ref()));
-            words.chain(Some(missing).filter(|missing| !missing.is_empty())).collect::<Vec<_>>().join("; ")
+            words.chain(supervisor.missing()).collect::<Vec<_>>().join("; ")
         });
         std::thread::sleep(Duration::from_millis(20));
     }

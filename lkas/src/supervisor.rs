@@ -107,12 +107,12 @@ impl Supervisor {
         self.restarts
     }
 
-    /// The processes that have ended and not started well again: `without broker, viewer`; empty where all are there.
+    /// The processes that have ended and not started well again: `without broker, viewer`; `None` where all are there.
     #[must_use]
-    pub fn missing(&self) -> String {
+    pub fn missing(&self) -> Option<String> {
         let names: Vec<_> =
             self.processes.iter().filter(|process| process.is_missing()).map(|process| process.plan.name).collect();
-        if names.is_empty() { String::new() } else { format!("without {}", names.join(", ")) }
+        (!names.is_empty()).then(|| format!("without {}", names.join(", ")))
     }
 
     /// Whether process `pid` is a child that runs.

@@ -234,34 +234,49 @@ fn options_stand_before_or_after_a_subcommand() {
 }
 
 /// A process of this machine that says this of itself, whatever one asks.
-fn says(
-    namespace: &str,
-    process: &str,
-    status: Status,
-) -> (lkas_shm::ChannelName, std::sync::mpsc::Sender<()>, std::thread::JoinHandle<()>) {
-    let name: lkas_shm::ChannelName = format!("{namespace}.status_{process}").parse().unwrap();
-    let mut writer = lkas_shm::Channel::<Status>::create(&name, lkas_shm::Options::new()).unwrap();
-    let (end, ended) = std::sync::mpsc::channel();
-    let status = Status { process: std::process::id().into(), ..status };
-    let says = move || {
-        while ended.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
-            writer.publish(status);
-        }
-    };
-    (name, end, std::thread::spawn(says))
+struct Saying {
+    name: lkas_shm::ChannelName,
+    end: Option<(std::sync::mpsc::Sender<()>, std::thread::JoinHandle<()>)>,
 }
 
-/// A vehicle of this machine that says that its emergency stop is latched, whatever one asks.
-fn latched_vehicle(
-    namespace: &str,
-) -> (lkas_shm::ChannelName, std::sync::mpsc::Sender<()>, std::thread::JoinHandle<()>) {
-    says(namespace, "simulation", Status { latched: 1, ..Status::default() })
+impl Saying {
+    fn start(namespace: &str, process: &str, status: Status) -> Self {
+        let name: lkas_shm::ChannelName = format!("{namespace}.status_{process}").parse().unwrap();
+        let mut writer = lkas_shm::Channel::<Status>::create(&name, lkas_shm::Options::new()).unwrap();
+        let (end, ended) = std::sync::mpsc::channel();
+        let status = Status { process: std::process::id().into(), ..status };
+        let says = move || {
+            while ended.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
+                writer.publish(status);
+            }
+        };
+        Self { name, end: Some((end, std::thread::spawn(says))) }
+    }
+
+    /// A vehicle that says that its emergency stop is latched.
+    fn latched_vehicle(namespace: &str) -> Self {
+        Self::start(namespace, "simulation", Status { latched: 1, ..Status::default() })
+    }
+}
+
+impl Drop for Saying {
+    fn drop(&mut self) {
+        let ended = self.end.take().map(|(end, thread)| {
+            drop(end);
+            thread.join()
+        });
+        let removed = lkas_shm::unlink(&self.name);
+        if !std::thread::panicking() {
+            ended.unwrap().unwrap();
+            removed.unwrap();
+        }
+    }
 }
 
 #[test]
 fn a_faulty_file_that_nobody_reads_about_keeps_no_vehicle_from_being_stopped() {
     let namespace = format!("test-{}-faulty", std::process::id());
-    let (name, end, vehicle) = latched_vehicle(&namespace);
+    let _vehicle = Saying::latched_vehicle(&namespace);
     let file = std::env::temp_dir().join(format!("{namespace}.toml"));
     std::fs::write(&file, "[sytem]\n").unwrap();
     let port = support::free_ports(6).to_string();
@@ -287,9 +302,6 @@ fn a_faulty_file_that_nobody_reads_about_keeps_no_vehicle_from_being_stopped() {
     stop(std::fs::File::options().write(true).open("/dev/full").unwrap().into());
     let said = stop(Stdio::piped());
     assert!(said.contains("line 1, column 2: unknown section \"sytem\""), "{said}");
-    drop(end);
-    vehicle.join().unwrap();
-    lkas_shm::unlink(&name).unwrap();
     std::fs::remove_file(file).unwrap();
 }
 
@@ -299,7 +311,7 @@ fn what_is_saved_while_a_server_is_down_keeps_what_the_file_has_for_it() {
     let mut status = Status::default();
     status.parameters[0] =
         Declared { name: "canny_low".into(), value: 45.0, min: 1.0, max: 150.0, ..Declared::default() };
-    let (name, end, detection) = says(&namespace, "detection", status);
+    let _detection = Saying::start(&namespace, "detection", status);
     let file = std::env::temp_dir().join(format!("{namespace}.toml"));
     std::fs::write(&file, "[parameters.decision]\nkp = 0.9\n").unwrap();
     let path = file.to_str().unwrap();
@@ -317,9 +329,6 @@ fn what_is_saved_while_a_server_is_down_keeps_what_the_file_has_for_it() {
     assert!(said.contains("decision did not say which parameters it has"), "{said}");
     let saved = std::fs::read_to_string(&file).unwrap();
     assert_eq!(saved, "[parameters.decision]\nkp = 0.9\n\n[parameters.detection]\ncanny_low = 45\n");
-    drop(end);
-    detection.join().unwrap();
-    lkas_shm::unlink(&name).unwrap();
     std::fs::remove_file(file).unwrap();
 }
 
@@ -329,7 +338,7 @@ fn of_a_system_elsewhere_its_broker_is_asked_and_this_machines_memory_is_not() {
         Demo::start("elsewhere", &["--no-viewer", "--insecure", "--watch-on=127.0.0.2", "--command-on=127.0.0.2"]);
     assert_eq!(until_declared(&demo, "kp"), "0.5");
     let here = format!("test-{}-here", std::process::id());
-    let (name, end, vehicle) = latched_vehicle(&here);
+    let _vehicle = Saying::latched_vehicle(&here);
     let there = |host: &str, line: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lkas"));
         command.args(["--namespace", &here, "--broker", host, "--broker-port", &demo.broker_port.to_string()]);
@@ -357,9 +366,6 @@ fn of_a_system_elsewhere_its_broker_is_asked_and_this_machines_memory_is_not() {
     // A server that only speaks the wire: asked for by its category, and nobody says that it is so.
     let (code, _, said) = there("127.0.0.2", "param set planning.look_ahead 3 --timeout 60");
     assert!(code == Some(1) && said.contains("planning.look_ahead did not take effect"), "{said}");
-    drop(end);
-    vehicle.join().unwrap();
-    lkas_shm::unlink(&name).unwrap();
     signal("TERM", demo.child.id());
     demo.finish();
 }

@@ -5,7 +5,6 @@ use crate::Failure;
 use crate::tools::size;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 /// What a recording has of one channel. Times are in nanoseconds since 1970.
@@ -70,7 +69,7 @@ pub fn info(path: &Path, as_json: bool) -> Result<(), Failure> {
     }
     let span = last.saturating_sub(first) as f64 * 1e-9;
     let text = if as_json { json(&recording, &rows, first, span)? } else { text(&recording, &rows, first, span) };
-    crate::tools::unless_nobody_reads(std::io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::from))
+    crate::tools::print(&text)
 }
 
 fn json(recording: &Recording, rows: &BTreeMap<String, Row>, first: u64, span: f64) -> Result<String, Failure> {

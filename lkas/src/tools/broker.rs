@@ -1,13 +1,12 @@
 //! `lkas info broker`: what goes through the broker, as it says itself.
 
 use super::names::printable;
-use super::{size, unless_nobody_reads};
+use super::{print, size};
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::stop::Stop;
 use lkas_zmq::{Endpoint, Topic, ViewerClient, ViewerMessage};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// A broker says what it does at once when somebody asks, and connecting takes no longer.
@@ -37,7 +36,7 @@ pub(super) fn broker(system: &SystemOptions, as_json: bool, stop: &Stop) -> Resu
     };
     statistics["broker"] = json!({"host": endpoint.host, "base_port": endpoint.base_port});
     let text = if as_json { format!("{statistics:#}\n") } else { as_text(&endpoint.to_string(), &statistics) };
-    unless_nobody_reads(std::io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::from))
+    print(&text)
 }
 
 /// What to say where no broker is.

@@ -29,8 +29,9 @@ pub fn clean(system: &SystemOptions, options: CleanOptions) -> Result<(), Failur
         let Ok(channel) = Observer::open(&name) else { continue };
         let seen = channel.look();
         let in_use = seen.has_writer || seen.readers.iter().any(|reader| reader.taken);
-        let verdict = match why_kept(&name) {
-            _ if in_use => "in use",
+        let kept = if in_use { None } else { why_kept(&name) };
+        let verdict = match kept {
+            None if in_use => "in use",
             Some(why) => &format!("stays: {why}"),
             None if options.dry_run => "would be removed",
             None => match lkas_shm::unlink(&name) {

@@ -1,10 +1,9 @@
 //! `lkas config`: the file of options.
 
-use super::unless_nobody_reads;
+use super::print;
 use crate::Failure;
 use crate::config::{self, File};
 use clap::Subcommand;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// What to do with the file of options.
@@ -42,7 +41,6 @@ pub fn config(command: &ConfigCommand) -> Result<bool, Failure> {
             (lines, good)
         }
     };
-    let printed = std::io::stdout().lock().write_all(text.as_bytes());
-    unless_nobody_reads(printed.map_err(Failure::from))?;
+    print(&text)?;
     Ok(good)
 }

@@ -1,14 +1,14 @@
 //! `lkas doctor`: what could keep a system from running on this machine, and what to do about it.
 
 use super::names::{logout_removes_channels, nameless};
-use super::{FOLDER, channels_of, foreign, is_channel, short, size, unless_nobody_reads};
+use super::{FOLDER, channels_of, foreign, is_channel, print, short, size};
 use crate::Failure;
 use crate::options::{SystemOptions, why_kept};
 use core::fmt;
 use lkas_shm::{ChannelName, Observation, Observer, OpenError, clock};
 use lkas_zmq::keys::BrokerKeys;
 use rustix::process::{Resource, getrlimit};
-use std::io::{self, Write};
+use std::io;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
@@ -85,8 +85,7 @@ pub fn doctor(system: &SystemOptions, web_port: u16) -> Result<bool, Failure> {
         (0, notes) => format!("a system can run here; {notes} to note\n"),
         (bad, _) => format!("{bad} to mend before a system can run here\n"),
     };
-    let printed = io::stdout().lock().write_all(text.as_bytes());
-    unless_nobody_reads(printed.map_err(Failure::from))?;
+    print(&text)?;
     Ok(bad == 0)
 }
 
@@ -139,7 +138,7 @@ fn segments(system: &SystemOptions) -> Vec<Finding> {
         for warning in channel.warnings() {
             findings.push(Finding::note(format!("channel {name}: {warning}"), format!("chmod 600 {FOLDER}/{name}")));
         }
-        match segment(&now, why_kept(name)) {
+        match segment(&now, || why_kept(name)) {
             Some(trouble) => findings.push(Finding::note(format!("channel {name}: {}", trouble.0), trouble.1)),
             None => used += 1,
         }
@@ -155,12 +154,12 @@ fn segments(system: &SystemOptions) -> Vec<Finding> {
 }
 
 /// What is wrong with a channel, and what to do. `kept`: why it stays where nobody uses it.
-fn segment(now: &Observation, kept: Option<&'static str>) -> Option<(String, &'static str)> {
+fn segment(now: &Observation, kept: impl Fn() -> Option<&'static str>) -> Option<(String, &'static str)> {
     let readers = now.readers.iter().filter(|reader| reader.taken).count();
     match (now.has_writer, readers) {
         (false, 0) => Some((
             "nobody uses it".to_owned(),
-            kept.unwrap_or("lkas clean removes it; a new writer would take it over"),
+            kept().unwrap_or("lkas clean removes it; a new writer would take it over"),
         )),
         (false, _) => Some((format!("{readers} readers wait for a writer"), "start its writer again")),
         (true, _) if now.sequence > 0 && now.age.is_none() => {
@@ -327,11 +326,11 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_channel_is_said_with_a_remedy() {
-        assert_eq!(segment(&look(true, Some(10)), None), None);
-        assert!(segment(&look(true, Some(2_500)), None).unwrap().0.contains("pid 7) has been silent for 2.5 s"));
-        assert!(segment(&look(true, None), None).unwrap().0.contains("future"));
-        assert!(segment(&look(false, Some(10)), None).unwrap().1.contains("lkas clean"));
-        assert_eq!(segment(&look(false, Some(10)), Some("it is kept")).unwrap().1, "it is kept");
+        assert_eq!(segment(&look(true, Some(10)), || None), None);
+        assert!(segment(&look(true, Some(2_500)), || None).unwrap().0.contains("pid 7) has been silent for 2.5 s"));
+        assert!(segment(&look(true, None), || None).unwrap().0.contains("future"));
+        assert!(segment(&look(false, Some(10)), || None).unwrap().1.contains("lkas clean"));
+        assert_eq!(segment(&look(false, Some(10)), || Some("it is kept")).unwrap().1, "it is kept");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `lkas info`: everything that is known of one channel, or of the broker.
 
 use super::channels::{BETWEEN_LOOKS, Row};
-use super::{rest, short, size, unless_nobody_reads};
+use super::{print, rest, short, size};
 use crate::Failure;
 use crate::options::SystemOptions;
 use crate::record;
@@ -9,7 +9,6 @@ use crate::stop::Stop;
 use clap::Args;
 use lkas_shm::{ChannelName, Description, Observation, Observer};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,7 +45,7 @@ pub fn info(system: &SystemOptions, options: &InfoOptions, stop: &Stop) -> Resul
         true => format!("{:#}\n", as_json(&row, &now, channel.description())?),
         false => as_text(&row, &now, channel.description()),
     };
-    unless_nobody_reads(std::io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::from))
+    print(&text)
 }
 
 /// The words of a field's line: name, kind, offset, unit, where its presence stands, names of numbers.

@@ -71,9 +71,14 @@ pub(crate) fn unless_nobody_reads(result: Result<(), Failure>) -> Result<(), Fai
     }
 }
 
+/// Output as it is.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    unless_nobody_reads(io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::from))
+}
+
 /// A line of output.
 pub(crate) fn say(line: impl core::fmt::Display) -> Result<(), Failure> {
-    unless_nobody_reads(writeln!(io::stdout().lock(), "{line}").map_err(Failure::from))
+    print(&format!("{line}\n"))
 }
 
 /// Lines of cells, as columns that are as wide as they have to be.

@@ -3,7 +3,7 @@
 use super::act::Patience;
 use super::broker::nobody_answers;
 use super::names::printable;
-use super::{foreign, unless_nobody_reads};
+use super::{foreign, print};
 use crate::Failure;
 use crate::config::{self, File};
 use crate::options::{PROCESSES, SystemOptions};
@@ -16,7 +16,6 @@ use lkas_zmq::wire::ParameterStatus;
 use lkas_zmq::{Topic, ViewerClient, ViewerMessage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -136,10 +135,6 @@ fn all_were_saved(all: &[Parameter], file: &Path) -> Outcome {
 /// The file that is meant where none is named: the one whose options these are.
 fn file_of<'a>(system: &'a SystemOptions, named: Option<&'a Path>) -> &'a Path {
     named.or(system.config.as_deref()).unwrap_or(Path::new(config::NAME))
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    unless_nobody_reads(std::io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::from))
 }
 
 /// A parameter in force, as the process that applies it declares it.

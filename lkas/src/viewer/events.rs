@@ -42,7 +42,7 @@ impl Events {
                 };
                 let time_s = event["time_s"].as_f64().unwrap_or(0.0);
                 // A number alone is not enough: after a new start of everything they count from 1 again.
-                let same = |known: &Event| known.process == name && known.number == number && known.time_s == time_s;
+                let same = |known: &Event| known.number == number && known.time_s == time_s && known.process == name;
                 if self.kept.iter().any(same) {
                     continue;
                 }
